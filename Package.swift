@@ -1,0 +1,82 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// MANDOS_EMBEDDED=1 builds what goes into the initramfs, and nothing else, as Embedded Swift.
+// Without it the same sources are ordinary Swift, which is what the tests run.
+let embedded = Context.environment["MANDOS_EMBEDDED"] == "1"
+
+let strict: [SwiftSetting] = [
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .enableUpcomingFeature("InferIsolatedConformances"),
+]
+let small: [SwiftSetting] =
+    strict
+    + (embedded ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo", "-Osize"])] : [])
+
+let nio = "swift-nio"
+let initramfsTargets: [Target] = [
+    .systemLibrary(name: "CGnuTLS", pkgConfig: "gnutls", providers: [.apt(["libgnutls28-dev"])]),
+    .target(name: "CMandosSystem"),
+    .target(name: "MandosFormats", swiftSettings: small),
+    .target(
+        name: "MandosTLS", dependencies: ["CGnuTLS", "MandosFormats"], swiftSettings: small,
+        linkerSettings: [.linkedLibrary("gnutls")]),
+    .target(name: "InitramfsKit", dependencies: ["CMandosSystem", "MandosFormats"], swiftSettings: small),
+    .target(
+        name: "MandosClient", dependencies: ["InitramfsKit", "MandosFormats", "MandosTLS"], swiftSettings: small),
+    .executableTarget(
+        name: "mandos-client", dependencies: ["InitramfsKit", "MandosClient"], swiftSettings: small),
+]
+let hostTargets: [Target] = [
+    .systemLibrary(name: "CBSD", pkgConfig: "libbsd", providers: [.apt(["libbsd-dev"])]),
+    .target(name: "MandosCore", dependencies: ["MandosFormats"], swiftSettings: strict),
+    .target(
+        name: "MandosServer",
+        dependencies: [
+            "MandosCore", "MandosFormats", "MandosTLS",
+            .product(name: "DequeModule", package: "swift-collections"),
+            .product(name: "NIOCore", package: nio), .product(name: "NIOPosix", package: nio),
+            .product(name: "Logging", package: "swift-log"),
+            .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        ], swiftSettings: strict),
+    .executableTarget(
+        name: "mandos",
+        dependencies: [
+            "MandosServer", "MandosFormats",
+            .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            .product(name: "Logging", package: "swift-log"),
+            .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+        ], swiftSettings: strict),
+    .executableTarget(
+        name: "mandos-keygen",
+        dependencies: [
+            "CBSD", "MandosClient", "MandosFormats", "MandosTLS",
+            .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            .product(name: "Subprocess", package: "swift-subprocess"),
+        ], swiftSettings: strict),
+]
+let testTargets: [Target] = [
+    .testTarget(name: "MandosFormatsTests", dependencies: ["MandosFormats"], swiftSettings: strict)
+]
+
+let package = Package(
+    name: "mandos",
+    products: [],
+    dependencies: embedded
+        ? []
+        : [
+            .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+            .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+            .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+            .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+            .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+            .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
+        ],
+    targets: embedded ? initramfsTargets : initramfsTargets + hostTargets + testTargets
+)

@@ -1,0 +1,158 @@
+public import MandosFormats
+
+/// What a section of clients.conf says of one client.
+public struct ClientSettings: Equatable, Sendable {
+    public let name: String
+    /// Without one the client can never identify itself: `fingerprint` belongs to TLS with OpenPGP keys, which is gone.
+    public let keyID: KeyID?
+    /// Hexadecimal digits, in upper case; empty if not given. Kept and shown only.
+    public let fingerprint: String
+    public let secret: Secret
+    public let host: String
+    public let checker: CheckerCommand
+    public let timeout: TimeSpan
+    public let extendedTimeout: TimeSpan
+    public let interval: TimeSpan
+    public let approvalDelay: TimeSpan
+    public let approvalDuration: TimeSpan
+    public let approvedByDefault: Bool
+    public let enabled: Bool
+    /// From this moment on the client's OpenPGP key is not to be used any more.
+    public let keyExpires: Timestamp?
+}
+
+/// Everything that is wrong with one section.
+public struct ConfigProblems: Error, Equatable {
+    public let problems: [ConfigProblem]
+
+    public init(problems: [ConfigProblem]) { self.problems = problems }
+}
+
+extension ClientSettings {
+    /// The options of a client's section.
+    public static let optionNames: Set<String> = [
+        "key_id", "fingerprint", "secret", "secfile", "host", "checker", "timeout", "extended_timeout", "interval",
+        "approval_delay", "approval_duration", "approved_by_default", "enabled", "key_expires",
+    ]
+
+    /// Reads a client's section.
+    ///
+    /// `readFile` returns the contents of the file that `secfile` names, or says why it cannot.
+    /// Source: mandos-clients.conf(5), OPTIONS; `key_expires` is ours, an RFC 3339 date.
+    public static func read(
+        _ scope: ConfigScope, readFile: (String) -> Result<[UInt8], FileProblem>
+    ) throws(ConfigProblems) -> ClientSettings {
+        var values = ConfigValues(scope)
+        let keyID = readKeyID(&values)
+        let fingerprint = readFingerprint(&values)
+        if scope.option("key_id") == nil && scope.option("fingerprint") == nil {
+            values.report("key_id", "is required; mandos-keygen --password on the client prints it")
+        }
+        let secret = readSecret(&values, readFile: readFile)
+        let interval = values.timeSpan("interval", default: .minutes(2))
+        if interval == .zero { values.report("interval", "must be longer than nothing; write a duration such as PT2M") }
+        let settings = ClientSettings(
+            name: scope.section.name,
+            keyID: keyID,
+            fingerprint: fingerprint,
+            secret: secret,
+            host: values.string("host") ?? "",
+            checker: readChecker(&values),
+            timeout: values.timeSpan("timeout", default: .minutes(5)),
+            extendedTimeout: values.timeSpan("extended_timeout", default: .minutes(15)),
+            interval: interval,
+            approvalDelay: values.timeSpan("approval_delay", default: .zero),
+            approvalDuration: values.timeSpan("approval_duration", default: .seconds(1)),
+            approvedByDefault: values.boolean("approved_by_default", default: true),
+            enabled: values.boolean("enabled", default: true),
+            keyExpires: readKeyExpires(&values))
+        if !values.problems.isEmpty { throw ConfigProblems(problems: values.problems) }
+        return settings
+    }
+
+    private static func readKeyID(_ values: inout ConfigValues) -> KeyID? {
+        guard let text = values.nonEmptyString("key_id") else { return nil }
+        if let keyID = KeyID(hexadecimal: text) { return keyID }
+        let digits = text.utf8.count { $0 != UInt8(ascii: " ") }
+        values.report(
+            "key_id", "not the key ID of a key: it has \(digits) characters; a key ID is 64 hexadecimal digits")
+        return nil
+    }
+
+    private static func readFingerprint(_ values: inout ConfigValues) -> String {
+        guard let text = values.nonEmptyString("fingerprint") else { return "" }
+        guard let bytes = Hexadecimal.decode(text) else {
+            values.report("fingerprint", "not hexadecimal digits")
+            return ""
+        }
+        return Hexadecimal.encode(bytes).uppercased()
+    }
+
+    private static func readSecret(
+        _ values: inout ConfigValues, readFile: (String) -> Result<[UInt8], FileProblem>
+    ) -> Secret {
+        var bytes: [UInt8] = []
+        let source: String
+        if values.scope.option("secret") != nil {
+            source = "secret"
+            guard let text = values.string("secret") else { return Secret([]) }
+            do throws(Base64.Problem) {
+                bytes = try Base64.decode(text)
+            } catch {
+                values.report("secret", "\(error)")
+                return Secret([])
+            }
+        } else if let path = values.string("secfile") {
+            source = "secfile"
+            switch readFile(path) {
+            case .success(let contents): bytes = contents
+            case .failure(let problem):
+                values.report("secfile", "\(problem)")
+                return Secret([])
+            }
+        } else {
+            if values.scope.option("secfile") == nil {
+                values.report("secret", "is required, or secfile; mandos-keygen --password on the client prints it")
+            }
+            return Secret([])
+        }
+        if bytes.isEmpty { values.report(source, "is empty; mandos-keygen --password on the client prints it") }
+        if bytes.count > Secret.largest {
+            values.report(source, "is \(bytes.count) bytes long; the longest allowed is \(Secret.largest)")
+        }
+        return Secret(bytes)
+    }
+
+    private static func readChecker(_ values: inout ConfigValues) -> CheckerCommand {
+        let text = values.string("checker") ?? CheckerCommand.standard
+        do throws(CheckerCommand.Problem) {
+            return try CheckerCommand(parsing: text)
+        } catch {
+            values.report("checker", "\(error)")
+            return .always
+        }
+    }
+
+    private static func readKeyExpires(_ values: inout ConfigValues) -> Timestamp? {
+        guard let text = values.nonEmptyString("key_expires") else { return nil }
+        do throws(TimestampSyntaxError) {
+            return try Timestamp(rfc3339: text)
+        } catch {
+            values.report("key_expires", "\"\(text)\" is no date; write one such as 2027-01-31 or 2027-01-31T12:00:00Z")
+            return nil
+        }
+    }
+}
+
+/// A file could not be read, and why.
+public struct FileProblem: Error, Equatable, CustomStringConvertible {
+    public let path: String
+    public let reason: String
+
+    public init(path: String, reason: String) {
+        self.path = path
+        self.reason = reason
+    }
+
+    public var description: String { "\(path): \(reason)" }
+}

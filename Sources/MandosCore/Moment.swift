@@ -1,0 +1,27 @@
+public import MandosFormats
+
+/// A point in time on CLOCK_BOOTTIME, in milliseconds: it goes on during suspend and never steps.
+public struct BootTime: Hashable, Comparable, Sendable {
+    public let milliseconds: Int64
+
+    public init(milliseconds: Int64) { self.milliseconds = milliseconds }
+
+    public static func < (left: BootTime, right: BootTime) -> Bool { left.milliseconds < right.milliseconds }
+    public static func + (time: BootTime, span: TimeSpan) -> BootTime {
+        BootTime(milliseconds: time.milliseconds + span.milliseconds)
+    }
+    public static func - (left: BootTime, right: BootTime) -> TimeSpan {
+        TimeSpan(milliseconds: left.milliseconds - right.milliseconds)
+    }
+}
+
+/// One reading of both clocks: deadlines are kept in boot time, dates that people write in wall time.
+public struct Moment: Equatable, Sendable {
+    public let boot: BootTime
+    public let wall: Timestamp
+
+    public init(boot: BootTime, wall: Timestamp) {
+        self.boot = boot
+        self.wall = wall
+    }
+}

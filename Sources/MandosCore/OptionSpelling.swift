@@ -1,0 +1,36 @@
+public import MandosFormats
+
+/// Options that nothing will read: probably misspelt.
+public enum OptionSpelling {
+    /// A warning for each option of `section` that is neither known nor referred to by another option.
+    public static func warnings(
+        for section: ConfigFile.Section, known: Set<String>, referenced: Set<String>
+    ) -> [ConfigProblem] {
+        section.options.compactMap { option in
+            if known.contains(option.name) || referenced.contains(option.name) { return nil }
+            let suggestion = nearest(to: option.name, among: known).map { "; did you mean \"\($0)\"?" } ?? ""
+            return section.problem(option, "unknown option, ignored\(suggestion)")
+        }
+    }
+
+    /// The known name that is at most a third of its letters away, if there is one.
+    static func nearest(to name: String, among known: Set<String>) -> String? {
+        let distances = known.sorted().map { ($0, editDistance(Array(name.utf8), Array($0.utf8))) }
+        guard let best = distances.min(by: { $0.1 < $1.1 }), best.1 * 3 <= best.0.utf8.count else { return nil }
+        return best.0
+    }
+
+    private static func editDistance(_ left: [UInt8], _ right: [UInt8]) -> Int {
+        var row = Array(0...right.count)
+        for (i, a) in left.enumerated() {
+            var diagonal = row[0]
+            row[0] = i + 1
+            for (j, b) in right.enumerated() {
+                let substitution = diagonal + (a == b ? 0 : 1)
+                diagonal = row[j + 1]
+                row[j + 1] = min(substitution, row[j] + 1, row[j + 1] + 1)
+            }
+        }
+        return row[right.count]
+    }
+}

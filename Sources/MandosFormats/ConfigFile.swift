@@ -1,0 +1,213 @@
+/// One thing wrong in a configuration file, said so that it can be mended: `FILE:LINE: OPTION: what is wrong`.
+public struct ConfigProblem: Error, Equatable, CustomStringConvertible {
+    public let path: String
+    /// Counted from 1; 0 when the problem is the file itself.
+    public let line: Int
+    public let option: String?
+    public let message: String
+
+    public init(path: String, line: Int = 0, option: String? = nil, message: String) {
+        self.path = path
+        self.line = line
+        self.option = option
+        self.message = message
+    }
+
+    public var description: String {
+        var text = path
+        if line > 0 { text += ":" + String(line) }
+        if let option { text += ": " + option }
+        return text + ": " + message
+    }
+}
+
+/// A configuration file as its sections and options, before any expansion.
+///
+/// `[section]`, `option = value` or `option: value`; lines that begin with `#` or `;` are comments; an indented
+/// line continues the value before it. Option names are case-insensitive, section names are not.
+/// Source: mandos-clients.conf(5), mandos.conf(5).
+public struct ConfigFile: Sendable {
+    public struct Option: Equatable, Sendable {
+        /// In lower case.
+        public let name: String
+        /// Continuation lines are joined by `\n`.
+        public fileprivate(set) var value: String
+        public let line: Int
+    }
+
+    public struct Section: Equatable, Sendable {
+        public let name: String
+        public let path: String
+        public let line: Int
+        public fileprivate(set) var options: [Option] = []
+
+        public init(name: String, path: String, line: Int) {
+            self.name = name
+            self.path = path
+            self.line = line
+        }
+
+        public subscript(name: String) -> Option? { options.first { $0.name == name } }
+
+        /// A problem with `option` of this section, or with the section itself.
+        public func problem(_ option: Option?, _ message: String) -> ConfigProblem {
+            ConfigProblem(path: path, line: option?.line ?? line, option: option?.name ?? "[\(name)]", message: message)
+        }
+    }
+
+    public static let defaultSectionName = "DEFAULT"
+
+    public let path: String
+    /// `[DEFAULT]`; it may be missing or come in several parts.
+    public private(set) var defaults: Section
+    /// In the order of the file.
+    public private(set) var sections: [Section] = []
+    /// Every line that fits nowhere, in the order of the file.
+    public private(set) var problems: [ConfigProblem] = []
+
+    private init(path: String) {
+        self.path = path
+        defaults = Section(name: Self.defaultSectionName, path: path, line: 0)
+    }
+
+    /// Reads a file's whole contents; `path` is for messages.
+    public static func parse(_ contents: [UInt8], path: String) -> ConfigFile {
+        var reader = LineReader(file: ConfigFile(path: path))
+        var start = contents.startIndex
+        while start < contents.endIndex {
+            let end = contents[start...].firstIndex(of: UInt8(ascii: "\n")) ?? contents.endIndex
+            reader.read(contents[start..<end])
+            start = end + 1
+        }
+        return reader.finish()
+    }
+
+    /// What the lines so far mean.
+    private struct LineReader {
+        private enum Place: Equatable { case nowhere, defaults, section, skipped }
+
+        private var file: ConfigFile
+        private var place = Place.nowhere
+        private var section: Section
+        private var pending: (name: String, value: [UInt8], line: Int)?
+        private var indentation = 0
+        private var line = 0
+        private var lineOfSection: [String: Int] = [:]
+
+        init(file: ConfigFile) {
+            self.file = file
+            section = file.defaults
+        }
+
+        mutating func read(_ bytes: ArraySlice<UInt8>) {
+            line += 1
+            let text = trimmed(bytes)
+            guard let first = text.first else {
+                // An empty line is part of a value that goes on after it.
+                pending?.value.append(UInt8(ascii: "\n"))
+                return
+            }
+            if first == UInt8(ascii: "#") || first == UInt8(ascii: ";") { return }
+            let indentation = text.startIndex - bytes.startIndex
+            if pending != nil, indentation > self.indentation {
+                pending?.value.append(UInt8(ascii: "\n"))
+                pending?.value.append(contentsOf: text)
+                return
+            }
+            self.indentation = indentation
+            endOption()
+            if first == UInt8(ascii: "[") {
+                beginSection(text)
+            } else {
+                beginOption(text)
+            }
+        }
+
+        mutating func finish() -> ConfigFile {
+            endOption()
+            endSection()
+            return file
+        }
+
+        private mutating func beginSection(_ text: ArraySlice<UInt8>) {
+            endSection()
+            place = .skipped
+            guard let end = text.lastIndex(of: UInt8(ascii: "]")), end > text.startIndex + 1 else {
+                return report("a section header needs a name and a \"]\", such as [client-name]")
+            }
+            let rest = trimmed(text[(end + 1)...])
+            guard rest.isEmpty || rest.first == UInt8(ascii: "#") || rest.first == UInt8(ascii: ";") else {
+                return report("there is text after the section header; begin a new line for it")
+            }
+            guard let name = string(text[(text.startIndex + 1)..<end]) else { return }
+            if name == ConfigFile.defaultSectionName {
+                place = .defaults
+                section = file.defaults
+            } else if let other = lineOfSection.updateValue(line, forKey: name) {
+                lineOfSection[name] = other
+                report("[\(name)] is here twice: it began at line \(other); rename or remove one")
+            } else {
+                place = .section
+                section = Section(name: name, path: file.path, line: line)
+            }
+        }
+
+        private mutating func beginOption(_ text: ArraySlice<UInt8>) {
+            guard place != .nowhere else {
+                return report("this line comes before any section; begin with a header such as [DEFAULT]")
+            }
+            let delimiter = text.firstIndex { $0 == UInt8(ascii: "=") || $0 == UInt8(ascii: ":") }
+            guard let delimiter else {
+                return report("neither an option nor a section: write \"option = value\", and indent continuation lines")
+            }
+            guard let name = string(ArraySlice(trimmed(text[..<delimiter]).map(lowercased))), !name.isEmpty else {
+                return report("there is no option name before the \"\(text[delimiter] == 0x3A ? ":" : "=")\"")
+            }
+            pending = (name, Array(trimmed(text[(delimiter + 1)...])), line)
+        }
+
+        private mutating func endOption() {
+            guard let option = pending else { return }
+            pending = nil
+            guard place != .skipped, let value = string(trimmed(option.value[...]), at: option.line) else { return }
+            if let other = section[option.name] {
+                file.problems.append(
+                    ConfigProblem(
+                        path: file.path, line: option.line, option: option.name,
+                        message: "is here twice in [\(section.name)]: also at line \(other.line); remove one"))
+                return
+            }
+            section.options.append(Option(name: option.name, value: value, line: option.line))
+        }
+
+        private mutating func endSection() {
+            switch place {
+            case .nowhere, .skipped: break
+            case .defaults: file.defaults = section
+            case .section: file.sections.append(section)
+            }
+        }
+
+        private mutating func report(_ message: String) {
+            file.problems.append(ConfigProblem(path: file.path, line: line, message: message))
+        }
+
+        private mutating func string(_ bytes: ArraySlice<UInt8>, at optionLine: Int? = nil) -> String? {
+            if let text = String(validating: bytes, as: UTF8.self) { return text }
+            file.problems.append(
+                ConfigProblem(path: file.path, line: optionLine ?? line, message: "not valid UTF-8; save the file as UTF-8"))
+            return nil
+        }
+
+        private func lowercased(_ byte: UInt8) -> UInt8 {
+            byte >= UInt8(ascii: "A") && byte <= UInt8(ascii: "Z") ? byte | 0x20 : byte
+        }
+    }
+}
+
+private func trimmed(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+    var bytes = bytes
+    while let first = bytes.first, isSpace(first) { bytes.removeFirst() }
+    while let last = bytes.last, isSpace(last) { bytes.removeLast() }
+    return bytes
+}

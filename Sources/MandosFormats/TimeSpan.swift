@@ -1,0 +1,154 @@
+/// A length of time in whole milliseconds, the unit in which D-Bus publishes it.
+public struct TimeSpan: Hashable, Comparable, Sendable {
+    /// Never negative when it came from text.
+    public let milliseconds: Int64
+
+    public init(milliseconds: Int64) { self.milliseconds = milliseconds }
+
+    public static let zero = TimeSpan(milliseconds: 0)
+    public static func seconds(_ count: Int64) -> TimeSpan { TimeSpan(milliseconds: count * 1000) }
+    public static func minutes(_ count: Int64) -> TimeSpan { seconds(count * 60) }
+
+    public static func < (left: TimeSpan, right: TimeSpan) -> Bool { left.milliseconds < right.milliseconds }
+}
+
+/// Why a text is no duration, and where it stops being one.
+public struct DurationSyntaxError: Error, Equatable, CustomStringConvertible {
+    public enum Problem: Equatable, Sendable { case empty, missingNumber, missingUnit, unknownUnit, unitOutOfOrder, tooLong }
+
+    /// Offset in bytes of the first byte that does not fit.
+    public let offset: Int
+    public let problem: Problem
+
+    public var description: String {
+        switch problem {
+        case .empty: "empty duration"
+        case .missingNumber: "a number is missing at position \(offset + 1)"
+        case .missingUnit: "a unit is missing at position \(offset + 1)"
+        case .unknownUnit: "unknown unit at position \(offset + 1)"
+        case .unitOutOfOrder: "unit repeated or out of order at position \(offset + 1)"
+        case .tooLong: "longer than \(TimeSpan.longestYears) years"
+        }
+    }
+}
+
+extension TimeSpan {
+    /// More than any timeout can mean, and far from where adding it to a point in time could overflow.
+    static let longestYears: Int64 = 10_000
+
+    private static let second: Int64 = 1000
+    private static let minute = 60 * second
+    private static let hour = 60 * minute
+    private static let day = 24 * hour
+    private static let week = 7 * day
+
+    /// Reads `P1Y2M3DT4H5M6S`, `P2W`, or the older form `5m 30s`.
+    ///
+    /// A year is 52 weeks and a month 4 weeks. Units may be left out, also between others (`PT1H30S`).
+    /// Source: mandos-clients.conf(5) `timeout`; RFC 3339 Appendix A.
+    public init(parsing text: some StringProtocol) throws(DurationSyntaxError) {
+        let bytes = Array(text.utf8)
+        guard let first = bytes.first else { throw DurationSyntaxError(offset: 0, problem: .empty) }
+        let milliseconds =
+            first == UInt8(ascii: "P") ? try Self.rfc3339(bytes) : try Self.suffixed(bytes)
+        self.init(milliseconds: milliseconds)
+    }
+
+    private static func rfc3339(_ bytes: [UInt8]) throws(DurationSyntaxError) -> Int64 {
+        let dateUnits: [(UInt8, Int64)] = [
+            (UInt8(ascii: "Y"), 52 * week), (UInt8(ascii: "M"), 4 * week), (UInt8(ascii: "W"), week),
+            (UInt8(ascii: "D"), day),
+        ]
+        let timeUnits: [(UInt8, Int64)] = [
+            (UInt8(ascii: "H"), hour), (UInt8(ascii: "M"), minute), (UInt8(ascii: "S"), second),
+        ]
+        var sum = Sum()
+        var units = dateUnits[...]
+        var position = 1
+        var needsNumber = true
+        while position < bytes.count {
+            if bytes[position] == UInt8(ascii: "T"), units.last?.0 != UInt8(ascii: "S") {
+                units = timeUnits[...]
+                position += 1
+                needsNumber = true
+                continue
+            }
+            let number = try Self.number(bytes, &position)
+            guard position < bytes.count else { throw DurationSyntaxError(offset: position, problem: .missingUnit) }
+            guard let unit = units.firstIndex(where: { $0.0 == bytes[position] }) else {
+                let known = dateUnits + timeUnits
+                let problem = known.contains { $0.0 == bytes[position] }
+                throw DurationSyntaxError(offset: position, problem: problem ? .unitOutOfOrder : .unknownUnit)
+            }
+            try sum.add(number, times: units[unit].1)
+            units = units[(unit + 1)...]
+            if units.isEmpty && position + 1 < bytes.count && bytes[position + 1] != UInt8(ascii: "T") {
+                throw DurationSyntaxError(offset: position + 1, problem: .unitOutOfOrder)
+            }
+            position += 1
+            needsNumber = false
+        }
+        if needsNumber { throw DurationSyntaxError(offset: position, problem: .missingNumber) }
+        return sum.milliseconds
+    }
+
+    private static func suffixed(_ bytes: [UInt8]) throws(DurationSyntaxError) -> Int64 {
+        var sum = Sum()
+        var position = 0
+        var sawNumber = false
+        while position < bytes.count {
+            if bytes[position] == UInt8(ascii: " ") {
+                position += 1
+                continue
+            }
+            let number = try Self.number(bytes, &position)
+            guard position < bytes.count else { throw DurationSyntaxError(offset: position, problem: .missingUnit) }
+            let unit: Int64
+            switch bytes[position] {
+            case UInt8(ascii: "w"): unit = week
+            case UInt8(ascii: "d"): unit = day
+            case UInt8(ascii: "h"): unit = hour
+            case UInt8(ascii: "m"): unit = minute
+            case UInt8(ascii: "s"): unit = second
+            default: throw DurationSyntaxError(offset: position, problem: .unknownUnit)
+            }
+            try sum.add(number, times: unit)
+            position += 1
+            sawNumber = true
+        }
+        if !sawNumber { throw DurationSyntaxError(offset: 0, problem: .empty) }
+        return sum.milliseconds
+    }
+
+    private static func number(_ bytes: [UInt8], _ position: inout Int) throws(DurationSyntaxError) -> Int64 {
+        let start = position
+        var value: Int64 = 0
+        while position < bytes.count, let digit = decimalDigit(bytes[position]) {
+            let (shifted, overflow) = value.multipliedReportingOverflow(by: 10)
+            if overflow { throw DurationSyntaxError(offset: start, problem: .tooLong) }
+            let (added, carry) = shifted.addingReportingOverflow(Int64(digit))
+            if carry { throw DurationSyntaxError(offset: start, problem: .tooLong) }
+            value = added
+            position += 1
+        }
+        if position == start { throw DurationSyntaxError(offset: start, problem: .missingNumber) }
+        return value
+    }
+
+    private struct Sum {
+        var milliseconds: Int64 = 0
+
+        mutating func add(_ number: Int64, times unit: Int64) throws(DurationSyntaxError) {
+            let (product, overflow) = number.multipliedReportingOverflow(by: unit)
+            let (total, carry) = milliseconds.addingReportingOverflow(product)
+            guard !overflow, !carry, total <= longestYears * 52 * week else {
+                throw DurationSyntaxError(offset: 0, problem: .tooLong)
+            }
+            milliseconds = total
+        }
+    }
+}
+
+@inline(always) func decimalDigit(_ byte: UInt8) -> UInt8? {
+    byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9") ? byte - UInt8(ascii: "0") : nil
+}

@@ -1,0 +1,156 @@
+import Foundation
+public import MandosCore
+public import MandosFormats
+
+/// What the configuration directory says: mandos.conf, clients.conf and clients.d/*.conf.
+public struct Configuration: Sendable {
+    public let server: ServerSettings
+    public let clients: [ClientSettings]
+    /// What is odd, but does not stop us.
+    public let warnings: [ConfigProblem]
+
+    /// No configuration file may be longer, in bytes: with 100,000 clients it has some 200 MB.
+    static let largestFile = 2 << 30
+
+    /// Reads all files of `directory`, or says everything that is wrong with them.
+    ///
+    /// The `[DEFAULT]` of clients.conf is for all clients; that of a file in clients.d is for the clients in that
+    /// file, and comes first there.
+    /// Source: mandos.conf(5), mandos-clients.conf(5); clients.d is ours.
+    public static func load(directory: String) throws(ConfigProblems) -> Configuration {
+        var loader = Loader()
+        let server = loader.serverSettings(path: directory + "/mandos.conf")
+        loader.readClients(directory: directory)
+        if !loader.problems.isEmpty { throw ConfigProblems(problems: loader.problems) }
+        return Configuration(server: server, clients: loader.clients, warnings: loader.warnings)
+    }
+}
+
+private struct Loader {
+    var clients: [ClientSettings] = []
+    var problems: [ConfigProblem] = []
+    var warnings: [ConfigProblem] = []
+    private var sectionOfName: [String: ConfigFile.Section] = [:]
+    private var sectionOfKey: [KeyID: ConfigFile.Section] = [:]
+
+    mutating func serverSettings(path: String) -> ServerSettings {
+        guard let file = parse(path, isRequired: false, holdsSecrets: false) else { return ServerSettings() }
+        for section in file.sections {
+            warnings.append(section.problem(nil, "ignored: mandos.conf has the section [DEFAULT] only"))
+        }
+        let scope = ConfigScope(section: file.defaults, defaults: [])
+        warnings += OptionSpelling.warnings(
+            for: file.defaults, known: ServerSettings.optionNames, referenced: scope.referencedNames)
+        do throws(ConfigProblems) {
+            return try ServerSettings.read(file.defaults)
+        } catch {
+            problems += error.problems
+            return ServerSettings()
+        }
+    }
+
+    mutating func readClients(directory: String) {
+        let additions = fileNames(in: directory + "/clients.d").map { directory + "/clients.d/" + $0 }
+        let main = parse(directory + "/clients.conf", isRequired: additions.isEmpty, holdsSecrets: true)
+        if let main { readSections(of: main, defaults: [main.defaults]) }
+        for path in additions {
+            guard let file = parse(path, isRequired: true, holdsSecrets: true) else { continue }
+            readSections(of: file, defaults: [file.defaults] + (main.map { [$0.defaults] } ?? []))
+        }
+        if clients.isEmpty && problems.isEmpty {
+            let message = "no client is defined; mandos-keygen --password on a client prints its section"
+            warnings.append(ConfigProblem(path: directory + "/clients.conf", message: message))
+        }
+    }
+
+    private mutating func readSections(of file: ConfigFile, defaults: [ConfigFile.Section]) {
+        var referenced: Set<String> = []
+        for section in file.sections {
+            let scope = ConfigScope(section: section, defaults: defaults)
+            let names = scope.referencedNames
+            referenced.formUnion(names)
+            warnings += OptionSpelling.warnings(for: section, known: ClientSettings.optionNames, referenced: names)
+            do throws(ConfigProblems) {
+                let client = try ClientSettings.read(scope, readFile: { readSecret($0) })
+                add(client, section: section)
+            } catch {
+                problems += error.problems
+            }
+        }
+        warnings += OptionSpelling.warnings(
+            for: file.defaults, known: ClientSettings.optionNames, referenced: referenced)
+    }
+
+    private mutating func add(_ client: ClientSettings, section: ConfigFile.Section) {
+        if let other = sectionOfName.updateValue(section, forKey: client.name) {
+            problems.append(section.problem(nil, "is here twice: also at \(other.path):\(other.line); rename or remove one"))
+        }
+        if let keyID = client.keyID {
+            if let other = sectionOfKey.updateValue(section, forKey: keyID) {
+                let place = "[\(other.name)] at \(other.path):\(other.line)"
+                let message = "is also the key ID of \(place); every client needs a key of its own"
+                problems.append(section.problem(section["key_id"], message))
+            }
+        } else {
+            let message = "has a fingerprint but no key_id, so it can never get its secret; mandos-keygen prints the key_id"
+            warnings.append(section.problem(nil, message))
+        }
+        clients.append(client)
+    }
+
+    private mutating func parse(_ path: String, isRequired: Bool, holdsSecrets: Bool) -> ConfigFile? {
+        switch readFile(path, limit: Configuration.largestFile) {
+        case .success(let contents):
+            let file = ConfigFile.parse(contents, path: path)
+            problems += file.problems
+            if holdsSecrets { warnings += permissionWarning(path) }
+            return file
+        case .failure(let problem):
+            if isRequired || problem.reason != missingFile {
+                problems.append(ConfigProblem(path: path, message: problem.reason))
+            }
+            return nil
+        }
+    }
+
+    private func permissionWarning(_ path: String) -> [ConfigProblem] {
+        let attributes = try? FileManager.default.attributesOfItem(atPath: path)
+        guard let mode = attributes?[.posixPermissions] as? Int, mode & 0o077 != 0 else { return [] }
+        let octal = String(mode & 0o777, radix: 8)
+        return [ConfigProblem(path: path, message: "is open to others (mode \(octal)); run: chmod 600 \(path)")]
+    }
+
+    private func fileNames(in directory: String) -> [String] {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
+        return names.filter { $0.hasSuffix(".conf") && !$0.hasPrefix(".") }.sorted()
+    }
+}
+
+private let missingFile = "there is no such file"
+
+private func readFile(_ path: String, limit: Int) -> Result<[UInt8], FileProblem> {
+    do {
+        let handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
+        defer { try? handle.close() }
+        let data = try handle.read(upToCount: limit + 1) ?? Data()
+        guard data.count <= limit else { return .failure(FileProblem(path: path, reason: "longer than \(limit) bytes")) }
+        return .success([UInt8](data))
+    } catch CocoaError.fileReadNoSuchFile, CocoaError.fileNoSuchFile {
+        return .failure(FileProblem(path: path, reason: missingFile))
+    } catch CocoaError.fileReadNoPermission {
+        return .failure(FileProblem(path: path, reason: "permission denied"))
+    } catch {
+        return .failure(FileProblem(path: path, reason: error.localizedDescription))
+    }
+}
+
+/// Source: mandos-clients.conf(5) `secfile`: `~user/…` and `$VARIABLE/…` are expanded.
+private func readSecret(_ path: String) -> Result<[UInt8], FileProblem> {
+    let environment = ProcessInfo.processInfo.environment
+    let expanded = (path as NSString).expandingTildeInPath
+        .replacing(/\$(?:\{(\w+)\}|(\w+))/) { match in
+            let name = String(match.output.1 ?? match.output.2 ?? "")
+            return environment[name] ?? String(match.output.0)
+        }
+    return readFile(expanded, limit: Secret.largest)
+}

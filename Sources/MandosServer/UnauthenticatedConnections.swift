@@ -1,0 +1,80 @@
+import DequeModule
+
+/// The connections that have not yet proved any key, oldest first, within limits.
+///
+/// At a limit the oldest one has to go, so that a flood never locks out a real client: that one needs only a moment.
+struct UnauthenticatedConnections<Payload> {
+    struct Limits {
+        /// An idle connection costs some 17 kB, so this is some 140 MB at worst.
+        var total = 8192
+        /// So that one address alone never reaches the total.
+        var perSource = 4096
+    }
+
+    typealias ID = UInt64
+
+    private struct Entry {
+        let source: String
+        let payload: Payload
+    }
+
+    private let limits: Limits
+    private var entries: [ID: Entry] = [:]
+    private var arrivals = Arrivals()
+    private var arrivalsFrom: [String: Arrivals] = [:]
+    private var nextID: ID = 0
+
+    init(limits: Limits = Limits()) { self.limits = limits }
+
+    var count: Int { entries.count }
+
+    /// Adds a connection from `source`; if it is one too many, `evicted` is the one to close.
+    mutating func admit(_ payload: Payload, from source: String) -> (id: ID, evicted: Payload?) {
+        let id = nextID
+        nextID += 1
+        let victim: ID? =
+            if let own = arrivalsFrom[source], own.count >= limits.perSource {
+                oldest(of: own)
+            } else if entries.count >= limits.total {
+                oldest(of: arrivals)
+            } else {
+                nil
+            }
+        let evicted = victim.flatMap { remove($0) }
+        entries[id] = Entry(source: source, payload: payload)
+        arrivals.append(id)
+        arrivalsFrom[source, default: Arrivals()].append(id)
+        return (id, evicted)
+    }
+
+    /// Forgets a connection that has authenticated or ended; does nothing if it is already forgotten.
+    @discardableResult
+    mutating func remove(_ id: ID) -> Payload? {
+        guard let entry = entries.removeValue(forKey: id) else { return nil }
+        arrivals.remove { entries[$0] == nil }
+        arrivalsFrom[entry.source]?.remove { entries[$0] == nil }
+        if arrivalsFrom[entry.source]?.count == 0 { arrivalsFrom[entry.source] = nil }
+        return entry.payload
+    }
+
+    private func oldest(of arrivals: Arrivals) -> ID? { arrivals.ids.first { entries[$0] != nil } }
+
+    /// IDs in order of arrival. Those that have left stay until they are at the front or the majority,
+    /// which makes leaving cost a constant time on average.
+    private struct Arrivals {
+        private(set) var ids: Deque<ID> = []
+        private(set) var count = 0
+
+        mutating func append(_ id: ID) {
+            ids.append(id)
+            count += 1
+        }
+
+        /// One ID has left; `hasLeft` tells which ones have.
+        mutating func remove(where hasLeft: (ID) -> Bool) {
+            count -= 1
+            while let first = ids.first, hasLeft(first) { ids.removeFirst() }
+            if ids.count > 2 * count { ids.removeAll(where: hasLeft) }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+import CGnuTLS
+
+/// GnuTLS refused something: what we were doing, and its reason.
+public struct TLSError: Error, CustomStringConvertible {
+    let action: String
+    let code: Int32
+
+    public var description: String { action + ": " + reason }
+
+    private var reason: String {
+        guard let text = unsafe gnutls_strerror(code) else { return "GnuTLS error \(code)" }
+        let reason = unsafe String(cString: text)
+        return reason.utf8.last == UInt8(ascii: ".") ? String(reason.dropLast()) : reason
+    }
+
+    /// The other side ended the connection without the TLS goodbye, so what it sent may be cut short.
+    public var isPrematureEnd: Bool { code == GNUTLS_E_PREMATURE_TERMINATION }
+}
+
+/// Throws unless a GnuTLS call succeeded; such calls return a negative number for failure.
+@discardableResult
+func check(_ action: String, _ code: Int32) throws(TLSError) -> Int32 {
+    if code < 0 { throw TLSError(action: action, code: code) }
+    return code
+}
+
+/// Calls `body` with the bytes as GnuTLS takes them; the datum is valid during the call only.
+func withDatum<Result, Failure: Error>(
+    _ bytes: [UInt8], _ body: (inout gnutls_datum_t) throws(Failure) -> Result
+) throws(Failure) -> Result {
+    try unsafe bytes.withUnsafeBufferPointer { (buffer) throws(Failure) -> Result in
+        // GnuTLS declares the pointer mutable and reads only.
+        var datum = unsafe gnutls_datum_t(
+            data: UnsafeMutablePointer(mutating: buffer.baseAddress), size: UInt32(clamping: buffer.count))
+        return try unsafe body(&datum)
+    }
+}
+
+/// Takes over a datum that GnuTLS allocated, and frees it.
+func bytes(freeing datum: gnutls_datum_t) -> [UInt8] {
+    let buffer = unsafe UnsafeBufferPointer(start: datum.data, count: Int(datum.size))
+    let bytes = unsafe Array(buffer)
+    unsafe gnutls_memset(datum.data, 0, Int(datum.size))
+    unsafe cgnutls_free(datum.data)
+    return bytes
+}

@@ -1,0 +1,172 @@
+import CGnuTLS
+public import MandosFormats
+
+/// One TLS connection in memory: the caller carries the records to and from the network.
+///
+/// The roles are the reverse of the usual: the Mandos server is the TLS client and the Mandos client, which has the
+/// key, is the TLS server. Not thread-safe; whoever made it uses it.
+///
+/// Source: mandos(8), NETWORK PROTOCOL; RFC 7250.
+@safe public final class TLSSession {
+    public enum Role: Sendable { case mandosServer, mandosClient }
+
+    /// What there is to read.
+    public enum Received: Equatable {
+        case bytes([UInt8])
+        /// Nothing until more records arrive.
+        case needsInput
+        /// The other side has said goodbye.
+        case end
+    }
+
+    /// Most bytes that one ``read()`` returns: what one TLS record can hold.
+    public static let largestRecord = 16384
+
+    private let handle: gnutls_session_t
+    // GnuTLS keeps pointers to both.
+    private let priority: Priority
+    private let credentials: Credentials
+
+    private var input: [UInt8] = []
+    private var consumed = 0
+    private var inputHasEnded = false
+    private var output: [UInt8] = []
+
+    public init(role: Role, priority: Priority, credentials: Credentials) throws(TLSError) {
+        var flags = GNUTLS_NONBLOCK.rawValue | GNUTLS_ENABLE_RAWPK.rawValue | GNUTLS_NO_TICKETS.rawValue
+        switch role {
+        // One key share is half the work of two, and every Mandos client takes the first.
+        case .mandosServer: flags |= UInt32(GNUTLS_CLIENT) | GNUTLS_KEY_SHARE_TOP.rawValue
+        case .mandosClient: flags |= UInt32(GNUTLS_SERVER)
+        }
+        var raw: gnutls_session_t?
+        try unsafe check("beginning a TLS session", gnutls_init(&raw, flags))
+        guard let raw = unsafe raw else { preconditionFailure("GnuTLS reported success without a session") }
+        unsafe handle = raw
+        self.priority = priority
+        self.credentials = credentials
+
+        try unsafe check("setting the TLS priority", gnutls_priority_set(handle, priority.handle))
+        let credentialsPointer = unsafe UnsafeMutableRawPointer(credentials.handle)
+        try unsafe check(
+            "setting the TLS credentials", gnutls_credentials_set(handle, GNUTLS_CRD_CERTIFICATE, credentialsPointer))
+        if role == .mandosClient {
+            unsafe gnutls_certificate_server_set_request(handle, GNUTLS_CERT_IGNORE)
+        }
+        // The callbacks run only inside calls that `self` makes, so an unretained reference is alive in them.
+        unsafe gnutls_transport_set_ptr(handle, Unmanaged.passUnretained(self).toOpaque())
+        unsafe gnutls_transport_set_push_function(handle, Self.push)
+        unsafe gnutls_transport_set_pull_function(handle, Self.pull)
+    }
+
+    deinit { unsafe gnutls_deinit(handle) }
+
+    // MARK: Records
+
+    /// Takes records that came from the network.
+    public func receive(_ bytes: Span<UInt8>) {
+        if consumed == input.count {
+            input.removeAll(keepingCapacity: true)
+            consumed = 0
+        }
+        unsafe bytes.withUnsafeBufferPointer { unsafe input.append(contentsOf: $0) }
+    }
+
+    /// The network has nothing more: reading past what was received is an error instead of a wait.
+    public func receiveEnd() { inputHasEnded = true }
+
+    /// Hands over the records that wait to be sent.
+    public func takeOutput() -> [UInt8] {
+        defer { output = [] }
+        return output
+    }
+
+    private static let push: gnutls_push_func = { transport, data, count in
+        guard let transport = unsafe transport, let data = unsafe data else { return -1 }
+        let session = unsafe Unmanaged<TLSSession>.fromOpaque(transport).takeUnretainedValue()
+        unsafe session.output.append(contentsOf: UnsafeRawBufferPointer(start: data, count: count))
+        return count
+    }
+
+    private static let pull: gnutls_pull_func = { transport, data, capacity in
+        guard let transport = unsafe transport, let data = unsafe data else { return -1 }
+        let session = unsafe Unmanaged<TLSSession>.fromOpaque(transport).takeUnretainedValue()
+        let count = min(session.input.count - session.consumed, capacity)
+        if count == 0 {
+            if session.inputHasEnded { return 0 }
+            unsafe gnutls_transport_set_errno(session.handle, EAGAIN)
+            return -1
+        }
+        unsafe session.input.withUnsafeBytes { input in
+            let source = unsafe UnsafeRawBufferPointer(rebasing: input[session.consumed..<session.consumed + count])
+            unsafe UnsafeMutableRawBufferPointer(start: data, count: count).copyMemory(from: source)
+        }
+        session.consumed += count
+        return count
+    }
+
+    // MARK: The conversation
+
+    /// Goes on with the handshake as far as the received records allow.
+    ///
+    /// - Returns: whether it is complete.
+    public func handshake() throws(TLSError) -> Bool {
+        while true {
+            let code = unsafe gnutls_handshake(handle)
+            if code == GNUTLS_E_SUCCESS { return true }
+            if code == GNUTLS_E_AGAIN { return false }
+            // The others that are not fatal, warning alerts and interruptions, mean: call again.
+            if gnutls_error_is_fatal(code) != 0 { throw TLSError(action: "TLS handshake", code: code) }
+        }
+    }
+
+    /// The raw public key that the other side proved to have, or nil if it showed none.
+    public var peerKeyID: KeyID? {
+        get throws(TLSError) {
+            guard unsafe gnutls_certificate_type_get2(handle, GNUTLS_CTYPE_PEERS) == GNUTLS_CRT_RAWPK else { return nil }
+            var count: UInt32 = 0
+            guard let key = unsafe gnutls_certificate_get_peers(handle, &count), count > 0 else { return nil }
+            var digest = [UInt8](repeating: 0, count: KeyID.byteCount)
+            let code = unsafe gnutls_hash_fast(GNUTLS_DIG_SHA256, key[0].data, Int(key[0].size), &digest)
+            try check("hashing the peer's key", code)
+            return KeyID(digest)
+        }
+    }
+
+    /// Encrypts; the records then wait in ``takeOutput()``.
+    public func write(_ bytes: Span<UInt8>) throws(TLSError) {
+        var sent = 0
+        while sent < bytes.count {
+            let rest = bytes.extracting(sent...)
+            let count = unsafe rest.withUnsafeBufferPointer { unsafe gnutls_record_send(handle, $0.baseAddress, $0.count) }
+            sent += Int(try check("sending", Int32(clamping: count)))
+        }
+    }
+
+    /// Decrypts the next record.
+    public func read() throws(TLSError) -> Received {
+        while true {
+            var count = 0
+            let bytes = unsafe [UInt8](unsafeUninitializedCapacity: Self.largestRecord) { buffer, initialized in
+                count = unsafe gnutls_record_recv(handle, buffer.baseAddress, buffer.count)
+                initialized = max(count, 0)
+            }
+            if count > 0 { return .bytes(bytes) }
+            if count == 0 { return .end }
+            let code = Int32(clamping: count)
+            if code == GNUTLS_E_AGAIN { return .needsInput }
+            if gnutls_error_is_fatal(code) != 0 { throw TLSError(action: "receiving", code: code) }
+        }
+    }
+
+    /// Says the TLS goodbye, so that the other side can tell a whole message from one cut short.
+    public func sayGoodbye() {
+        // A failure changes nothing: the connection ends either way.
+        _ = unsafe gnutls_bye(handle, GNUTLS_SHUT_WR)
+    }
+
+    /// Tells the other side why the handshake failed, where there is an alert for it.
+    public func sendAlert(for error: TLSError) {
+        _ = unsafe gnutls_alert_send_appropriate(handle, error.code)
+    }
+}

@@ -1,0 +1,140 @@
+import ArgumentParser
+import Foundation
+import Logging
+import MandosCore
+import MandosFormats
+import MandosServer
+import MandosTLS
+import ServiceLifecycle
+import UnixSignals
+
+@main struct Mandos: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "mandos",
+        abstract: "Give each client that proves its key its own encrypted password.",
+        discussion: "Clients are listed in clients.conf; see mandos-clients.conf(5). Every option overrides mandos.conf.",
+        version: "mandos \(mandosVersion)")
+
+    @Option(name: .shortAndLong, help: "Serve on this network interface only.")
+    var interface: String?
+
+    @Option(name: .shortAndLong, help: "Serve on this address only; IPv6, unless --no-ipv6.")
+    var address: String?
+
+    @Option(name: .shortAndLong, help: "Port to serve on. (default: one that is free)")
+    var port: UInt16?
+
+    @Flag(help: "Stay in the foreground and tell everything that happens.")
+    var debug = false
+
+    @Option(
+        name: .customLong("debuglevel"),
+        help: "How much to tell: \(ServerSettings.DebugLevel.list). (default: WARNING)",
+        transform: { text throws in
+            guard let level = ServerSettings.DebugLevel(text) else {
+                throw ValidationError("it is one of \(ServerSettings.DebugLevel.list)")
+            }
+            return level
+        })
+    var debugLevel: ServerSettings.DebugLevel?
+
+    @Option(help: "GnuTLS priority string; see gnutls_priority_init(3).")
+    var priority: String?
+
+    @Option(name: .customLong("configdir"), help: "Directory of the configuration files.")
+    var configurationDirectory = "/etc/mandos"
+
+    @Flag(name: .customLong("no-dbus"), help: "Do without the D-Bus interface.")
+    var noDBus = false
+
+    @Flag(name: .customLong("no-ipv6"), help: "Use IPv4 only; not recommended.")
+    var noIPv6 = false
+
+    @Option(help: "Use this open file descriptor, a listening socket, instead of an address and a port.")
+    var socket: Int32?
+
+    @Flag(help: "Stay in the foreground.")
+    var foreground = false
+
+    @Flag(name: .customLong("no-zeroconf"), help: "Do not announce the server; needs a port or a socket.")
+    var noZeroconf = false
+
+    mutating func run() async throws {
+        let configuration = loadConfiguration()
+        let settings = overridden(configuration.server)
+        let logger = makeLogger(settings)
+        for warning in configuration.warnings { logger.warning("\(warning)") }
+        refuseWhatIsMissing(settings, logger)
+        ResourceLimits.raiseOpenFiles()
+        let listener: Listener
+        do {
+            let priority = try Priority(settings.priority ?? Priority.standard)
+            let socket = try ListeningSocket.open(settings) { logger.warning("\($0)") }
+            let registry = Registry(configuration.clients)
+            listener = try Listener(socket: socket, registry: registry, priority: priority, logger: logger)
+        } catch {
+            Self.stop("\(error)", status: EX_OSERR)
+        }
+        let quiet = Logger(label: "lifecycle") { _ in SwiftLogNoOpLogHandler() }
+        let services = ServiceGroup(
+            services: [listener], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet)
+        try await services.run()
+    }
+
+    private func loadConfiguration() -> Configuration {
+        do throws(ConfigProblems) {
+            return try Configuration.load(directory: configurationDirectory)
+        } catch {
+            Self.stop(error.problems.map(\.description), status: EX_CONFIG)
+        }
+    }
+
+    private func overridden(_ configured: ServerSettings) -> ServerSettings {
+        var settings = configured
+        settings.interface = interface ?? settings.interface
+        settings.address = address ?? settings.address
+        settings.port = port ?? settings.port
+        settings.debug = debug || settings.debug
+        settings.debugLevel = debugLevel ?? settings.debugLevel
+        settings.priority = priority ?? settings.priority
+        settings.socket = socket ?? settings.socket
+        settings.foreground = foreground || settings.foreground || settings.debug
+        if noDBus { settings.useDBus = false }
+        if noIPv6 { settings.useIPv6 = false }
+        if noZeroconf { settings.zeroconf = false }
+        return settings
+    }
+
+    private func refuseWhatIsMissing(_ settings: ServerSettings, _ logger: Logger) {
+        if !settings.zeroconf && settings.port == nil && settings.socket == nil {
+            Self.stop("without Zeroconf nobody finds an arbitrary port; add --port or --socket", status: EX_USAGE)
+        }
+        if !settings.foreground {
+            Self.stop("this version cannot be a daemon yet; add --foreground", status: EX_USAGE)
+        }
+        if settings.useDBus { logger.warning("this version has no D-Bus interface yet; --no-dbus silences this") }
+        if settings.zeroconf {
+            logger.warning("this version does not announce itself yet: clients need --connect; --no-zeroconf silences this")
+        }
+    }
+
+    private func makeLogger(_ settings: ServerSettings) -> Logger {
+        var logger = Logger(label: "mandos") { StreamLogHandler.standardError(label: $0) }
+        logger.logLevel =
+            switch settings.debug ? .debug : settings.debugLevel {
+            case .critical: .critical
+            case .error: .error
+            case .warning: .warning
+            case .info: .info
+            case .debug: .debug
+            }
+        return logger
+    }
+
+    private static func stop(_ messages: String..., status: Int32) -> Never { stop(messages, status: status) }
+
+    private static func stop(_ messages: [String], status: Int32) -> Never {
+        for message in messages { FileHandle.standardError.write(Data("mandos: \(message)\n".utf8)) }
+        Foundation.exit(status)
+    }
+}
