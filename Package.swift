@@ -16,7 +16,11 @@ let strict: [SwiftSetting] = [
 ]
 let small: [SwiftSetting] =
     strict
-    + (embedded ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo", "-Osize"])] : [])
+    + (embedded ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo", "-Osize", "-Xfrontend", "-function-sections"])] : [])
+
+// Embedded Swift does not name what Unicode-aware strings and floating point need.
+let embeddedLibraries: [LinkerSetting] =
+    embedded ? [.unsafeFlags(["-use-ld=lld"])] : []
 
 let nio = "swift-nio"
 let initramfsTargets: [Target] = [
@@ -30,7 +34,8 @@ let initramfsTargets: [Target] = [
     .target(
         name: "MandosClient", dependencies: ["InitramfsKit", "MandosFormats", "MandosTLS"], swiftSettings: small),
     .executableTarget(
-        name: "mandos-client", dependencies: ["InitramfsKit", "MandosClient"], swiftSettings: small),
+        name: "mandos-client", dependencies: ["InitramfsKit", "MandosClient", "MandosFormats", "MandosTLS"],
+        swiftSettings: small, linkerSettings: embeddedLibraries),
 ]
 let hostTargets: [Target] = [
     .systemLibrary(name: "CBSD", pkgConfig: "libbsd", providers: [.apt(["libbsd-dev"])]),

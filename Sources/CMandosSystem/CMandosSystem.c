@@ -1,1 +1,45 @@
+#define _GNU_SOURCE
 #include "CMandosSystem.h"
+
+#include <sys/syscall.h>
+
+static int argument_count;
+static char **arguments;
+
+// The C library passes main's arguments to constructors too.
+__attribute__((constructor)) static void keep_arguments(int count, char **values) {
+    argument_count = count;
+    arguments = values;
+}
+
+int cmandos_argument_count(void) { return argument_count; }
+char **cmandos_arguments(void) { return arguments; }
+
+int cmandos_errno(void) { return errno; }
+
+int cmandos_open(const char *path, int flags, mode_t mode) { return open(path, flags, mode); }
+
+int cmandos_set_nonblocking(int descriptor) {
+    int flags = fcntl(descriptor, F_GETFL);
+    return flags < 0 ? flags : fcntl(descriptor, F_SETFL, flags | O_NONBLOCK);
+}
+
+_Bool cmandos_is_open(int descriptor) { return fcntl(descriptor, F_GETFD) >= 0; }
+
+int cmandos_no_core_dumps(void) { return prctl(PR_SET_DUMPABLE, 0L, 0L, 0L, 0L); }
+
+int cmandos_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+void cmandos_wipe(void *memory, size_t size) { explicit_bzero(memory, size); }
+int cmandos_set_user_ids(uid_t user) { return setresuid(user, user, user); }
+int cmandos_set_group_ids(gid_t group) { return setresgid(group, group, group); }
+int cmandos_pipe(int descriptors[2]) { return pipe2(descriptors, O_CLOEXEC); }
+
+int cmandos_exit_status(int wait_status) { return WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1; }
+int cmandos_ending_signal(int wait_status) { return WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : 0; }
+
+void cmandos_ignore_signal(int signal_number) { signal(signal_number, SIG_IGN); }
+void cmandos_default_signal(int signal_number) { signal(signal_number, SIG_DFL); }
+
+char *cmandos_option_value(void) { return optarg; }
+int cmandos_option_index(void) { return optind; }
+char *cmandos_first_operand(void) { return optind < argument_count ? arguments[optind] : NULL; }

@@ -1,7 +1,9 @@
+import MandosFormats
+
 /// What a client gets: its password, encrypted to it alone. Prints as its size, never as its contents.
 public struct Secret: Equatable, Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     /// No secret may be longer, in bytes.
-    public static let largest = 16 << 20
+    public static let largest = ProtocolLimits.largestSecret
 
     /// The bytes as they are sent.
     public let bytes: [UInt8]

@@ -54,6 +54,29 @@ extension TimeSpan {
         self.init(milliseconds: milliseconds)
     }
 
+    /// Reads a decimal number of seconds such as `10` or `2.5`; digits after the third decimal do not count.
+    ///
+    /// Source: mandos-client(8mandos) `--retry`, `--delay`.
+    public init(decimalSeconds text: some StringProtocol) throws(DurationSyntaxError) {
+        let bytes = Array(text.utf8)
+        var position = 0
+        var milliseconds = Sum()
+        if bytes.first != UInt8(ascii: ".") {
+            try milliseconds.add(try Self.number(bytes, &position), times: Self.second)
+        }
+        if position < bytes.count, bytes[position] == UInt8(ascii: ".") {
+            position += 1
+            for unit: Int64 in [100, 10, 1] {
+                guard position < bytes.count, let digit = decimalDigit(bytes[position]) else { break }
+                try milliseconds.add(Int64(digit), times: unit)
+                position += 1
+            }
+            while position < bytes.count, decimalDigit(bytes[position]) != nil { position += 1 }
+        }
+        if position < bytes.count { throw DurationSyntaxError(offset: position, problem: .missingNumber) }
+        self.init(milliseconds: milliseconds.milliseconds)
+    }
+
     private static func rfc3339(_ bytes: [UInt8]) throws(DurationSyntaxError) -> Int64 {
         let dateUnits: [(UInt8, Int64)] = [
             (UInt8(ascii: "Y"), 52 * week), (UInt8(ascii: "M"), 4 * week), (UInt8(ascii: "W"), week),

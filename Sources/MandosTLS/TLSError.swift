@@ -9,8 +9,9 @@ public struct TLSError: Error, CustomStringConvertible {
 
     private var reason: String {
         guard let text = unsafe gnutls_strerror(code) else { return "GnuTLS error \(code)" }
-        let reason = unsafe String(cString: text)
-        return reason.utf8.last == UInt8(ascii: ".") ? String(reason.dropLast()) : reason
+        var reason = unsafe Array(String(cString: text).utf8)
+        if reason.last == UInt8(ascii: ".") { reason.removeLast() }
+        return String(decoding: reason, as: UTF8.self)
     }
 
     /// The other side ended the connection without the TLS goodbye, so what it sent may be cut short.

@@ -1,1 +1,62 @@
+// What the initramfs programs need of the C library, and the little of it that Swift cannot import.
+#pragma once
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <net/if.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
+
+// The program's arguments: Embedded Swift has no CommandLine.
+int cmandos_argument_count(void);
+char *_Nullable *_Nonnull cmandos_arguments(void);
+
+// errno is a macro, and a thread's own.
+int cmandos_errno(void);
+
+// Variadic in C.
+int cmandos_open(const char *_Nonnull path, int flags, mode_t mode);
+int cmandos_set_nonblocking(int descriptor);
+_Bool cmandos_is_open(int descriptor);
+int cmandos_no_core_dumps(void);
+
+// Extensions that the headers hide unless asked; asking would change how Swift sees the socket functions.
+int cmandos_pidfd_open(pid_t pid);
+void cmandos_wipe(void *_Nonnull memory, size_t size);
+int cmandos_set_user_ids(uid_t user);    // real, effective and saved
+int cmandos_set_group_ids(gid_t group);  // real, effective and saved
+int cmandos_pipe(int descriptors[_Nonnull 2]);
+
+// Macros with arguments.
+int cmandos_exit_status(int wait_status);    // -1 if the process did not exit by itself
+int cmandos_ending_signal(int wait_status);  // 0 if no signal ended it
+
+// SIG_IGN and SIG_DFL are casts.
+void cmandos_ignore_signal(int signal_number);
+void cmandos_default_signal(int signal_number);
+
+// getopt's variables: mutable globals, which Swift 6 cannot touch.
+char *_Nullable cmandos_option_value(void);
+int cmandos_option_index(void);
+char *_Nullable cmandos_first_operand(void);

@@ -1,0 +1,13 @@
+import CMandosSystem
+
+/// How programs say why they failed. Source: sysexits.h(3head).
+public enum ExitStatus: Int32, Sendable {
+    case usage = 64
+    case noInput = 66
+    case unavailable = 69
+    case osError = 71
+
+    public func exit() -> Never { CMandosSystem.exit(rawValue) }
+
+    public static let standardOutput = STDOUT_FILENO
+}

@@ -1,0 +1,106 @@
+import CMandosSystem
+
+/// An open file descriptor, close-on-exec, closed when its owner goes.
+public struct FileDescriptor: ~Copyable {
+    public let number: Int32
+
+    /// Takes over an open descriptor.
+    public init(owning number: Int32) { self.number = number }
+
+    deinit { close(number) }
+
+    /// What one read or write came to.
+    public enum Transfer: Equatable {
+        case bytes(Int)
+        /// The descriptor is not blocking, and not ready.
+        case notReady
+        case end
+    }
+
+    public func read(into buffer: UnsafeMutableRawBufferPointer) throws(SystemError) -> Transfer {
+        while true {
+            let count = unsafe CMandosSystem.read(number, buffer.baseAddress, buffer.count)
+            if count > 0 { return .bytes(count) }
+            if count == 0 { return .end }
+            switch cmandos_errno() {
+            case EINTR: continue
+            case EAGAIN: return .notReady
+            default: throw SystemError("reading")
+            }
+        }
+    }
+
+    public func write(_ buffer: UnsafeRawBufferPointer) throws(SystemError) -> Transfer {
+        while true {
+            let count = unsafe CMandosSystem.write(number, buffer.baseAddress, buffer.count)
+            if count >= 0 { return .bytes(count) }
+            switch cmandos_errno() {
+            case EINTR: continue
+            case EAGAIN: return .notReady
+            default: throw SystemError("writing")
+            }
+        }
+    }
+
+    public static func open(_ path: String, _ flags: Int32, mode: UInt32 = 0) throws(SystemError) -> FileDescriptor {
+        let number = unsafe cmandos_open(path, flags | O_CLOEXEC, mode)
+        return FileDescriptor(owning: try SystemError.check("opening " + path, number))
+    }
+
+    public func setNonBlocking() throws(SystemError) {
+        try SystemError.check("making a descriptor non-blocking", cmandos_set_nonblocking(number))
+    }
+}
+
+/// Both ends of a pipe.
+public struct Pipe: ~Copyable {
+    public let reading: FileDescriptor
+    public let writing: FileDescriptor
+
+    public init() throws(SystemError) {
+        var ends: [Int32] = [-1, -1]
+        try unsafe SystemError.check("making a pipe", cmandos_pipe(&ends))
+        reading = FileDescriptor(owning: ends[0])
+        writing = FileDescriptor(owning: ends[1])
+    }
+}
+
+/// Reads a whole file.
+///
+/// - Throws: also if it is longer than `limit` bytes (EFBIG).
+public func readFile(_ path: String, limit: Int) throws(SystemError) -> [UInt8] {
+    let file = try FileDescriptor.open(path, O_RDONLY)
+    var contents = [UInt8](repeating: 0, count: 4096)
+    var count = 0
+    while true {
+        if count == contents.count { contents.append(contentsOf: [UInt8](repeating: 0, count: count)) }
+        let transfer = try unsafe contents.withUnsafeMutableBufferPointer {
+            (buffer) throws(SystemError) -> FileDescriptor.Transfer in
+            try unsafe file.read(into: UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[count...]))
+        }
+        guard case .bytes(let more) = transfer else { break }
+        count += more
+        if count > limit { throw SystemError("reading " + path, code: EFBIG) }
+    }
+    contents.removeLast(contents.count - count)
+    return contents
+}
+
+/// Writes all of `bytes` to `descriptor`, however many pieces that takes, also if it is not blocking.
+public func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32) throws(SystemError) {
+    var rest = unsafe bytes
+    while unsafe !rest.isEmpty {
+        let count = unsafe write(descriptor, rest.baseAddress, rest.count)
+        if count >= 0 {
+            unsafe rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+            continue
+        }
+        switch cmandos_errno() {
+        case EINTR: continue
+        case EAGAIN:
+            var ready = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+            _ = unsafe poll(&ready, 1, -1)
+        default: throw SystemError("writing")
+        }
+    }
+}

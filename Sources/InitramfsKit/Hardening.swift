@@ -1,0 +1,25 @@
+import CMandosSystem
+
+/// What a program does first if its memory holds secrets or it may be set-uid.
+public enum Hardening {
+    /// Makes sure that descriptors 0, 1 and 2 are open, so that no file we open becomes one of them by accident,
+    /// and that neither a core dump nor a debugger of the same user gets at our memory.
+    public static func protectProcess() {
+        for number in STDIN_FILENO...STDERR_FILENO where !cmandos_is_open(number) {
+            // open(2) returns the lowest free number, which is this one.
+            _ = unsafe cmandos_open("/dev/null", O_RDWR, 0)
+        }
+        _ = cmandos_no_core_dumps()
+    }
+
+    /// Gives up for good what a set-uid program has beyond who started it.
+    ///
+    /// - Throws: if the kernel refuses, or if the privilege could still be had back.
+    public static func dropPrivileges() throws(SystemError) {
+        let user = getuid()
+        let group = getgid()
+        try SystemError.check("giving up privileges", cmandos_set_group_ids(group))
+        try SystemError.check("giving up privileges", cmandos_set_user_ids(user))
+        if user != 0 && setuid(0) == 0 { throw SystemError("giving up privileges", code: EPERM) }
+    }
+}

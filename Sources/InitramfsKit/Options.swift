@@ -1,0 +1,128 @@
+import CMandosSystem
+
+/// One command line option of a program in the initramfs.
+public struct CommandLineOption<ID: Equatable>: Sendable where ID: Sendable {
+    public let id: ID
+    let long: StaticString
+    /// 0 if there is none.
+    let short: UInt8
+    /// What its value is called in the help, or nil if it takes none.
+    let value: StaticString?
+    let help: StaticString
+
+    public init(_ id: ID, _ long: StaticString, short: Unicode.Scalar? = nil, value: StaticString? = nil, _ help: StaticString) {
+        self.id = id
+        self.long = long
+        self.short = short.map { UInt8(ascii: $0) } ?? 0
+        self.value = value
+        self.help = help
+    }
+}
+
+/// A program's command line, read by getopt_long(3), with the options that every program has.
+public struct CommandLineReader<ID: Equatable & Sendable>: Sendable {
+    private let program: StaticString
+    private let summary: StaticString
+    private let options: [CommandLineOption<ID>]
+
+    public init(program: StaticString, summary: StaticString, options: [CommandLineOption<ID>]) {
+        self.program = program
+        self.summary = summary
+        self.options = options
+    }
+
+    // What getopt_long returns: beyond every character, the index into `options`.
+    private static var base: Int32 { 256 }
+    private static var helpCode: Int32 { 1000 }
+    private static var usageCode: Int32 { 1001 }
+    private static var versionCode: Int32 { 1002 }
+
+    /// Reads all options, in order, with their values; answers `--help`, `--usage` and `--version` itself and exits.
+    /// A command line that makes no sense is explained on standard error, and ends the program with `EX_USAGE`.
+    public func read(version: String) -> [(id: ID, value: String)] {
+        var found: [(id: ID, value: String)] = []
+        var longOptions = unsafe options.enumerated().map { index, option in
+            unsafe Self.longOption(option.long, takesValue: option.value != nil, code: Self.base + Int32(index))
+        }
+        unsafe longOptions.append(Self.longOption("help", takesValue: false, code: Self.helpCode))
+        unsafe longOptions.append(Self.longOption("usage", takesValue: false, code: Self.usageCode))
+        unsafe longOptions.append(Self.longOption("version", takesValue: false, code: Self.versionCode))
+        unsafe longOptions.append(CMandosSystem.option())
+
+        while true {
+            let code = unsafe getopt_long(
+                cmandos_argument_count(), cmandos_arguments(), shortOptions, longOptions, nil)
+            if code == -1 { break }
+            if code == Self.helpCode || isQuestionMark(code) { answer(help) }
+            if code == Self.usageCode { answer(usage) }
+            if code == Self.versionCode || code == Int32(UInt8(ascii: "V")) { answer(program.description + " " + version + "\n") }
+            guard let option = option(for: code) else { refuse() }
+            found.append((option.id, unsafe cmandos_option_value().map { unsafe String(cString: $0) } ?? ""))
+        }
+        if let extra = unsafe cmandos_first_operand() {
+            complain(program, "unexpected argument \"\(unsafe String(cString: extra))\"")
+            refuse()
+        }
+        return found
+    }
+
+    private func option(for code: Int32) -> CommandLineOption<ID>? {
+        if code >= Self.base, code < Self.base + Int32(options.count) { return options[Int(code - Self.base)] }
+        return options.first { $0.short != 0 && Int32($0.short) == code }
+    }
+
+    /// `-?` asks for help, but `?` is also how getopt says that an option is unknown.
+    private func isQuestionMark(_ code: Int32) -> Bool {
+        guard code == Int32(UInt8(ascii: "?")) else { return false }
+        guard let argument = unsafe cmandos_arguments()[Int(cmandos_option_index()) - 1] else { return false }
+        return unsafe strcmp(argument, "-?") == 0
+    }
+
+    private static func longOption(_ name: StaticString, takesValue: Bool, code: Int32) -> CMandosSystem.option {
+        let characters = unsafe UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
+        return unsafe CMandosSystem.option(name: characters, has_arg: takesValue ? 1 : 0, flag: nil, val: code)
+    }
+
+    private var shortOptions: String {
+        var text = "V?"
+        for option in options where option.short != 0 {
+            text += String(decoding: [option.short], as: UTF8.self) + (option.value == nil ? "" : ":")
+        }
+        return text
+    }
+
+    private var usage: String {
+        var text = "usage: " + program.description
+        for option in options { text += " [" + spelling(option) + "]" }
+        return text + "\n"
+    }
+
+    private var help: String {
+        var text = "usage: " + program.description + " [OPTION…]\n" + summary.description + "\n\n"
+        for option in options {
+            let short = option.short == 0 ? "    " : "-" + String(decoding: [option.short], as: UTF8.self) + ", "
+            text += "  " + short + spelling(option) + "\n          " + option.help.description + "\n"
+        }
+        text += "  -?, --help\n          Print this and exit.\n"
+        text += "      --usage\n          Print the options and exit.\n"
+        text += "  -V, --version\n          Print the version and exit.\n"
+        return text
+    }
+
+    private func spelling(_ option: CommandLineOption<ID>) -> String {
+        "--" + option.long.description + (option.value.map { "=" + $0.description } ?? "")
+    }
+
+    private func answer(_ text: String) -> Never {
+        let bytes = Array(text.utf8)
+        unsafe bytes.withUnsafeBufferPointer {
+            try? unsafe writeAll(UnsafeRawBufferPointer($0), to: STDOUT_FILENO)
+        }
+        exit(0)
+    }
+
+    private func refuse() -> Never {
+        complain(program, "try --help")
+        exit(EX_USAGE)
+    }
+}

@@ -1,0 +1,63 @@
+import CMandosSystem
+
+/// A point in time on CLOCK_BOOTTIME, in milliseconds.
+public struct Deadline: Comparable, Sendable {
+    public let milliseconds: Int64
+
+    public init(milliseconds: Int64) { self.milliseconds = milliseconds }
+
+    public static func now() -> Deadline {
+        var time = timespec()
+        _ = unsafe clock_gettime(CLOCK_BOOTTIME, &time)
+        return Deadline(milliseconds: Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000)
+    }
+
+    public func after(milliseconds: Int64) -> Deadline { Deadline(milliseconds: self.milliseconds + milliseconds) }
+
+    public static func < (left: Deadline, right: Deadline) -> Bool { left.milliseconds < right.milliseconds }
+}
+
+/// What one turn of a poll loop waits for; made anew each turn.
+public struct PollSet {
+    private var entries: [pollfd] = []
+    private var deadline: Deadline?
+
+    public init() {}
+
+    /// What to wait for on a descriptor; errors and hang-ups always count.
+    public enum Interest { case reading, writing, both }
+
+    /// Waits also for `descriptor`.
+    public mutating func add(_ descriptor: Int32, for interest: Interest = .reading) {
+        let events =
+            switch interest {
+            case .reading: POLLIN
+            case .writing: POLLOUT
+            case .both: POLLIN | POLLOUT
+            }
+        entries.append(pollfd(fd: descriptor, events: Int16(events), revents: 0))
+    }
+
+    /// Waits no longer than until `deadline`.
+    public mutating func limit(to deadline: Deadline?) {
+        guard let deadline else { return }
+        self.deadline = min(self.deadline ?? deadline, deadline)
+    }
+
+    /// Waits until something is ready, a deadline passes, or the wait is interrupted.
+    public mutating func wait() {
+        var timeout: Int32 = -1
+        if let deadline {
+            timeout = Int32(clamping: max(0, deadline.milliseconds - Deadline.now().milliseconds))
+        }
+        // A failure, such as an interruption, means that nothing is ready; the caller's next turn tries again.
+        if unsafe poll(&entries, nfds_t(entries.count), timeout) < 0 {
+            for index in entries.indices { entries[index].revents = 0 }
+        }
+    }
+
+    /// Whether anything happened on `descriptor`, errors and hang-ups included.
+    public func isReady(_ descriptor: Int32) -> Bool {
+        entries.contains { $0.fd == descriptor && $0.revents != 0 }
+    }
+}

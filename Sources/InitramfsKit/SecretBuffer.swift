@@ -1,0 +1,63 @@
+import CMandosSystem
+
+/// Bytes that must not outlive their use: kept out of swap where the kernel allows it, and zeroed before they are freed.
+@safe public final class SecretBuffer {
+    public let limit: Int
+    public private(set) var count = 0
+    private var memory: UnsafeMutableRawBufferPointer
+
+    private static let initialCapacity = 4096
+
+    /// An empty buffer that will never hold more than `limit` bytes.
+    public init(limit: Int) {
+        self.limit = limit
+        unsafe memory = Self.allocate(Self.initialCapacity)
+    }
+
+    deinit { unsafe Self.free(memory) }
+
+    public var isFull: Bool { count >= limit }
+
+    /// Gives `body` room to put bytes in; `body` returns how many it put there.
+    public func append<Failure: Error>(
+        _ body: (UnsafeMutableRawBufferPointer) throws(Failure) -> Int
+    ) throws(Failure) {
+        if unsafe count == memory.count { grow() }
+        count += try unsafe body(UnsafeMutableRawBufferPointer(rebasing: memory[count...]))
+    }
+
+    public func withBytes<Result, Failure: Error>(
+        _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        try unsafe body(UnsafeRawBufferPointer(rebasing: memory[..<count]))
+    }
+
+    private func grow() {
+        let old = unsafe memory
+        unsafe memory = Self.allocate(old.count * 2)
+        unsafe memory.copyMemory(from: UnsafeRawBufferPointer(old))
+        unsafe Self.free(old)
+    }
+
+    private static func allocate(_ size: Int) -> UnsafeMutableRawBufferPointer {
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 16)
+        // Beyond RLIMIT_MEMLOCK the pages stay ordinary ones, which is the best there is then.
+        if let start = memory.baseAddress { _ = unsafe mlock(start, size) }
+        return unsafe memory
+    }
+
+    private static func free(_ memory: UnsafeMutableRawBufferPointer) {
+        if let start = memory.baseAddress {
+            unsafe cmandos_wipe(start, memory.count)
+            _ = unsafe munlock(start, memory.count)
+        }
+        unsafe memory.deallocate()
+    }
+}
+
+/// Zeroes bytes that held a secret.
+public func wipe(_ bytes: inout [UInt8]) {
+    unsafe bytes.withUnsafeMutableBytes { buffer in
+        if let start = buffer.baseAddress { unsafe cmandos_wipe(start, buffer.count) }
+    }
+}

@@ -1,0 +1,87 @@
+import CMandosSystem
+
+/// Where to connect to: an IPv4 or IPv6 address with its port, and its interface where it is link-local.
+public struct SocketAddress {
+    private var storage: sockaddr_storage
+    private let length: socklen_t
+
+    fileprivate init(copying information: UnsafePointer<addrinfo>) {
+        var storage = sockaddr_storage()
+        length = unsafe min(information.pointee.ai_addrlen, socklen_t(MemoryLayout<sockaddr_storage>.size))
+        let count = Int(length)
+        unsafe withUnsafeMutableBytes(of: &storage) { bytes in
+            if let source = unsafe information.pointee.ai_addr {
+                unsafe bytes.copyMemory(from: UnsafeRawBufferPointer(start: source, count: count))
+            }
+        }
+        self.storage = storage
+    }
+
+    var family: Int32 { Int32(storage.ss_family) }
+
+    /// A link-local IPv6 address means something on one interface only; this says on which, unless it is known.
+    public mutating func setInterface(_ name: String) throws(SystemError) {
+        guard needsInterface else { return }
+        let index = unsafe if_nametoindex(name)
+        if index == 0 { throw SystemError("interface " + name) }
+        unsafe withIPv6 { unsafe $0.pointee.sin6_scope_id = index }
+    }
+
+    /// Whether it is link-local and lacks an interface.
+    public var needsInterface: Bool {
+        guard family == AF_INET6 else { return false }
+        var copy = self
+        return unsafe copy.withIPv6 { address in
+            let isLinkLocal = unsafe withUnsafeBytes(of: address.pointee.sin6_addr) { bytes in
+                unsafe bytes[0] == 0xFE && bytes[1] & 0xC0 == 0x80
+            }
+            return unsafe isLinkLocal && address.pointee.sin6_scope_id == 0
+        }
+    }
+
+    private mutating func withIPv6<Result>(_ body: (UnsafeMutablePointer<sockaddr_in6>) -> Result) -> Result {
+        unsafe withUnsafeMutablePointer(to: &storage) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) { unsafe body($0) }
+        }
+    }
+
+    func withPointer<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
+        unsafe withUnsafePointer(to: storage) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe body($0, length) }
+        }
+    }
+
+    /// Looks up a host; blocks as long as the resolver does, unless it `isNumeric`.
+    public static func resolve(
+        host: String, port: UInt16, isNumeric: Bool
+    ) -> Result<[SocketAddress], ResolverError> {
+        var hints = unsafe addrinfo()
+        unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        unsafe hints.ai_flags = AI_NUMERICSERV | (isNumeric ? AI_NUMERICHOST : 0)
+        var list: UnsafeMutablePointer<addrinfo>?
+        let code = unsafe getaddrinfo(host, String(port), &hints, &list)
+        guard code == 0 else { return .failure(ResolverError(code: code)) }
+        defer { unsafe freeaddrinfo(list) }
+        var addresses: [SocketAddress] = []
+        var next = unsafe list
+        while let information = unsafe next, addresses.count < mostAddresses {
+            addresses.append(unsafe SocketAddress(copying: information))
+            unsafe next = information.pointee.ai_next
+        }
+        return .success(addresses)
+    }
+
+    /// Of one name, no more addresses than this are tried.
+    private static let mostAddresses = 16
+}
+
+/// A host name or address that leads nowhere.
+public struct ResolverError: Error, CustomStringConvertible {
+    /// As in getaddrinfo(3).
+    let code: Int32
+
+    /// It is a name, or nothing at all.
+    public var isNotNumeric: Bool { code == EAI_NONAME }
+
+    public var description: String { "looking up the address: " + (unsafe String(cString: gai_strerror(code))) }
+}

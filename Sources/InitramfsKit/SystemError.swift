@@ -1,0 +1,28 @@
+import CMandosSystem
+
+/// A system call failed: what we were doing, and the kernel's reason.
+public struct SystemError: Error, CustomStringConvertible {
+    public let action: String
+    /// As in errno(3).
+    public let code: Int32
+
+    /// `code` is read now, so make the error before anything else can change it.
+    public init(_ action: String) { self.init(action, code: cmandos_errno()) }
+
+    public init(_ action: String, code: Int32) {
+        self.action = action
+        self.code = code
+    }
+
+    public var description: String { action + ": " + (unsafe String(cString: strerror(code))) }
+
+    /// Throws unless a system call succeeded; such calls return a negative number for failure.
+    @discardableResult
+    static func check(_ action: @autoclosure () -> String, _ result: Int32) throws(SystemError) -> Int32 {
+        if result < 0 {
+            let code = cmandos_errno()
+            throw SystemError(action(), code: code)
+        }
+        return result
+    }
+}

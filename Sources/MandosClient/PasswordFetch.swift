@@ -1,0 +1,176 @@
+public import InitramfsKit
+public import MandosTLS
+
+/// Gets the password from whichever server gives one that decrypts first, trying all at the same time.
+public final class PasswordFetch {
+    /// What came of it.
+    public enum Outcome {
+        case password(SecretBuffer)
+        /// A signal asked us to stop.
+        case stopped(signal: Int32)
+        /// Every server was tried as often as it was to be.
+        case nothing
+    }
+
+    /// What is said while it goes on.
+    public enum Report {
+        /// Something failed, and we carry on.
+        case problem(String)
+        case detail(String)
+    }
+
+    private enum Work {
+        case lookup(NameLookup)
+        case conversation(Conversation)
+        case decryption(Decryption)
+    }
+
+    /// One way of getting the password that is under way: one address of one server.
+    private struct Attempt {
+        let server: Int
+        let work: Work
+    }
+
+    private let credentials: Credentials
+    private let priority: Priority
+    private let secretKeyFile: String
+    private let interface: String?
+    private let report: (Report) -> Void
+    private var servers: [ServerName] = []
+    private var lastProblems: [String] = []
+    private var schedule: RetrySchedule
+    private var attempts: [Attempt] = []
+
+    /// `retryInterval` is in milliseconds; nil means that each server is tried once. `interface`, if given, is the
+    /// only one to use, and the one that link-local addresses belong to.
+    public init(
+        credentials: Credentials, priority: Priority, secretKeyFile: String, interface: String?, retryInterval: Int64?,
+        report: @escaping (Report) -> Void
+    ) {
+        self.credentials = credentials
+        self.priority = priority
+        self.secretKeyFile = secretKeyFile
+        self.interface = interface
+        self.report = report
+        schedule = RetrySchedule(interval: retryInterval)
+    }
+
+    public func add(_ server: ServerName) {
+        servers.append(server)
+        lastProblems.append("")
+        _ = schedule.add(at: .now())
+    }
+
+    public func run(until stop: borrowing StopSignals) -> Outcome {
+        while true {
+            let now = Deadline.now()
+            for server in schedule.begin(at: now) { begin(server, at: now) }
+            if let password = advance(at: now) { return .password(password) }
+            if schedule.isExhausted { return .nothing }
+            var set = PollSet()
+            set.add(stop.descriptor.number)
+            set.limit(to: schedule.nextDue)
+            for attempt in attempts {
+                switch attempt.work {
+                case .lookup(let lookup): lookup.register(in: &set)
+                case .conversation(let conversation): conversation.register(in: &set)
+                case .decryption(let decryption): decryption.register(in: &set)
+                }
+            }
+            set.wait()
+            if let signal = stop.next() { return .stopped(signal: signal) }
+        }
+    }
+
+    private func begin(_ server: Int, at now: Deadline) {
+        let name = servers[server]
+        report(.detail("\(name): trying"))
+        switch SocketAddress.resolve(host: name.host, port: name.port, isNumeric: true) {
+        case .success(let addresses):
+            converse(server, addresses, at: now)
+        case .failure(let error) where error.isNotNumeric:
+            do throws(SystemError) {
+                let lookup = try NameLookup(host: name.host, port: name.port)
+                attempts.append(Attempt(server: server, work: .lookup(lookup)))
+            } catch {
+                failed(server, "\(error)", at: now)
+            }
+        case .failure(let error):
+            failed(server, "\(error)", at: now)
+        }
+    }
+
+    private func converse(_ server: Int, _ addresses: [SocketAddress], at now: Deadline) {
+        for var address in addresses {
+            if address.needsInterface {
+                guard let interface else {
+                    failed(server, "a link-local address needs --interface, with one name", at: now)
+                    continue
+                }
+                do throws(SystemError) {
+                    try address.setInterface(interface)
+                } catch {
+                    failed(server, "\(error)", at: now)
+                    continue
+                }
+            }
+            do throws(Conversation.Failure) {
+                let conversation = try Conversation(
+                    to: address, interface: interface, credentials: credentials, priority: priority, at: now)
+                attempts.append(Attempt(server: server, work: .conversation(conversation)))
+            } catch {
+                failed(server, "\(error)", at: now)
+            }
+        }
+    }
+
+    /// Lets every attempt go on; new attempts that come of it are let go on too.
+    private func advance(at now: Deadline) -> SecretBuffer? {
+        var pending = attempts
+        attempts = []
+        while let attempt = pending.popLast() {
+            let server = attempt.server
+            switch attempt.work {
+            case .lookup(let lookup):
+                switch lookup.advance() {
+                case nil: attempts.append(attempt)
+                case .success(let addresses): converse(server, addresses, at: now)
+                case .failure(let error): failed(server, "\(error)", at: now)
+                }
+            case .conversation(let conversation):
+                do throws(Conversation.Failure) {
+                    if let message = try conversation.advance(at: now) {
+                        report(.detail("\(servers[server]): sent \(message.count) bytes"))
+                        let decryption = Decryption(of: message, secretKeyFile: secretKeyFile)
+                        pending.append(Attempt(server: server, work: .decryption(decryption)))
+                    } else {
+                        attempts.append(attempt)
+                    }
+                } catch {
+                    failed(server, "\(error)", at: now, others: pending)
+                }
+            case .decryption(let decryption):
+                do throws(Decryption.Failure) {
+                    if let password = try decryption.advance(at: now) {
+                        report(.detail("\(servers[server]): the password is decrypted"))
+                        return password
+                    }
+                    attempts.append(attempt)
+                } catch {
+                    failed(server, "\(error)", at: now, others: pending)
+                }
+            }
+        }
+        return nil
+    }
+
+    /// Says what failed, unless it is what failed last time, and has the server tried again later
+    /// unless another of its addresses is still being tried.
+    private func failed(_ server: Int, _ problem: String, at now: Deadline, others: [Attempt] = []) {
+        let isNew = !lastProblems[server].utf8.elementsEqual(problem.utf8)
+        lastProblems[server] = problem
+        let text = "\(servers[server]): \(problem)"
+        report(isNew ? .problem(text) : .detail(text))
+        if !(attempts + others).contains(where: { $0.server == server }) { schedule.failed(server, at: now) }
+    }
+}
