@@ -61,9 +61,8 @@ let hostTargets: [Target] = [
     .executableTarget(
         name: "mandos-keygen",
         dependencies: [
-            "CBSD", "MandosClient", "MandosFormats", "MandosTLS",
+            "CBSD", "InitramfsKit", "MandosClient", "MandosFormats", "MandosTLS",
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
-            .product(name: "Subprocess", package: "swift-subprocess"),
         ], swiftSettings: strict),
 ]
 let testTargets: [Target] = [
@@ -81,7 +80,6 @@ let package = Package(
             .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
             .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
             .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
-            .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
         ],
     targets: embedded ? initramfsTargets : initramfsTargets + hostTargets + testTargets
 )

@@ -25,12 +25,12 @@ public final class FilterProcess {
     private var inputEnd: FileDescriptor?
     private var outputEnd: FileDescriptor?
     private var errorEnd: FileDescriptor?
-    private let input: [UInt8]
+    private let input: SecretBuffer
     private var written = 0
 
     /// Starts the program at `path` with `arguments`, its own name first, and with `environment` only.
     public init(
-        _ path: String, arguments: [String], environment: [String], input: [UInt8], outputLimit: Int
+        _ path: String, arguments: [String], environment: [String], input: SecretBuffer, outputLimit: Int
     ) throws(SystemError) {
         let standardInput = try Pipe()
         let standardOutput = try Pipe()
@@ -107,7 +107,7 @@ public final class FilterProcess {
     private func feed() {
         guard inputEnd != nil else { return }
         while written < input.count {
-            let transfer = unsafe input.withUnsafeBytes { bytes in
+            let transfer = unsafe input.withBytes { bytes in
                 try? unsafe inputEnd?.write(UnsafeRawBufferPointer(rebasing: bytes[written...]))
             }
             switch transfer {

@@ -14,6 +14,14 @@ import CMandosSystem
         unsafe memory = Self.allocate(Self.initialCapacity)
     }
 
+    /// A copy of `bytes`, and no room for more.
+    public init(_ bytes: [UInt8]) {
+        limit = bytes.count
+        count = bytes.count
+        unsafe memory = Self.allocate(max(bytes.count, 1))
+        unsafe memory.copyBytes(from: bytes)
+    }
+
     deinit { unsafe Self.free(memory) }
 
     public var isFull: Bool { count >= limit }

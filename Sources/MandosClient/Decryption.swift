@@ -22,7 +22,7 @@ public final class Decryption {
         case importKey
     }
 
-    private let message: [UInt8]
+    private let message: SecretBuffer
     private let secretKeyFile: String
     private var programs: ArraySlice<DecryptionProgram>
     private var running: (program: DecryptionProgram, step: Step, process: FilterProcess)?
@@ -33,7 +33,7 @@ public final class Decryption {
     public init(
         of message: [UInt8], secretKeyFile: String, programs: [DecryptionProgram] = DecryptionProgram.installed()
     ) {
-        self.message = message
+        self.message = SecretBuffer(message)
         self.secretKeyFile = secretKeyFile
         self.programs = programs[...]
     }
@@ -90,7 +90,7 @@ public final class Decryption {
         do throws(SystemError) {
             let process = try FilterProcess(
                 program.path, arguments: try arguments(for: program, step), environment: Self.environment,
-                input: step == .decrypt ? message : [], outputLimit: ProtocolLimits.largestSecret)
+                input: step == .decrypt ? message : SecretBuffer([]), outputLimit: ProtocolLimits.largestSecret)
             running = (program, step, process)
             deadline = now.after(milliseconds: Self.timeLimit)
         } catch {

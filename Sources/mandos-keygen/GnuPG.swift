@@ -1,0 +1,179 @@
+import Foundation
+import InitramfsKit
+import MandosClient
+import MandosFormats
+
+/// What kind of OpenPGP key to make. Source: mandos-keygen(8).
+struct OpenPGPKeyParameters {
+    let type: String
+    let length: UInt
+    let subtype: String
+    let sublength: UInt
+    let name: String
+    let email: String?
+    let comment: String?
+    let expire: String?
+
+    /// What any OpenPGP implementation can read (RFC 4880). GnuPG 2.4 would also claim OCB, which others cannot,
+    /// and whoever encrypted to the key would then use it.
+    static let preferences = "AES256 AES192 AES SHA512 SHA384 SHA256 ZLIB ZIP Uncompressed"
+
+    /// As gpg reads it: "Unattended key generation" in its manual.
+    var batch: String {
+        var lines = ["%no-protection"]
+        lines += algorithm("Key", type, length) + ["Key-Usage: sign"]
+        lines += algorithm("Subkey", subtype, sublength) + ["Subkey-Usage: encrypt"]
+        lines.append("Name-Real: \(name)")
+        if let email, !email.isEmpty { lines.append("Name-Email: \(email)") }
+        if let comment, !comment.isEmpty { lines.append("Name-Comment: \(comment)") }
+        lines.append("Expire-Date: \(expire ?? "0")")
+        lines.append("Preferences: \(Self.preferences)")
+        lines.append("%commit")
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    private func algorithm(_ key: String, _ type: String, _ length: UInt) -> [String] {
+        switch type.lowercased() {
+        case "ed25519": ["\(key)-Type: EdDSA", "\(key)-Curve: ed25519"]
+        case "cv25519": ["\(key)-Type: ECDH", "\(key)-Curve: cv25519"]
+        default: ["\(key)-Type: \(type)", "\(key)-Length: \(length)"]
+        }
+    }
+}
+
+/// What a public key says of itself.
+struct OpenPGPKeyFacts: Equatable {
+    /// Upper-case hexadecimal digits.
+    let fingerprint: String
+    let expires: Timestamp?
+
+    /// Reads the output of `gpg --with-colons --show-keys`: the fields are in GnuPG's doc/DETAILS.
+    init?(colonListing: String) {
+        let records = colonListing.split(separator: "\n").map { $0.split(separator: ":", omittingEmptySubsequences: false) }
+        guard let key = records.first(where: { $0[0] == "pub" }), key.count > 6,
+            let fingerprint = records.first(where: { $0[0] == "fpr" }), fingerprint.count > 9
+        else { return nil }
+        self.fingerprint = String(fingerprint[9])
+        expires = Int64(key[6]).map(Timestamp.init(secondsSince1970:))
+    }
+}
+
+/// GnuPG, working in a home of its own that is gone when this is.
+struct GnuPG {
+    private let path: String
+    private let home: GnuPGHome
+
+    init() throws {
+        let directories = ProcessInfo.processInfo.environment["PATH"]?.split(separator: ":").map(String.init) ?? []
+        guard let path = (directories + ["/usr/bin"]).map({ $0 + "/gpg" }).first(where: isExecutable) else {
+            throw KeygenError("there is no gpg; install it with: apt install gpg gpg-agent")
+        }
+        self.path = path
+        let temporary = ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp"
+        home = try GnuPGHome(in: [temporary])
+    }
+
+    func generateKey(
+        _ parameters: OpenPGPKeyParameters, until stop: borrowing StopSignals
+    ) throws -> (publicKey: [UInt8], secretKey: [UInt8]) {
+        let batch = SecretBuffer(Array(parameters.batch.utf8))
+        _ = try run("making the OpenPGP key", ["--allow-freeform-uid", "--generate-key"], input: batch, until: stop)
+        let armor = ["--armor", "--comment", "Mandos client key for \(parameters.name)"]
+        let publicKey = try run("exporting the public key", armor + ["--export"], until: stop)
+        let secretKey = try run("exporting the secret key", armor + ["--export-secret-keys"], until: stop)
+        return (publicKey.copy, secretKey.copy)
+    }
+
+    func facts(ofKeyFile file: String, until stop: borrowing StopSignals) throws -> OpenPGPKeyFacts {
+        let listing = try run("reading \(file)", ["--with-colons", "--show-keys", file], until: stop)
+        guard let facts = OpenPGPKeyFacts(colonListing: String(decoding: listing.copy, as: UTF8.self)) else {
+            throw KeygenError("there is no OpenPGP key in \(file)")
+        }
+        return facts
+    }
+
+    /// Encrypts to the key in `directory`, as a message that any OpenPGP implementation can read.
+    func encrypt(
+        _ password: SecretBuffer, for directory: KeyDirectory, until stop: borrowing StopSignals
+    ) throws -> [UInt8] {
+        let options = ["--trust-model", "always", "--compress-algo", "none", "--encrypt"]
+        let publicKey = directory.path(of: .publicKey)
+        let message = try run(
+            "encrypting the password", options + ["--recipient-file", publicKey], input: password, until: stop)
+        if OpenPGPMessage.isReadableByAll(message.copy) { return message.copy }
+
+        // The key claims OCB, as those made by GnuPG 2.4 do unless told otherwise. In our own home, where no file of
+        // the user is changed, the claim can be taken back; only the owner of the secret key may do so.
+        let fingerprint = try facts(ofKeyFile: publicKey, until: stop).fingerprint
+        _ = try run("reading the secret key", ["--import", directory.path(of: .secretKey)], until: stop)
+        _ = try run(
+            "changing the key's preferences",
+            ["--default-preference-list", OpenPGPKeyParameters.preferences, "--quick-update-pref", fingerprint],
+            until: stop)
+        let second = try run(
+            "encrypting the password", options + ["--recipient", fingerprint], input: password, until: stop)
+        guard OpenPGPMessage.isReadableByAll(second.copy) else {
+            throw KeygenError("gpg insists on a message that other OpenPGP programs cannot read; make new keys with --force")
+        }
+        return second.copy
+    }
+
+    private func run(
+        _ action: String, _ arguments: [String], input: SecretBuffer = SecretBuffer([]),
+        until stop: borrowing StopSignals
+    ) throws -> SecretBuffer {
+        let common = [path, "--homedir", home.path, "--batch", "--no-tty", "--quiet", "--no-options"]
+        return try Program.run(action, path, common + arguments, input: input, until: stop)
+    }
+}
+
+/// Running a program to its end.
+enum Program {
+    /// No program is waited for longer, in milliseconds; making a large key on a small machine takes minutes.
+    private static let patience: Int64 = 600_000
+
+    /// - Returns: what it printed.
+    /// - Throws: if it fails, does not end, or if a signal asks us to stop.
+    static func run(
+        _ action: String, _ path: String, _ arguments: [String], input: SecretBuffer = SecretBuffer([]),
+        patience: Int64 = patience, until stop: borrowing StopSignals
+    ) throws -> SecretBuffer {
+        let environment = ProcessInfo.processInfo.environment.map { "\($0.key)=\($0.value)" }
+        let process = try FilterProcess(
+            path, arguments: arguments, environment: environment, input: input,
+            outputLimit: 2 * ProtocolLimits.largestSecret)
+        let deadline = Deadline.now().after(milliseconds: patience)
+        while true {
+            switch process.advance() {
+            case .exit(status: 0): return process.output
+            case .exit(let status): throw KeygenError("\(action): \(failure(process, "exit status \(status)"))")
+            case .signal(let number): throw KeygenError("\(action): \(failure(process, "ended by signal \(number)"))")
+            case .tooMuchOutput: throw KeygenError("\(action): \(path) printed too much")
+            case nil: break
+            }
+            if Deadline.now() >= deadline { throw KeygenError("\(action): \(path) took too long") }
+            var set = PollSet()
+            set.add(stop.descriptor.number)
+            set.limit(to: deadline)
+            process.register(in: &set)
+            set.wait()
+            if let signal = stop.next() { throw Interrupted(signal: signal) }
+        }
+    }
+
+    private static func failure(_ process: FilterProcess, _ ending: String) -> String {
+        process.lastWords.isEmpty ? ending : process.lastWords
+    }
+}
+
+/// A signal asked us to stop.
+struct Interrupted: Error, CustomStringConvertible {
+    let signal: Int32
+
+    var description: String { "interrupted" }
+}
+
+extension SecretBuffer {
+    /// For what is no secret, or about to be written down.
+    var copy: [UInt8] { unsafe withBytes { unsafe Array($0) } }
+}

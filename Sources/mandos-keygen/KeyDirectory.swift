@@ -1,0 +1,76 @@
+import Foundation
+import InitramfsKit
+
+/// Where a client's four key files are.
+struct KeyDirectory {
+    enum File: String, CaseIterable {
+        case secretKey = "seckey.txt"
+        case publicKey = "pubkey.txt"
+        case tlsPrivateKey = "tls-privkey.pem"
+        case tlsPublicKey = "tls-pubkey.pem"
+    }
+
+    static let standardPath = "/etc/keys/mandos"
+    /// Where versions before 1.7 kept the keys.
+    private static let formerPath = "/etc/mandos/keys"
+
+    let path: String
+
+    init(path: String) throws {
+        if Self.isDirectory(path) {
+            self.path = path
+        } else if path == Self.standardPath && Self.isDirectory(Self.formerPath) {
+            self.path = Self.formerPath
+        } else {
+            throw KeygenError("there is no directory \(path); make it with: install --directory --mode=0700 \(path)")
+        }
+    }
+
+    private static func isDirectory(_ path: String) -> Bool {
+        var isDirectory: ObjCBool = false
+        return unsafe FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) && isDirectory.boolValue
+    }
+
+    func path(of file: File) -> String { path + "/" + file.rawValue }
+
+    /// One that is there already.
+    var existingFile: String? {
+        File.allCases.map(path(of:)).first { FileManager.default.fileExists(atPath: $0) }
+    }
+
+    /// Puts all files in place, readable by us alone, and keeps what was there as numbered backups `FILE.~N~`.
+    ///
+    /// Each file is replaced in one step, when all are written: a full disk leaves the old keys as they were.
+    func install(_ files: [(File, [UInt8])]) throws {
+        let manager = FileManager.default
+        var written: [(temporary: String, final: String)] = []
+        defer { for file in written { try? manager.removeItem(atPath: file.temporary) } }
+        for (file, contents) in files {
+            let final = path(of: file)
+            let temporary = "\(final).new.\(ProcessInfo.processInfo.processIdentifier)"
+            written.append((temporary, final))
+            let mode = [FileAttributeKey.posixPermissions: 0o600]
+            guard manager.createFile(atPath: temporary, contents: nil, attributes: mode) else {
+                throw SystemError("writing \(temporary)")
+            }
+            let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: temporary))
+            try handle.write(contentsOf: contents)
+            try handle.synchronize()
+            try handle.close()
+        }
+        for file in written {
+            if manager.fileExists(atPath: file.final) {
+                try manager.linkItem(atPath: file.final, toPath: nextBackup(of: file.final))
+            }
+            guard unsafe rename(file.temporary, file.final) == 0 else {
+                throw SystemError("replacing \(file.final)")
+            }
+        }
+    }
+
+    private func nextBackup(of file: String) -> String {
+        var number = 1
+        while FileManager.default.fileExists(atPath: "\(file).~\(number)~") { number += 1 }
+        return "\(file).~\(number)~"
+    }
+}

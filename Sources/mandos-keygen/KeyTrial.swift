@@ -1,0 +1,80 @@
+import InitramfsKit
+import MandosClient
+import MandosFormats
+import MandosTLS
+
+/// Trying a client's keys out, the way the next reboot will.
+struct KeyTrial {
+    let directory: KeyDirectory
+    let gnuPG: GnuPG
+
+    /// Prints a line for each thing that works.
+    ///
+    /// - Throws: at the first thing that does not.
+    func run(connectingTo server: ServerName?, until stop: borrowing StopSignals) throws {
+        try tryTLSKeys()
+        try tryOpenPGPKeys(until: stop)
+        if let server { try ask(server, until: stop) }
+    }
+
+    private func tryTLSKeys() throws {
+        let privateKey = try PrivateKey.read(pem: try contents(of: .tlsPrivateKey))
+        let publicKey = try PublicKey.read(pem: try contents(of: .tlsPublicKey))
+        let keyID = try publicKey.keyID
+        guard try PublicKey.derive(from: privateKey).keyID == keyID else {
+            throw KeygenError("the two TLS keys in \(directory.path) do not belong together; make new ones with --force")
+        }
+        print("ok: the TLS keys belong together; the server knows them as key_id = \(keyID)")
+    }
+
+    private func tryOpenPGPKeys(until stop: borrowing StopSignals) throws {
+        var generator = SystemRandomNumberGenerator()
+        let probe = (0..<32).map { _ in UInt8.random(in: 0...255, using: &generator) }
+        let message = try gnuPG.encrypt(SecretBuffer(probe), for: directory, until: stop)
+        let programs = DecryptionProgram.installed()
+        if programs.isEmpty { throw KeygenError("there is no program to decrypt with; install sqop or gpg") }
+        for program in programs {
+            let decryption = Decryption(
+                of: message, secretKeyFile: directory.path(of: .secretKey), programs: [program])
+            guard try finish(decryption, until: stop).copy == probe else {
+                throw KeygenError("\(program.path) does not give back what was encrypted")
+            }
+            print("ok: \(program.path) decrypts with the OpenPGP keys")
+        }
+    }
+
+    private func finish(_ decryption: Decryption, until stop: borrowing StopSignals) throws -> SecretBuffer {
+        while true {
+            if let password = try decryption.advance(at: .now()) { return password }
+            var set = PollSet()
+            set.add(stop.descriptor.number)
+            decryption.register(in: &set)
+            set.wait()
+            if let signal = stop.next() { throw Interrupted(signal: signal) }
+        }
+    }
+
+    private func ask(_ server: ServerName, until stop: borrowing StopSignals) throws {
+        var keys = ClientKeys()
+        keys.secretKeyFile = directory.path(of: .secretKey)
+        keys.tlsPublicKeyFile = directory.path(of: .tlsPublicKey)
+        keys.tlsPrivateKeyFile = directory.path(of: .tlsPrivateKey)
+        var problems: [String] = []
+        let fetch = PasswordFetch(
+            credentials: try keys.credentials(diffieHellman: .automatic), priority: try Priority(),
+            secretKeyFile: keys.secretKeyFile, interface: nil, retryInterval: nil
+        ) { report in
+            if case .problem(let text) = report { problems.append(text) }
+        }
+        fetch.add(server)
+        switch fetch.run(until: stop) {
+        case .password: print("ok: \(server) gives a password, and it decrypts")
+        case .stopped(let signal): throw Interrupted(signal: signal)
+        case .nothing: throw KeygenError(problems.joined(separator: "; "))
+        }
+    }
+
+    private func contents(of file: KeyDirectory.File) throws -> [UInt8] {
+        try readFile(directory.path(of: file), limit: ClientKeys.largestFile)
+    }
+}

@@ -1,0 +1,166 @@
+public import ArgumentParser
+import InitramfsKit
+import MandosClient
+import MandosFormats
+import MandosTLS
+
+/// mandos-keygen(8): makes a client's keys, and the section that its server needs of them.
+@main struct MandosKeygen: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "mandos-keygen",
+        abstract: "Make the keys of a Mandos client, or encrypt its password for the server.",
+        usage: """
+            mandos-keygen [OPTIONS]                                      make keys
+            mandos-keygen {--password | --passfile FILE} [--no-ssh]      print a section for clients.conf
+            mandos-keygen --test [--connect ADDRESS:PORT]                try the keys out before a reboot does
+            """)
+
+    @OptionGroup(title: "Making keys") var key: KeyOptions
+    @OptionGroup(title: "Encrypting a password") var encryption: EncryptionOptions
+    @OptionGroup(title: "Trying keys out") var trial: TrialOptions
+
+    @Option(name: [.long, .customShort("d")], help: "Directory of the key files.")
+    var dir: String = KeyDirectory.standardPath
+
+    @Option(
+        name: [.long, .customShort("n")],
+        help: "Name of the key and of the section, and the host for the checker. (default: this host's full name)")
+    var name: String?
+
+    @Flag(name: [.long, .customShort("v")], help: "Print the version and exit.")
+    var version = false
+
+    static func main() {
+        do {
+            var command = try parseAsRoot()
+            do {
+                try command.run()
+            } catch let interruption as Interrupted {
+                dieOf(interruption.signal)
+            } catch {
+                complain("mandos-keygen", "\(error)")
+                exit(withError: ExitCode.failure)
+            }
+        } catch {
+            exit(withError: error)
+        }
+    }
+
+    func validate() throws {
+        let modes = [encryption.password, encryption.passfile != nil, trial.test]
+        if modes.count(where: { $0 }) > 1 {
+            throw ValidationError("--password, --passfile and --test do different things; choose one")
+        }
+        if trial.connect != nil && !trial.test { throw ValidationError("--connect belongs to --test") }
+        for text in [name, key.email, key.comment, key.expire, key.type, key.subtype] {
+            if let text, text.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7F }) {
+                throw ValidationError("control characters make no sense in \"\(text)\"")
+            }
+        }
+        if name == "" { throw ValidationError("the name is empty") }
+    }
+
+    func run() throws {
+        if version {
+            print("mandos-keygen \(mandosVersion)")
+            return
+        }
+        let stop = try StopSignals()
+        let directory = try KeyDirectory(path: dir)
+        if trial.test {
+            try KeyTrial(directory: directory, gnuPG: GnuPG()).run(connectingTo: trial.connect, until: stop)
+        } else if encryption.password || encryption.passfile != nil {
+            let password = try encryption.readPassword()
+            let section = try ClientSection(
+                name: name ?? HostName.fullyQualified(), directory: directory, password: password,
+                includesSSH: !encryption.noSSH, gnuPG: GnuPG(), until: stop)
+            print(section.text, terminator: "")
+        } else {
+            try makeKeys(directory, until: stop)
+        }
+    }
+
+    /// Everything is made before anything on disk changes.
+    private func makeKeys(_ directory: KeyDirectory, until stop: borrowing StopSignals) throws {
+        if !key.force, let file = directory.existingFile {
+            throw KeygenError("\(file) exists already; --force replaces the keys, and keeps a backup")
+        }
+        let name = name ?? HostName.fullyQualified()
+        complain("mandos-keygen", "making the OpenPGP key; this can take some seconds")
+        let openPGP = try GnuPG().generateKey(
+            OpenPGPKeyParameters(
+                type: key.type, length: key.length, subtype: key.subtype, sublength: key.sublength,
+                name: name, email: key.email, comment: key.comment, expire: key.expire), until: stop)
+        let privateKey = try PrivateKey.generate(key.tlsKeytype)
+        let publicKey = try PublicKey.derive(from: privateKey)
+        try directory.install([
+            (.secretKey, openPGP.secretKey), (.publicKey, openPGP.publicKey),
+            (.tlsPrivateKey, try privateKey.pem), (.tlsPublicKey, try publicKey.pem),
+        ])
+    }
+}
+
+struct KeyOptions: ParsableArguments {
+    @Option(name: [.long, .customShort("t")], help: "OpenPGP key type: RSA, DSA or ed25519.")
+    var type = "RSA"
+
+    @Option(name: [.long, .customShort("l")], help: "OpenPGP key length in bits.")
+    var length: UInt = 4096
+
+    @Option(name: [.long, .customShort("s")], help: "OpenPGP encryption subkey type: RSA, ELG-E or cv25519.")
+    var subtype = "RSA"
+
+    @Option(name: [.customLong("sublength"), .customShort("L")], help: "OpenPGP subkey length in bits.")
+    var sublength: UInt = 4096
+
+    @Option(name: [.long, .customShort("e")], help: "Email address of the key. (default: none)")
+    var email: String?
+
+    @Option(name: [.long, .customShort("c")], help: "Comment field of the key. (default: none)")
+    var comment: String?
+
+    @Option(
+        name: [.long, .customShort("x")],
+        help: "When the key expires; see gpg(1) for the syntax. The server then refuses the password. (default: never)")
+    var expire: String?
+
+    @Option(
+        name: [.customLong("tls-keytype"), .customShort("T")],
+        help: "TLS key type: \(PrivateKey.Kind.allCases.map(\.rawValue).joined(separator: " ")).")
+    var tlsKeytype: PrivateKey.Kind = .ed25519
+
+    @Flag(name: [.long, .customShort("f")], help: "Replace existing keys, keeping numbered backups.")
+    var force = false
+}
+
+extension PrivateKey.Kind: ExpressibleByArgument {}
+
+struct EncryptionOptions: ParsableArguments {
+    @Flag(name: [.long, .customShort("p")], help: "Ask for a password, encrypt it with the key, and print a section.")
+    var password = false
+
+    @Option(name: [.long, .customShort("F")], help: "The same, with exactly the bytes of this file as the password.")
+    var passfile: String?
+
+    @Flag(name: [.customLong("no-ssh"), .customShort("S")], help: "Do not make a checker of this host's SSH host key.")
+    var noSSH = false
+
+    /// The password to encrypt. Source: mandos-keygen(8) `--password`, `--passfile`.
+    func readPassword() throws -> SecretBuffer {
+        guard let passfile else { return try PasswordInput.read() }
+        var bytes = try readFile(passfile, limit: PasswordInput.longest)
+        defer { wipe(&bytes) }
+        if bytes.isEmpty { throw KeygenError("\(passfile) is empty") }
+        return SecretBuffer(bytes)
+    }
+}
+
+struct TrialOptions: ParsableArguments {
+    @Flag(help: "Tell whether this host's keys decrypt, without changing anything.")
+    var test = false
+
+    @Option(
+        help: "With --test: tell whether this server gives a password that decrypts, without printing it.",
+        transform: ServerName.init(parsing:))
+    var connect: ServerName?
+}

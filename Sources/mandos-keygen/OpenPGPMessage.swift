@@ -1,0 +1,59 @@
+/// The outside of an encrypted OpenPGP message.
+enum OpenPGPMessage {
+    /// Whether it has nothing but encrypted session keys and then data with a modification detection code, which every
+    /// implementation of RFC 4880 reads. Tag 20, which GnuPG 2.4 writes, is LibrePGP's OCB, and only some read it.
+    ///
+    /// Source: RFC 4880 §4.2, §5.1, §5.13.
+    static func isReadableByAll(_ message: [UInt8]) -> Bool {
+        guard let packets = packets(of: message), let last = packets.last, packets.count > 1 else { return false }
+        return packets.dropLast().allSatisfy { $0.tag == 1 } && last.tag == 18 && last.firstByte == 1
+    }
+
+    /// The tag of each packet and the first byte of its contents, or nil if these are no packets.
+    private static func packets(of message: [UInt8]) -> [(tag: UInt8, firstByte: UInt8)]? {
+        var rest = message[...]
+        var packets: [(tag: UInt8, firstByte: UInt8)] = []
+        while let header = rest.popFirst() {
+            guard header & 0x80 != 0 else { return nil }
+            let isNewFormat = header & 0x40 != 0
+            let tag = isNewFormat ? header & 0x3F : header >> 2 & 0x0F
+            var firstByte: UInt8?
+            while true {
+                guard let (length, isLast) = isNewFormat ? newLength(&rest) : oldLength(header & 3, &rest),
+                    length <= rest.count
+                else { return nil }
+                firstByte = firstByte ?? rest.first
+                rest = rest.dropFirst(length)
+                if isLast { break }
+            }
+            guard let firstByte else { return nil }
+            packets.append((tag, firstByte))
+        }
+        return packets
+    }
+
+    /// RFC 4880 §4.2.2; a partial length is followed by more of the same packet.
+    private static func newLength(_ rest: inout ArraySlice<UInt8>) -> (length: Int, isLast: Bool)? {
+        guard let first = rest.popFirst() else { return nil }
+        switch first {
+        case 0..<192: return (Int(first), true)
+        case 192..<224: return rest.popFirst().map { ((Int(first) - 192) << 8 + Int($0) + 192, true) }
+        case 255: return number(bytes: 4, &rest).map { ($0, true) }
+        default: return (1 << Int(first & 0x1F), false)
+        }
+    }
+
+    /// RFC 4880 §4.2.1.
+    private static func oldLength(_ type: UInt8, _ rest: inout ArraySlice<UInt8>) -> (length: Int, isLast: Bool)? {
+        switch type {
+        case 3: (rest.count, true)
+        default: number(bytes: 1 << Int(type), &rest).map { ($0, true) }
+        }
+    }
+
+    private static func number(bytes count: Int, _ rest: inout ArraySlice<UInt8>) -> Int? {
+        guard rest.count >= count else { return nil }
+        defer { rest = rest.dropFirst(count) }
+        return rest.prefix(count).reduce(0) { $0 << 8 | Int($1) }
+    }
+}
