@@ -52,7 +52,7 @@ let hostTargets: [Target] = [
     .executableTarget(
         name: "mandos",
         dependencies: [
-            "MandosServer", "MandosFormats",
+            "InitramfsKit", "MandosCore", "MandosFormats", "MandosServer", "MandosTLS",
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
             .product(name: "Logging", package: "swift-log"),
             .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -66,7 +66,27 @@ let hostTargets: [Target] = [
         ], swiftSettings: strict),
 ]
 let testTargets: [Target] = [
-    .testTarget(name: "MandosFormatsTests", dependencies: ["MandosFormats"], swiftSettings: strict)
+    .testTarget(name: "MandosFormatsTests", dependencies: ["MandosFormats"], swiftSettings: strict),
+    .testTarget(name: "MandosTLSTests", dependencies: ["MandosFormats", "MandosTLS"], swiftSettings: strict),
+    .testTarget(name: "MandosCoreTests", dependencies: ["MandosCore", "MandosFormats"], swiftSettings: strict),
+    .testTarget(
+        name: "MandosServerTests",
+        dependencies: [
+            "MandosCore", "MandosFormats", "MandosServer", "MandosTLS",
+            .product(name: "NIOConcurrencyHelpers", package: nio), .product(name: "NIOCore", package: nio),
+            .product(name: "NIOEmbedded", package: nio),
+        ], swiftSettings: strict),
+    .testTarget(
+        name: "MandosClientTests", dependencies: ["InitramfsKit", "MandosClient"], swiftSettings: strict),
+    .testTarget(
+        name: "MandosKeygenTests", dependencies: ["mandos-keygen", "MandosFormats"], swiftSettings: strict),
+    .testTarget(
+        name: "ProgramTests", dependencies: ["mandos", "mandos-client", "mandos-keygen", "MandosTLS"],
+        path: "Tests",
+        exclude: [
+            "MandosFormatsTests", "MandosTLSTests", "MandosCoreTests", "MandosServerTests", "MandosClientTests",
+            "MandosKeygenTests",
+        ], sources: ["Integration", "Interop"], swiftSettings: strict),
 ]
 
 let package = Package(

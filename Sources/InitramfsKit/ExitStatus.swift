@@ -6,6 +6,7 @@ public enum ExitStatus: Int32, Sendable {
     case noInput = 66
     case unavailable = 69
     case osError = 71
+    case configuration = 78
 
     public func exit() -> Never { CMandosSystem.exit(rawValue) }
 

@@ -16,6 +16,9 @@ public struct SystemError: Error, CustomStringConvertible {
 
     public var description: String { action + ": " + (unsafe String(cString: strerror(code))) }
 
+    /// The other side ended a connection without regard for what was under way.
+    public var isConnectionReset: Bool { code == ECONNRESET || code == EPIPE }
+
     /// Throws unless a system call succeeded; such calls return a negative number for failure.
     @discardableResult
     static func check(_ action: @autoclosure () -> String, _ result: Int32) throws(SystemError) -> Int32 {

@@ -27,7 +27,7 @@ final class Conversation {
             switch self {
             case .system(let error): "\(error)"
             case .tls(let error): "\(error)"
-            case .closedBeforeHandshake: "it closed the connection before the TLS handshake; is it a Mandos server?"
+            case .closedBeforeHandshake: "it closed the connection during the TLS handshake; is it a Mandos server?"
             case .tooSlow: "it took too long to answer"
             case .noSecret:
                 "it has no secret for us: our key is not in its clients.conf, or we are disabled or not approved there"
@@ -76,7 +76,7 @@ final class Conversation {
             stage = .handshake
         }
         try receive()
-        if stage == .handshake, try Self.tls(session.handshake) {
+        if stage == .handshake, try isHandshakeCompleted() {
             stage = .receiving
             deadline = nil
         }
@@ -87,18 +87,33 @@ final class Conversation {
         return isComplete ? message : nil
     }
 
-    /// Takes what the network has, but no more at once than a message may have.
+    /// How many full records one turn takes at most, so that a server that never stops sending delays no other.
+    private static let recordsPerTurn = 4
+
+    /// Takes what the network has.
+    ///
+    /// What came before the end, or before a reset, still counts: the session tells whether it was all.
     private func receive() throws(Failure) {
         var buffer = [UInt8](repeating: 0, count: TLSSession.largestRecord)
-        for _ in 0...(ProtocolLimits.largestSecret / buffer.count) {
-            let transfer = try Self.network { () throws(SystemError) in try socket.receive(into: &buffer) }
-            switch transfer {
-            case .bytes(let count): session.receive(buffer.span.extracting(..<count))
-            case .notReady: return
-            case .end:
-                if stage != .receiving { throw .closedBeforeHandshake }
+        for _ in 0..<Self.recordsPerTurn {
+            do throws(SystemError) {
+                switch try socket.receive(into: &buffer) {
+                case .bytes(let count): session.receive(buffer.span.extracting(..<count))
+                case .notReady: return
+                case .end: return session.receiveEnd()
+                }
+            } catch {
+                guard error.isConnectionReset else { throw .system(error) }
                 return session.receiveEnd()
             }
+        }
+    }
+
+    private func isHandshakeCompleted() throws(Failure) -> Bool {
+        do throws(TLSError) {
+            return try session.handshake()
+        } catch {
+            throw error.isPrematureEnd ? .closedBeforeHandshake : .tls(error)
         }
     }
 

@@ -45,7 +45,7 @@ extension ClientSettings {
         var values = ConfigValues(scope)
         let keyID = readKeyID(&values)
         let fingerprint = readFingerprint(&values)
-        if scope.option("key_id") == nil && scope.option("fingerprint") == nil {
+        if values.nonEmptyString("key_id") == nil && fingerprint.isEmpty && values.problems.isEmpty {
             values.report("key_id", "is required; mandos-keygen --password on the client prints it")
         }
         let secret = readSecret(&values, readFile: readFile)

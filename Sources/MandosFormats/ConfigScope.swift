@@ -10,6 +10,9 @@ public struct ConfigScope: Sendable {
     /// How many expansions may lie inside each other; as in the reference.
     static let deepestExpansion = 10
 
+    /// How long an expanded value may become, in bytes.
+    static let longestExpansion = 1 << 16
+
     public init(section: ConfigFile.Section, defaults: [ConfigFile.Section]) {
         self.section = section
         self.defaults = defaults
@@ -70,6 +73,9 @@ public struct ConfigScope: Sendable {
                             + " write %% for a percent sign")
                 }
                 expanded += try expand(found.option.value, depth: depth + 1)
+                guard expanded.utf8.count <= Self.longestExpansion else {
+                    throw ExpansionError(message: "expands to more than \(Self.longestExpansion) bytes")
+                }
             }
         }
         return expanded

@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 public import MandosCore
 public import MandosFormats
 
@@ -130,27 +130,40 @@ private let missingFile = "there is no such file"
 
 private func readFile(_ path: String, limit: Int) -> Result<[UInt8], FileProblem> {
     do {
-        let handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
-        defer { try? handle.close() }
-        let data = try handle.read(upToCount: limit + 1) ?? Data()
-        guard data.count <= limit else { return .failure(FileProblem(path: path, reason: "longer than \(limit) bytes")) }
-        return .success([UInt8](data))
-    } catch CocoaError.fileReadNoSuchFile, CocoaError.fileNoSuchFile {
+        let size = try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int ?? 0
+        guard size <= limit else { return .failure(FileProblem(path: path, reason: "longer than \(limit) bytes")) }
+        return .success([UInt8](try Data(contentsOf: URL(filePath: path))))
+    } catch let error as CocoaError where error.code == .fileReadNoSuchFile || error.code == .fileNoSuchFile {
         return .failure(FileProblem(path: path, reason: missingFile))
-    } catch CocoaError.fileReadNoPermission {
+    } catch let error as CocoaError where error.code == .fileReadNoPermission {
         return .failure(FileProblem(path: path, reason: "permission denied"))
     } catch {
-        return .failure(FileProblem(path: path, reason: error.localizedDescription))
+        return .failure(FileProblem(path: path, reason: "\(error)"))
     }
 }
 
-/// Source: mandos-clients.conf(5) `secfile`: `~user/…` and `$VARIABLE/…` are expanded.
+/// Source: mandos-clients.conf(5) `secfile`.
 private func readSecret(_ path: String) -> Result<[UInt8], FileProblem> {
+    readFile(expandingTilde(expandingVariables(path)), limit: Secret.largest)
+}
+
+/// `$NAME` and `${NAME}`; a variable that is not set stays as it is written.
+private func expandingVariables(_ path: String) -> String {
     let environment = ProcessInfo.processInfo.environment
-    let expanded = (path as NSString).expandingTildeInPath
-        .replacing(/\$(?:\{(\w+)\}|(\w+))/) { match in
-            let name = String(match.output.1 ?? match.output.2 ?? "")
-            return environment[name] ?? String(match.output.0)
-        }
-    return readFile(expanded, limit: Secret.largest)
+    return path.replacing(/\$(?:\{(\w+)\}|(\w+))/) { match in
+        environment[String(match.output.1 ?? match.output.2 ?? "")] ?? String(match.output.0)
+    }
+}
+
+/// `~/…` and `~user/…`; a user that does not exist stays as it is written.
+private func expandingTilde(_ path: String) -> String {
+    guard path.hasPrefix("~") else { return path }
+    let user = path.dropFirst().prefix { $0 != "/" }
+    let home =
+        user.isEmpty
+        ? FileManager.default.homeDirectoryForCurrentUser
+        : FileManager.default.homeDirectory(forUser: String(user))
+    guard let home else { return path }
+    let rest = path.dropFirst(1 + user.count).drop { $0 == "/" }
+    return home.appending(path: rest).path(percentEncoded: false)
 }

@@ -56,7 +56,9 @@ public final class Listener: Service {
                 switch answer.decision {
                 case .awaitApproval(let deadline):
                     log.debug("waiting for approval")
-                    try await connection.wait(for: deadline - registry.bootTime)
+                    try await cancelWhenGracefulShutdown {
+                        try await connection.wait(for: deadline - self.registry.bootTime)
+                    }
                     continue
                 case .refuse(let refusal):
                     log.warning("secret refused", metadata: ["reason": "\(refusal.rawValue)"])

@@ -22,7 +22,13 @@ import CGnuTLS
     }
 
     /// Shows the raw public key and can prove to have its private key; both are contents of PEM files.
+    ///
+    /// - Throws: also if the two do not belong together, which GnuTLS itself would notice in the handshake only.
     public init(publicKey: [UInt8], privateKey: [UInt8], diffieHellman: DiffieHellman) throws(TLSError) {
+        let keyID = try PublicKey.read(pem: publicKey).keyID
+        guard try PublicKey.derive(from: .read(pem: privateKey)).keyID == keyID else {
+            throw TLSError(action: "loading the TLS key pair", code: GNUTLS_E_CERTIFICATE_KEY_MISMATCH)
+        }
         let handle = unsafe try Self.allocate()
         var parameters: gnutls_dh_params_t?
         do throws(TLSError) {

@@ -1,4 +1,5 @@
 import CGnuTLS
+public import MandosFormats
 
 /// A TLS private key, as tls-privkey.pem holds it.
 @safe public struct PrivateKey: ~Copyable {
@@ -20,10 +21,10 @@ import CGnuTLS
 
     let handle: gnutls_privkey_t
 
-    /// Makes a new key, of the size that GnuTLS advises for 256-bit security.
+    /// Makes a new key, of the size that GnuTLS advises for 128-bit security, which is certtool(1)'s default.
     public static func generate(_ kind: Kind) throws(TLSError) -> PrivateKey {
         let key = try PrivateKey()
-        let bits = gnutls_sec_param_to_pk_bits(kind.algorithm, GNUTLS_SEC_PARAM_ULTRA)
+        let bits = gnutls_sec_param_to_pk_bits(kind.algorithm, GNUTLS_SEC_PARAM_HIGH)
         try unsafe check("making a TLS key", gnutls_privkey_generate(key.handle, kind.algorithm, bits, 0))
         return key
     }
@@ -59,5 +60,19 @@ import CGnuTLS
             try check("writing the TLS private key", code)
             return unsafe bytes(freeing: datum)
         }
+    }
+}
+
+/// A new pair of TLS keys, as mandos-keygen(8) writes them.
+public struct KeyPair: Sendable {
+    /// Contents of PEM files.
+    public let privateKey: [UInt8]
+    public let publicKey: [UInt8]
+    public let keyID: KeyID
+
+    public static func generate(_ kind: PrivateKey.Kind) throws(TLSError) -> KeyPair {
+        let privateKey = try PrivateKey.generate(kind)
+        let publicKey = try PublicKey.derive(from: privateKey)
+        return KeyPair(privateKey: try privateKey.pem, publicKey: try publicKey.pem, keyID: try publicKey.keyID)
     }
 }

@@ -65,8 +65,9 @@ public import MandosFormats
 
     /// Takes records that came from the network.
     public func receive(_ bytes: Span<UInt8>) {
-        if consumed == input.count {
-            input.removeAll(keepingCapacity: true)
+        // What is consumed goes before it outgrows what is not, so that a long stream needs no more than its records.
+        if consumed >= input.count - consumed {
+            input.removeFirst(consumed)
             consumed = 0
         }
         unsafe bytes.withUnsafeBufferPointer { unsafe input.append(contentsOf: $0) }

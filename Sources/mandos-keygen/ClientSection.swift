@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 import InitramfsKit
 import MandosFormats
 import MandosTLS

@@ -1,4 +1,5 @@
-import Foundation
+import FoundationEssentials
+import Glibc
 import InitramfsKit
 
 /// Where a client's four key files are.
@@ -27,8 +28,8 @@ struct KeyDirectory {
     }
 
     private static func isDirectory(_ path: String) -> Bool {
-        var isDirectory: ObjCBool = false
-        return unsafe FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) && isDirectory.boolValue
+        let attributes = try? FileManager.default.attributesOfItem(atPath: path + "/")
+        return attributes?[.type] as? FileAttributeType == .typeDirectory
     }
 
     func path(of file: File) -> String { path + "/" + file.rawValue }
@@ -48,15 +49,12 @@ struct KeyDirectory {
         for (file, contents) in files {
             let final = path(of: file)
             let temporary = "\(final).new.\(ProcessInfo.processInfo.processIdentifier)"
+            let descriptor = try FileDescriptor.open(temporary, O_WRONLY | O_CREAT | O_EXCL, mode: 0o600)
             written.append((temporary, final))
-            let mode = [FileAttributeKey.posixPermissions: 0o600]
-            guard manager.createFile(atPath: temporary, contents: nil, attributes: mode) else {
-                throw SystemError("writing \(temporary)")
+            try unsafe contents.withUnsafeBufferPointer { bytes in
+                try unsafe writeAll(UnsafeRawBufferPointer(bytes), to: descriptor.number)
             }
-            let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: temporary))
-            try handle.write(contentsOf: contents)
-            try handle.synchronize()
-            try handle.close()
+            guard fsync(descriptor.number) == 0 else { throw SystemError("writing \(temporary)") }
         }
         for file in written {
             if manager.fileExists(atPath: file.final) {

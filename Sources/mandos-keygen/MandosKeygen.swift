@@ -33,15 +33,14 @@ import MandosTLS
     static func main() {
         do {
             var command = try parseAsRoot()
-            do {
-                try command.run()
-            } catch let interruption as Interrupted {
-                dieOf(interruption.signal)
-            } catch {
-                complain("mandos-keygen", "\(error)")
-                exit(withError: ExitCode.failure)
-            }
+            try command.run()
+        } catch let interruption as Interrupted {
+            dieOf(interruption.signal)
+        } catch where exitCode(for: error) == .failure {
+            complain("mandos-keygen", "\(error)")
+            exit(withError: ExitCode.failure)
         } catch {
+            // Help, or a command line that makes no sense.
             exit(withError: error)
         }
     }
@@ -91,11 +90,10 @@ import MandosTLS
             OpenPGPKeyParameters(
                 type: key.type, length: key.length, subtype: key.subtype, sublength: key.sublength,
                 name: name, email: key.email, comment: key.comment, expire: key.expire), until: stop)
-        let privateKey = try PrivateKey.generate(key.tlsKeytype)
-        let publicKey = try PublicKey.derive(from: privateKey)
+        let tls = try KeyPair.generate(key.tlsKeytype)
         try directory.install([
             (.secretKey, openPGP.secretKey), (.publicKey, openPGP.publicKey),
-            (.tlsPrivateKey, try privateKey.pem), (.tlsPublicKey, try publicKey.pem),
+            (.tlsPrivateKey, tls.privateKey), (.tlsPublicKey, tls.publicKey),
         ])
     }
 }

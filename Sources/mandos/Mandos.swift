@@ -1,5 +1,5 @@
 import ArgumentParser
-import Foundation
+import InitramfsKit
 import Logging
 import MandosCore
 import MandosFormats
@@ -73,7 +73,7 @@ import UnixSignals
             let registry = Registry(configuration.clients)
             listener = try Listener(socket: socket, registry: registry, priority: priority, logger: logger)
         } catch {
-            Self.stop("\(error)", status: EX_OSERR)
+            Self.stop("\(error)", status: .osError)
         }
         let quiet = Logger(label: "lifecycle") { _ in SwiftLogNoOpLogHandler() }
         let services = ServiceGroup(
@@ -85,7 +85,7 @@ import UnixSignals
         do throws(ConfigProblems) {
             return try Configuration.load(directory: configurationDirectory)
         } catch {
-            Self.stop(error.problems.map(\.description), status: EX_CONFIG)
+            Self.stop(error.problems.map(\.description), status: .configuration)
         }
     }
 
@@ -107,10 +107,10 @@ import UnixSignals
 
     private func refuseWhatIsMissing(_ settings: ServerSettings, _ logger: Logger) {
         if !settings.zeroconf && settings.port == nil && settings.socket == nil {
-            Self.stop("without Zeroconf nobody finds an arbitrary port; add --port or --socket", status: EX_USAGE)
+            Self.stop("without Zeroconf nobody finds an arbitrary port; add --port or --socket", status: .usage)
         }
         if !settings.foreground {
-            Self.stop("this version cannot be a daemon yet; add --foreground", status: EX_USAGE)
+            Self.stop("this version cannot be a daemon yet; add --foreground", status: .usage)
         }
         if settings.useDBus { logger.warning("this version has no D-Bus interface yet; --no-dbus silences this") }
         if settings.zeroconf {
@@ -131,10 +131,10 @@ import UnixSignals
         return logger
     }
 
-    private static func stop(_ messages: String..., status: Int32) -> Never { stop(messages, status: status) }
+    private static func stop(_ messages: String..., status: ExitStatus) -> Never { stop(messages, status: status) }
 
-    private static func stop(_ messages: [String], status: Int32) -> Never {
-        for message in messages { FileHandle.standardError.write(Data("mandos: \(message)\n".utf8)) }
-        Foundation.exit(status)
+    private static func stop(_ messages: [String], status: ExitStatus) -> Never {
+        for message in messages { complain("mandos", message) }
+        status.exit()
     }
 }

@@ -1,0 +1,169 @@
+import Foundation
+import Glibc
+import MandosTLS
+import Testing
+
+/// Passwords that programs like to get wrong.
+let trickyPasswords: [String: Data] = [
+    "plain": Data("correct horse".utf8),
+    "spaces": Data("  two at both ends  ".utf8),
+    "UTF-8": Data("pässwörd 🔑 naïve".utf8),
+    "backslashes": Data(#"a\b\\c\n\0"'$HOME`"#.utf8),
+    "line end": Data("ends in a newline\n".utf8),
+    "4 KiB": Data((0..<4096).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ 1) }),
+]
+
+@Suite struct `Fetching a password` {
+    @Test func `gives back every byte`() async throws {
+        for (name, password) in trickyPasswords {
+            let keys = try await Keys.make()
+            let server = try await Server(clients: keys.section("foo", password: password))
+            let client = try client(keys, [server.address])
+            let ending = try await client.ending()
+            #expect(ending == .exit(status: 0), "\(name): \(client.errors)")
+            #expect(client.output == password, "\(name)")
+            #expect(client.errors.isEmpty)
+            _ = try await server.program.line(with: "secret sent")
+        }
+    }
+
+    @Test func `works by host name, with IPv4, and with several servers of which one lives`() async throws {
+        let keys = try await Keys.make()
+        let server = try await Server(clients: keys.section("foo", password: Data("secret".utf8)))
+        for servers in [
+            ["localhost:\(server.port)"], ["127.0.0.1:\(server.port)"], ["::1:\(server.port)"],
+            ["127.0.0.1:1", "no.such.host.invalid:1", server.address],
+        ] {
+            let client = try client(keys, servers)
+            #expect(try await client.ending() == .exit(status: 0), "\(client.errors)")
+            #expect(client.output == Data("secret".utf8))
+        }
+    }
+
+    @Test func `waits for a server that comes later`() async throws {
+        let keys = try await Keys.make()
+        let section = try await keys.section("foo", password: Data("secret".utf8))
+        let first = try await Server(clients: section)
+        first.program.signal(SIGTERM)
+        _ = try await first.program.ending()
+        let client = try client(keys, [first.address], ["--retry=0.2"])
+        _ = try await client.line(with: "Connection refused")
+        let second = try await Server(clients: section, options: ["--port", "\(first.port)"])
+        #expect(try await client.ending() == .exit(status: 0))
+        #expect(client.output == Data("secret".utf8))
+        #expect(client.errors.split(separator: "\n").count == 1, "one problem is told once: \(client.errors)")
+        #expect(second.program.isRunning)
+    }
+
+    @Test func `works with gpg where there is no other program, and leaves nothing behind`() async throws {
+        let keys = try await Keys.make()
+        let password = try await keys.section("foo", password: Data("secret".utf8))
+        let server = try await Server(clients: password)
+        let trial = try await run(
+            Place.program("mandos-keygen"), ["--dir", keys.directory.path, "--test", "--connect", server.address])
+        #expect(trial.status == 0, "\(trial.errors)")
+        let lines = String(decoding: trial.output, as: UTF8.self).split(separator: "\n")
+        #expect(lines.contains { $0.contains("/gpg decrypts") })
+        #expect(lines.last == "ok: \(server.address) gives a password, and it decrypts")
+        #expect(!String(decoding: trial.output, as: UTF8.self).contains("secret"))
+        let left = try ["/tmp", "/run"].flatMap { try FileManager.default.contentsOfDirectory(atPath: $0) }
+        #expect(!left.contains { $0.hasPrefix("mandos-gnupg-") })
+    }
+
+    @Test(arguments: [SIGTERM, SIGINT, SIGHUP])
+    func `ends at a signal`(signal: Int32) async throws {
+        let keys = try await Keys.make()
+        let server = try FakeServer(FakeServer.waitForEnd)
+        let client = try client(keys, [server.address], ["--debug"])
+        _ = try await client.line(with: "trying")
+        client.signal(signal)
+        #expect(try await client.ending(within: .seconds(2)) == .signal(signal))
+    }
+}
+
+@Suite struct `A server that misbehaves` {
+    struct Misbehaviour: Sendable, CustomTestStringConvertible {
+        let testDescription: String
+        /// What the client says of it, if it can know.
+        let complaint: String?
+        let make: @Sendable () async throws -> FakeServer
+    }
+
+    static let all: [Misbehaviour] = [
+        .init(testDescription: "says nothing", complaint: nil) { try FakeServer(FakeServer.waitForEnd) },
+        .init(testDescription: "closes at once", complaint: "closed the connection during the TLS handshake") {
+            try FakeServer { _ in }
+        },
+        .init(testDescription: "speaks HTTP", complaint: "TLS handshake: ") {
+            try FakeServer {
+                _ = FakeServer.send(Array("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n".utf8), to: $0)
+                FakeServer.waitForEnd(of: $0)
+            }
+        },
+        .init(testDescription: "sends garbage without end", complaint: "TLS handshake: ") {
+            try FakeServer { while FakeServer.send([UInt8](repeating: 0x5A, count: 10_000), to: $0) {} }
+        },
+        .init(testDescription: "has no secret for us", complaint: "it has no secret for us") {
+            try FakeServer.afterHandshake { session in
+                session.sayGoodbye()
+                return false
+            }
+        },
+        .init(testDescription: "sends half a message", complaint: "in the middle of the message") {
+            try FakeServer.afterHandshake { session in
+                try session.write([UInt8](repeating: 1, count: 100).span)
+                return false
+            }
+        },
+        .init(testDescription: "sends no OpenPGP message", complaint: "the message cannot be decrypted: ") {
+            try FakeServer.afterHandshake { session in
+                try session.write(Array("your password is swordfish".utf8).span)
+                session.sayGoodbye()
+                return false
+            }
+        },
+        .init(testDescription: "sends more than any secret", complaint: "it sent more than 16777216 bytes") {
+            try FakeServer.afterHandshake { session in
+                try session.write([UInt8](repeating: 1, count: 100_000).span)
+                return true
+            }
+        },
+        .init(testDescription: "sends another client's secret", complaint: "the message cannot be decrypted: ") {
+            let other = try await Keys.make().section("other", password: Data("not yours".utf8))
+            let base64 = other.split(separator: "\n").filter { $0.hasPrefix("    ") }.joined()
+            let secret = [UInt8](try #require(Data(base64Encoded: base64.replacing(" ", with: ""))))
+            return try FakeServer.afterHandshake { session in
+                try session.write(secret.span)
+                session.sayGoodbye()
+                return false
+            }
+        },
+    ]
+
+    @Test(arguments: all)
+    func `is told, and does not keep the client from another one`(misbehaviour: Misbehaviour) async throws {
+        let keys = try await Keys.make()
+        let bad = try await misbehaviour.make()
+        let first = try client(keys, [bad.address])
+        if let complaint = misbehaviour.complaint {
+            let line = try await first.line(with: complaint)
+            #expect(line.hasPrefix("mandos-client: \(bad.address): "))
+        }
+        #expect(first.isRunning, "it keeps trying")
+        #expect(first.output.isEmpty)
+
+        let good = try await Server(clients: keys.section("foo", password: Data("secret".utf8)))
+        let second = try client(keys, [bad.address, good.address])
+        #expect(try await second.ending(within: .seconds(10)) == .exit(status: 0), "\(second.errors)")
+        #expect(second.output == Data("secret".utf8))
+    }
+
+    @Test func `is given up by mandos-keygen --test with the reason`() async throws {
+        let keys = try await Keys.make()
+        let server = try FakeServer { _ in }
+        let trial = try await run(
+            Place.program("mandos-keygen"), ["--dir", keys.directory.path, "--test", "--connect", server.address])
+        #expect(trial.status == 1)
+        #expect(trial.errors.contains("closed the connection during the TLS handshake"))
+    }
+}

@@ -1,0 +1,62 @@
+import Foundation
+import Testing
+
+/// A client's keys, made by a `mandos-keygen`.
+struct Keys: Sendable {
+    let directory: Directory
+
+    /// What makes keys quickly; RSA 4096 takes seconds.
+    static let quick = ["--type", "ed25519", "--subtype", "cv25519"]
+
+    /// Keys by our program.
+    static func make(_ options: [String] = quick) async throws -> Keys {
+        let directory = try Directory()
+        let result = try await run(
+            Place.program("mandos-keygen"), ["--dir", directory.path, "--name", "test"] + options)
+        try #require(result.status == 0, "\(result.errors)")
+        return Keys(directory: directory)
+    }
+
+    /// A section that gives `password`, by our program.
+    func section(_ name: String, password: Data) async throws -> String {
+        let file = try directory.write(password, to: "password")
+        let result = try await run(
+            Place.program("mandos-keygen"),
+            ["--dir", directory.path, "--name", name, "--passfile", file, "--no-ssh"])
+        try #require(result.status == 0, "\(result.errors)")
+        return String(decoding: result.output, as: UTF8.self)
+    }
+
+    /// The options that tell a `mandos-client` where they are.
+    var options: [String] {
+        [
+            "--pubkey=\(directory.path)/pubkey.txt", "--seckey=\(directory.path)/seckey.txt",
+            "--tls-pubkey=\(directory.path)/tls-pubkey.pem", "--tls-privkey=\(directory.path)/tls-privkey.pem",
+        ]
+    }
+}
+
+/// Our server, serving on loopback.
+struct Server {
+    let configuration: Directory
+    let program: RunningProgram
+    let port: Int
+
+    var address: String { "[::1]:\(port)" }
+
+    init(clients: String, options: [String] = []) async throws {
+        configuration = try Directory()
+        try configuration.write(clients, to: "clients.conf")
+        program = try RunningProgram(
+            Place.program("mandos"),
+            ["--configdir", configuration.path, "--foreground", "--no-dbus", "--debuglevel", "DEBUG"] + options)
+        let line = try await program.line(with: " serving")
+        port = try #require(line.firstMatch(of: /port=(\d+)/).flatMap { Int($0.output.1) })
+    }
+}
+
+/// Our client, asking `servers`.
+func client(_ keys: Keys, _ servers: [String], _ options: [String] = []) throws -> RunningProgram {
+    let connect = servers.map { "--connect=\($0)" }
+    return try RunningProgram(Place.program("mandos-client"), keys.options + connect + options)
+}

@@ -1,0 +1,180 @@
+import Foundation
+import Glibc
+import Testing
+
+@Suite struct `The server` {
+    private static let secret = Data("secret".utf8)
+
+    @Test func `gives an unknown key nothing, and logs which key from where`() async throws {
+        let known = try await Keys.make()
+        let unknown = try await Keys.make()
+        let server = try await Server(clients: known.section("foo", password: Self.secret))
+        let client = try client(unknown, ["127.0.0.1:\(server.port)"])
+        _ = try await client.line(with: "it has no secret for us")
+        let keyID = try #require(
+            try await unknown.section("bar", password: Self.secret).firstMatch(of: /key_id = ([0-9a-f]{64})/)?.output.1)
+        let line = try await server.program.line(with: "secret refused")
+        #expect(line.contains("warning"))
+        #expect(line.contains("key.id=\(keyID)"))
+        #expect(line.contains("peer.address=127.0.0.1:"))
+        #expect(line.contains("reason=no client has this key ID"))
+        #expect(client.output.isEmpty)
+    }
+
+    @Test(arguments: [
+        ("enabled = no", "client is disabled"), ("key_expires = 2020-01-01", "the client's key has expired"),
+        ("timeout = PT0S", "client is disabled"),
+        ("approval_delay = PT1S\napproved_by_default = no", "nobody approved it in time"),
+    ])
+    func `gives a client nothing that may not have it`(options: String, reason: String) async throws {
+        let keys = try await Keys.make()
+        let server = try await Server(clients: keys.section("foo", password: Self.secret) + options + "\n")
+        let client = try client(keys, [server.address])
+        _ = try await client.line(with: "it has no secret for us")
+        let line = try await server.program.line(with: "secret refused")
+        #expect(line.contains("client.name=foo"))
+        #expect(line.contains("reason=\(reason)"))
+        #expect(client.output.isEmpty)
+    }
+
+    @Test func `approves by default after the delay, and lets go of a client that leaves meanwhile`() async throws {
+        let keys = try await Keys.make()
+        let server = try await Server(
+            clients: keys.section("foo", password: Self.secret) + "approval_delay = PT1S\n")
+        let impatient = try client(keys, [server.address])
+        _ = try await server.program.line(with: "waiting for approval")
+        impatient.signal(SIGTERM)
+        _ = try await server.program.line(with: "the client left while it waited for approval")
+        let patient = try client(keys, [server.address])
+        #expect(try await patient.ending() == .exit(status: 0))
+        #expect(patient.output == Self.secret)
+    }
+
+    @Test func `serves others while many connections say nothing or nonsense`() async throws {
+        let keys = try await Keys.make()
+        let server = try await Server(clients: keys.section("foo", password: Self.secret))
+        var connections: [Int32] = []
+        defer { for connection in connections { close(connection) } }
+        for number in 0..<300 {
+            let connection = try connect(to: server.port)
+            connections.append(connection)
+            let words = ["", "1\r\n", "GET / HTTP/1.0\r\n\r\n", "1\r\n\u{16}\u{3}\u{3}\u{2}garbage", "\u{0}\n"]
+            _ = FakeServer.send(Array(words[number % words.count].utf8), to: connection)
+        }
+        let client = try client(keys, [server.address])
+        #expect(try await client.ending(within: .seconds(5)) == .exit(status: 0), "\(client.errors)")
+        #expect(client.output == Self.secret)
+        #expect(server.program.isRunning)
+    }
+
+    @Test(arguments: [SIGTERM, SIGINT]) func `stops cleanly at a signal`(signal: Int32) async throws {
+        let keys = try await Keys.make()
+        let server = try await Server(
+            clients: keys.section("foo", password: Self.secret) + "approval_delay = PT1H\n")
+        let waiting = try client(keys, [server.address])
+        _ = try await server.program.line(with: "waiting for approval")
+        server.program.signal(signal)
+        #expect(try await server.program.ending(within: .seconds(2)) == .exit(status: 0))
+        #expect(waiting.output.isEmpty)
+    }
+
+    private func connect(to port: Int) throws -> Int32 {
+        let connection = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        address.sin_port = UInt16(port).bigEndian
+        let result = unsafe withUnsafePointer(to: address) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                unsafe Glibc.connect(connection, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        try #require(result == 0)
+        return connection
+    }
+}
+
+@Suite struct `A server that cannot start` {
+    private func start(clients: String?, mandos: String? = nil, _ options: [String]) async throws -> (Int32, String) {
+        let directory = try Directory()
+        if let clients { try directory.write(clients, to: "clients.conf") }
+        if let mandos { try directory.write(mandos, to: "mandos.conf") }
+        let result = try await run(Place.program("mandos"), ["--configdir", directory.path] + options)
+        return (result.status, result.errors.replacing(directory.path + "/", with: ""))
+    }
+
+    @Test func `says so of its configuration in one line each, with status 78`() async throws {
+        let (status, errors) = try await start(
+            clients: "[foo]\nkey_id = 12\nsecret = c2VjcmV0\ntimeout = PT5X\n", mandos: "[DEFAULT]\nport = http\n",
+            ["--foreground"])
+        #expect(status == 78)
+        #expect(errors == """
+            mandos: mandos.conf:2: port: "http" is not a number from 1 to 65535
+            mandos: clients.conf:2: key_id: not the key ID of a key: it has 2 characters; a key ID is 64 hexadecimal digits
+            mandos: clients.conf:4: timeout: "PT5X": unknown unit at position 4; write a duration such as PT5M or PT1H30M
+
+            """)
+    }
+
+    @Test(arguments: [
+        (["--foreground", "--no-zeroconf"], Int32(64), "add --port or --socket"),
+        (["--no-zeroconf", "--port", "1"], 64, "add --foreground"),
+        (["--foreground", "--address", "nonsense"], 71, "binding to address nonsense: that is not an IPv6 address"),
+        (["--foreground", "--priority", "NONSENSE"], 71, "priority string, from \"NONSENSE\""),
+        (["--foreground", "--socket", "99"], 71, "using file descriptor 99 as the socket: Bad file descriptor"),
+        (["--foreground", "--debuglevel", "LOUD"], 64, "CRITICAL ERROR WARNING INFO DEBUG"),
+        (["--nonsense"], 64, "--nonsense"),
+    ])
+    func `says so of its command line`(options: [String], status: Int32, message: String) async throws {
+        let result = try await start(clients: "[DEFAULT]\n", options)
+        #expect(result.0 == status)
+        #expect(result.1.contains(message), "\(result.1)")
+    }
+
+    @Test func `says so of a port in use, and of files that are not there`() async throws {
+        let keys = try await Keys.make()
+        let server = try await Server(clients: keys.section("foo", password: Data("x".utf8)))
+        let taken = try await start(
+            clients: "[DEFAULT]\n", ["--foreground", "--no-dbus", "--no-zeroconf", "--port", "\(server.port)"])
+        #expect(taken.0 == 71)
+        #expect(taken.1.contains("binding to address :: port \(server.port): Address already in use"))
+        let missing = try await start(clients: nil, ["--foreground"])
+        #expect(missing.0 == 78)
+        #expect(missing.1 == "mandos: clients.conf: there is no such file\n")
+    }
+}
+
+@Suite struct `A client that cannot start` {
+    @Test(arguments: [
+        ([], Int32(64), "name a server with --connect"),
+        (["--connect=nowhere"], 64, "--connect=nowhere: there is no port"),
+        (["--connect=::1:1", "--retry=soon"], 64, "--retry=soon: not a number of seconds"),
+        (["--connect=::1:1", "--dh-bits=-1"], 64, "not a number of bits"),
+        (["--connect=::1:1", "--nonsense"], 64, "--nonsense"),
+        (["--connect=::1:1", "extra"], 64, "unexpected argument \"extra\""),
+        (["--connect=::1:1", "--tls-pubkey=/nonexistent"], 66, "opening /nonexistent: No such file or directory"),
+        (["--connect=::1:1", "--tls-privkey=/etc/passwd"], 66, "/etc/passwd: reading the TLS private key"),
+        (["--connect=::1:1", "--tls-pubkey=/dev/zero"], 66, "reading /dev/zero: File too large"),
+        (["--connect=::1:1", "--priority=NONSENSE"], 64, "priority string, from \"NONSENSE\""),
+    ])
+    func `says why`(options: [String], status: Int32, message: String) async throws {
+        let keys = try await Keys.make()
+        let result = try await run(Place.program("mandos-client"), keys.options + options)
+        #expect(result.status == status)
+        #expect(result.errors.contains(message), "\(result.errors)")
+        #expect(result.output.isEmpty)
+    }
+
+    @Test(arguments: ["--help", "-?", "--usage"]) func `answers a call for help`(option: String) async throws {
+        let result = try await run(Place.program("mandos-client"), [option])
+        #expect(result.status == 0)
+        #expect(String(decoding: result.output, as: UTF8.self).contains("--connect=ADDRESS:PORT"))
+    }
+
+    @Test(arguments: ["mandos", "mandos-client", "mandos-keygen"])
+    func `tells its version`(program: String) async throws {
+        let result = try await run(Place.program(program), ["--version"])
+        #expect(result.status == 0)
+        #expect(String(decoding: result.output, as: UTF8.self).wholeMatch(of: /[a-z-]+ \d+\.\d+\.\d+\n/) != nil)
+    }
+}

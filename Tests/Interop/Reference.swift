@@ -1,0 +1,95 @@
+import Foundation
+import Testing
+
+/// The reference implementation, unpacked by scripts/fetch-reference.
+enum Reference {
+    static let root = Place.package + "/.build-reference/root"
+
+    /// CI always runs these tests; elsewhere they may be missing their peer.
+    static var isHere: Bool {
+        FileManager.default.fileExists(atPath: root + "/usr/sbin/mandos") || ProcessInfo.processInfo.environment["CI"] != nil
+    }
+
+    static let reason: Comment = "needs the reference implementation: run scripts/fetch-reference"
+
+    static func makeKeys(_ options: [String] = []) async throws -> Keys {
+        let directory = try Directory()
+        let result = try await keygen(["--dir", directory.path, "--name", "test"] + options)
+        try #require(result.status == 0, "\(result.errors)")
+        return Keys(directory: directory)
+    }
+
+    static func section(_ name: String, _ keys: Keys, password: Data) async throws -> String {
+        let file = try keys.directory.write(password, to: "password")
+        let result = try await keygen(
+            ["--dir", keys.directory.path, "--name", name, "--passfile", file, "--no-ssh"])
+        try #require(result.status == 0, "\(result.errors)")
+        return String(decoding: result.output, as: UTF8.self)
+    }
+
+    static func keygen(_ options: [String]) async throws -> (status: Int32, output: Data, errors: String) {
+        // Its gpg calls would otherwise make a home for this user.
+        let home = try Directory()
+        return try await run("/bin/sh", [root + "/usr/sbin/mandos-keygen"] + options, environment: ["HOME": home.path])
+    }
+
+    static func client(_ keys: Keys, _ server: String, _ options: [String] = []) throws -> RunningProgram {
+        let plugins = root + "/usr/lib"
+        let architecture = try FileManager.default.contentsOfDirectory(atPath: plugins).first {
+            FileManager.default.fileExists(atPath: "\(plugins)/\($0)/mandos/plugins.d/mandos-client")
+        }
+        let path = "\(plugins)/\(try #require(architecture))/mandos/plugins.d/mandos-client"
+        return try RunningProgram(
+            path, keys.options + ["--connect=\(server)", "--interface=none", "--network-hook-dir=/nonexistent"] + options)
+    }
+
+    /// Its server, on a bus of its own, which it needs even when it is told to do without.
+    struct Server {
+        let port: Int
+        let program: RunningProgram
+        private let bus: RunningProgram
+        private let directory: Directory
+
+        var address: String { "::1:\(port)" }
+
+        init(clients: String) async throws {
+            directory = try Directory()
+            // It changes to another user before it opens its state.
+            Self.openToAll(directory.path)
+            try directory.write(clients, to: "clients.conf")
+            try directory.write("[DEFAULT]\n", to: "mandos.conf")
+            let address = "unix:path=\(directory.path)/bus"
+            let configuration = try directory.write(
+                """
+                <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+                 "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+                <busconfig><type>system</type><listen>\(address)</listen><auth>EXTERNAL</auth>
+                <policy context="default"><allow user="*"/><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/>
+                </policy>
+                </busconfig>
+                """, to: "bus.conf")
+            bus = try RunningProgram("/usr/bin/dbus-daemon", ["--config-file", configuration, "--nofork", "--nopidfile"])
+            for _ in 0..<500 where !FileManager.default.fileExists(atPath: directory.path + "/bus") {
+                try await Task.sleep(for: .milliseconds(10))
+            }
+            port = try Self.freePort()
+            let state = directory.path + "/state"
+            try FileManager.default.createDirectory(atPath: state, withIntermediateDirectories: false)
+            Self.openToAll(state)
+            program = try RunningProgram(
+                "/usr/bin/python3",
+                [
+                    root + "/usr/sbin/mandos", "--debug", "--configdir", directory.path, "--statedir", state,
+                    "--no-zeroconf", "--no-dbus", "--port", "\(port)",
+                ], environment: ["DBUS_SYSTEM_BUS_ADDRESS": address])
+            _ = try await program.line(with: "Starting main loop")
+        }
+
+        private static func openToAll(_ path: String) {
+            try? FileManager.default.setAttributes([.posixPermissions: 0o777], ofItemAtPath: path)
+        }
+
+        /// One that was free a moment ago.
+        static func freePort() throws -> Int { try FakeServer { _ in }.port }
+    }
+}

@@ -1,0 +1,125 @@
+import Foundation
+import MandosFormats
+import Testing
+
+@testable import mandos_keygen
+
+@Suite struct `An OpenPGP message` {
+    /// A packet with an old-format and one with a new-format header.
+    private static let session: [UInt8] = [0x85, 0x00, 0x03, 0x03, 0xAA, 0xBB]
+    private static let data: [UInt8] = [0xD2, 0x04, 0x01, 0xCC, 0xDD, 0xEE]
+
+    @Test(arguments: [
+        session + data, session + session + data,
+        // A length in two bytes, in five, in parts, and up to the end.
+        session + [0xD2, 192, 8, 1] + [UInt8](repeating: 0, count: 199),
+        session + [0xD2, 255, 0, 0, 0, 2, 1, 0],
+        session + [0xD2, 0xE1, 1, 0, 0x01, 0],
+        [0xC1, 1, 3] + data,
+    ])
+    func `of session keys and data with a detection code is readable by all`(message: [UInt8]) {
+        #expect(OpenPGPMessage.isReadableByAll(message))
+    }
+
+    @Test(arguments: [
+        [], session, data, data + session, session + [0xD4, 2, 1, 9], session + [0xD2, 2, 2, 9],
+        session + [0xD2], session + [0xD2, 5, 1], session + [0x12, 1, 1], session + [0xD2, 0],
+        Array("-----BEGIN PGP MESSAGE-----".utf8), session + [0xC9, 1, 1],
+    ])
+    func `of anything else is not`(message: [UInt8]) {
+        #expect(!OpenPGPMessage.isReadableByAll(message))
+    }
+}
+
+@Suite struct `A key listing` {
+    @Test func `tells fingerprint and expiry`() {
+        let listing = """
+            pub:u:4096:1:8AC6CDD27A7C93B9:1795222085:1826758085::u:::scSC::::::23::0:
+            fpr:::::::::E0B69A64A37555079360E4D68AC6CDD27A7C93B9:
+            uid:u::::1795222085::X::foo::::::::::0:
+            sub:u:4096:1:5567E2FD9AC35138:1795222085:1826758085:::::e::::::23:
+            fpr:::::::::0000000000000000000000000000000000000000:
+            """
+        let facts = OpenPGPKeyFacts(colonListing: listing)
+        #expect(facts?.fingerprint == "E0B69A64A37555079360E4D68AC6CDD27A7C93B9")
+        #expect(facts?.expires?.rfc3339 == "2027-11-21T00:48:05Z")
+    }
+
+    @Test func `tells that a key never expires`() {
+        let facts = OpenPGPKeyFacts(colonListing: "pub:-:4096:1:8AC6:1795222085:::-:::\nfpr:::::::::AB:\n")
+        #expect(facts != nil)
+        #expect(facts?.expires == nil)
+    }
+
+    @Test(arguments: ["", "\n", "pub\nfpr", "gpg: error", "fpr:::::::::AB:\n"])
+    func `that has no key is told`(listing: String) {
+        #expect(OpenPGPKeyFacts(colonListing: listing) == nil)
+    }
+}
+
+@Suite struct `A section` {
+    private static let keyID = KeyID([UInt8](repeating: 0xAB, count: 32))
+
+    private func text(name: String = "foo", expires: String? = nil, ssh: String? = nil) throws -> String {
+        let expiry = expires.map { ":\(try! Timestamp(rfc3339: $0).millisecondsSince1970 / 1000)" } ?? ":"
+        let listing = "pub:-:1:1:8AC6:0\(expiry)::\nfpr:::::::::AB12:\n"
+        return ClientSection.text(
+            name: name, keyID: try #require(Self.keyID), facts: try #require(OpenPGPKeyFacts(colonListing: listing)),
+            message: [UInt8](repeating: 1, count: 60), sshFingerprint: ssh)
+    }
+
+    @Test func `is what the server reads`() throws {
+        let file = ConfigFile.parse(Array(try text(expires: "2027-01-31").utf8), path: "f")
+        #expect(file.problems.isEmpty)
+        let scope = ConfigScope(section: file.sections[0], defaults: [])
+        #expect(file.sections[0].name == "foo")
+        #expect(try scope.value("host") == "foo")
+        #expect(try scope.value("key_id") == Self.keyID?.description)
+        #expect(try scope.value("fingerprint") == "AB12")
+        #expect(try scope.value("key_expires") == "2027-01-31T00:00:00Z")
+        #expect(try Base64.decode(try #require(try scope.value("secret"))) == [UInt8](repeating: 1, count: 60))
+    }
+
+    @Test func `quotes percent signs`() throws {
+        let file = ConfigFile.parse(Array(try text(name: "a%b").utf8), path: "f")
+        #expect(try ConfigScope(section: file.sections[0], defaults: []).value("host") == "a%b")
+    }
+
+    @Test func `checks the SSH host key if there is one`() throws {
+        let file = ConfigFile.parse(Array(try text(ssh: "ssh-ed25519 AAAA").utf8), path: "f")
+        let scope = ConfigScope(section: file.sections[0], defaults: [])
+        let checker = try #require(try scope.value("checker"))
+        #expect(checker.hasPrefix("ssh-keyscan -t ssh-ed25519 %(host)s "))
+        #expect(checker.hasSuffix("%(host)s\" ssh-ed25519 AAAA\""))
+    }
+}
+
+@Suite struct `The key directory` {
+    private final class Place {
+        let path = NSTemporaryDirectory() + "mandos-test-" + UUID().uuidString
+        init() throws { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) }
+        deinit { try? FileManager.default.removeItem(atPath: path) }
+    }
+
+    @Test func `keeps numbered backups, and all files to itself`() throws {
+        let place = try Place()
+        let directory = try KeyDirectory(path: place.path)
+        #expect(directory.existingFile == nil)
+        for version in UInt8(1)...3 { try directory.install([(.secretKey, [version]), (.tlsPublicKey, [version, version])]) }
+        #expect(directory.existingFile == directory.path(of: .secretKey))
+        let contents = try FileManager.default.contentsOfDirectory(atPath: place.path).sorted()
+        #expect(contents == [
+            "seckey.txt", "seckey.txt.~1~", "seckey.txt.~2~", "tls-pubkey.pem", "tls-pubkey.pem.~1~", "tls-pubkey.pem.~2~",
+        ])
+        for (name, version) in [("seckey.txt", 3), ("seckey.txt.~2~", 2), ("seckey.txt.~1~", 1)] as [(String, UInt8)] {
+            #expect(FileManager.default.contents(atPath: place.path + "/" + name) == Data([version]))
+            let mode = try FileManager.default.attributesOfItem(atPath: place.path + "/" + name)[.posixPermissions] as? Int
+            #expect(mode == 0o600)
+        }
+    }
+
+    @Test func `that is not there is told`() {
+        #expect(throws: KeygenError.self) { try KeyDirectory(path: "/nonexistent") }
+        #expect(throws: KeygenError.self) { try KeyDirectory(path: "/etc/passwd") }
+    }
+}
