@@ -16,7 +16,11 @@ let strict: [SwiftSetting] = [
 ]
 let small: [SwiftSetting] =
     strict
-    + (embedded ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo", "-Osize", "-Xfrontend", "-function-sections"])] : [])
+    + (embedded
+        ? [
+            .enableExperimentalFeature("Embedded"),
+            .unsafeFlags(["-wmo", "-Osize", "-Xfrontend", "-function-sections"]),
+        ] : [])
 
 // Embedded Swift does not name what Unicode-aware strings and floating point need.
 let embeddedLibraries: [LinkerSetting] =

@@ -76,7 +76,8 @@ public func readFile(_ path: String, limit: Int) throws(SystemError) -> [UInt8] 
         if count == contents.count { contents.append(contentsOf: [UInt8](repeating: 0, count: count)) }
         let transfer = try unsafe contents.withUnsafeMutableBufferPointer {
             (buffer) throws(SystemError) -> FileDescriptor.Transfer in
-            try unsafe file.read(into: UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[count...]))
+            try unsafe file.read(
+                into: UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[count...]))
         }
         guard case .bytes(let more) = transfer else { break }
         count += more

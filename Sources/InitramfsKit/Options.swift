@@ -10,7 +10,9 @@ public struct CommandLineOption<ID: Equatable>: Sendable where ID: Sendable {
     let value: StaticString?
     let help: StaticString
 
-    public init(_ id: ID, _ long: StaticString, short: Unicode.Scalar? = nil, value: StaticString? = nil, _ help: StaticString) {
+    public init(
+        _ id: ID, _ long: StaticString, short: Unicode.Scalar? = nil, value: StaticString? = nil, _ help: StaticString
+    ) {
         self.id = id
         self.long = long
         self.short = short.map { UInt8(ascii: $0) } ?? 0
@@ -55,7 +57,9 @@ public struct CommandLineReader<ID: Equatable & Sendable>: Sendable {
             if code == -1 { break }
             if code == Self.helpCode || isQuestionMark(code) { answer(help) }
             if code == Self.usageCode { answer(usage) }
-            if code == Self.versionCode || code == Int32(UInt8(ascii: "V")) { answer(program.description + " " + version + "\n") }
+            if code == Self.versionCode || code == Int32(UInt8(ascii: "V")) {
+                answer(program.description + " " + version + "\n")
+            }
             guard let option = option(for: code) else { refuse() }
             found.append((option.id, unsafe cmandos_option_value().map { unsafe String(cString: $0) } ?? ""))
         }

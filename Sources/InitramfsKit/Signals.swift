@@ -13,7 +13,8 @@ public struct StopSignals: ~Copyable {
         for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] { unsafe sigaddset(&set, signal) }
         try unsafe SystemError.check("blocking signals", sigprocmask(SIG_BLOCK, &set, nil))
         let flags = Int32(SFD_CLOEXEC) | Int32(SFD_NONBLOCK)
-        descriptor = FileDescriptor(owning: try unsafe SystemError.check("receiving signals", signalfd(-1, &set, flags)))
+        descriptor = FileDescriptor(
+            owning: try unsafe SystemError.check("receiving signals", signalfd(-1, &set, flags)))
         cmandos_ignore_signal(SIGPIPE)
     }
 

@@ -7,8 +7,8 @@ import MandosFormats
 public final class Decryption {
     /// How long one program may take, in milliseconds: long enough for RSA 4096 on a small machine under emulation.
     private static let timeLimit: Int64 = 60_000
-    /// The initramfs has at least one of these, in memory.
-    private static let placesForHome = ["/run", "/tmp"]
+    /// Where GnuPG may have its home: the initramfs has at least one of these, in memory.
+    public static let standardPlaces = ["/run", "/tmp"]
     private static let environment = ["PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C"]
 
     /// What went wrong with each program.
@@ -24,6 +24,7 @@ public final class Decryption {
 
     private let message: SecretBuffer
     private let secretKeyFile: String
+    private let temporaryPlaces: [String]
     private var programs: ArraySlice<DecryptionProgram>
     private var running: (program: DecryptionProgram, step: Step, process: FilterProcess)?
     private var deadline: Deadline?
@@ -31,11 +32,13 @@ public final class Decryption {
     private var failures: [String] = []
 
     public init(
-        of message: [UInt8], secretKeyFile: String, programs: [DecryptionProgram] = DecryptionProgram.installed()
+        of message: [UInt8], secretKeyFile: String, programs: [DecryptionProgram] = DecryptionProgram.installed(),
+        temporaryPlaces: [String] = standardPlaces
     ) {
         self.message = SecretBuffer(message)
         self.secretKeyFile = secretKeyFile
         self.programs = programs[...]
+        self.temporaryPlaces = temporaryPlaces
     }
 
     public func register(in set: inout PollSet) {
@@ -107,7 +110,7 @@ public final class Decryption {
             if let existing = self.home {
                 home = existing
             } else {
-                home = try GnuPGHome(in: Self.placesForHome)
+                home = try GnuPGHome(in: temporaryPlaces)
                 self.home = home
             }
             let common = [path, "--homedir", home.path, "--batch", "--no-tty", "--quiet", "--no-options"]

@@ -35,6 +35,7 @@ public final class PasswordFetch {
     private let priority: Priority
     private let secretKeyFile: String
     private let interface: String?
+    private let temporaryPlaces: [String]
     private let report: (Report) -> Void
     private var servers: [ServerName] = []
     private var lastProblems: [String] = []
@@ -45,12 +46,13 @@ public final class PasswordFetch {
     /// only one to use, and the one that link-local addresses belong to.
     public init(
         credentials: Credentials, priority: Priority, secretKeyFile: String, interface: String?, retryInterval: Int64?,
-        report: @escaping (Report) -> Void
+        temporaryPlaces: [String] = Decryption.standardPlaces, report: @escaping (Report) -> Void
     ) {
         self.credentials = credentials
         self.priority = priority
         self.secretKeyFile = secretKeyFile
         self.interface = interface
+        self.temporaryPlaces = temporaryPlaces
         self.report = report
         schedule = RetrySchedule(interval: retryInterval)
     }
@@ -141,7 +143,8 @@ public final class PasswordFetch {
                 do throws(Conversation.Failure) {
                     if let message = try conversation.advance(at: now) {
                         report(.detail("\(servers[server]): sent \(message.count) bytes"))
-                        let decryption = Decryption(of: message, secretKeyFile: secretKeyFile)
+                        let decryption = Decryption(
+                            of: message, secretKeyFile: secretKeyFile, temporaryPlaces: temporaryPlaces)
                         pending.append(Attempt(server: server, work: .decryption(decryption)))
                     } else {
                         attempts.append(attempt)

@@ -158,7 +158,8 @@ public struct ConfigFile: Sendable {
             }
             let delimiter = text.firstIndex { $0 == UInt8(ascii: "=") || $0 == UInt8(ascii: ":") }
             guard let delimiter else {
-                return report("neither an option nor a section: write \"option = value\", and indent continuation lines")
+                return report(
+                    "neither an option nor a section: write \"option = value\", and indent continuation lines")
             }
             guard let name = string(ArraySlice(trimmed(text[..<delimiter]).map(lowercased))), !name.isEmpty else {
                 return report("there is no option name before the \"\(text[delimiter] == 0x3A ? ":" : "=")\"")
@@ -195,7 +196,8 @@ public struct ConfigFile: Sendable {
         private mutating func string(_ bytes: ArraySlice<UInt8>, at optionLine: Int? = nil) -> String? {
             if let text = String(validating: bytes, as: UTF8.self) { return text }
             file.problems.append(
-                ConfigProblem(path: file.path, line: optionLine ?? line, message: "not valid UTF-8; save the file as UTF-8"))
+                ConfigProblem(
+                    path: file.path, line: optionLine ?? line, message: "not valid UTF-8; save the file as UTF-8"))
             return nil
         }
 

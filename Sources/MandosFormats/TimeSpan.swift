@@ -14,7 +14,9 @@ public struct TimeSpan: Hashable, Comparable, Sendable {
 
 /// Why a text is no duration, and where it stops being one.
 public struct DurationSyntaxError: Error, Equatable, CustomStringConvertible {
-    public enum Problem: Equatable, Sendable { case empty, missingNumber, missingUnit, unknownUnit, unitOutOfOrder, tooLong }
+    public enum Problem: Equatable, Sendable {
+        case empty, missingNumber, missingUnit, unknownUnit, unitOutOfOrder, tooLong
+    }
 
     /// Offset in bytes of the first byte that does not fit.
     public let offset: Int

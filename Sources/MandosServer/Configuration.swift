@@ -83,7 +83,8 @@ private struct Loader {
 
     private mutating func add(_ client: ClientSettings, section: ConfigFile.Section) {
         if let other = sectionOfName.updateValue(section, forKey: client.name) {
-            problems.append(section.problem(nil, "is here twice: also at \(other.path):\(other.line); rename or remove one"))
+            problems.append(
+                section.problem(nil, "is here twice: also at \(other.path):\(other.line); rename or remove one"))
         }
         if let keyID = client.keyID {
             if let other = sectionOfKey.updateValue(section, forKey: keyID) {
@@ -92,7 +93,8 @@ private struct Loader {
                 problems.append(section.problem(section["key_id"], message))
             }
         } else {
-            let message = "has a fingerprint but no key_id, so it can never get its secret; mandos-keygen prints the key_id"
+            let message =
+                "has a fingerprint but no key_id, so it can never get its secret; mandos-keygen prints the key_id"
             warnings.append(section.problem(nil, message))
         }
         clients.append(client)

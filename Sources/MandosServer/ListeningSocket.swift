@@ -113,7 +113,8 @@ public struct ListeningSocket: Sendable {
         let scoped = isLinkLocal ? settings.interface.map { "\(host)%\($0)" } ?? host : host
         let code = unsafe getaddrinfo(scoped, String(port), &hints, &result)
         guard code == 0, let address = unsafe result else {
-            let wanted = settings.useIPv6 ? "an IPv6 address (an IPv4 one is written ::ffff:192.0.2.3)" : "an IPv4 address"
+            let wanted =
+                settings.useIPv6 ? "an IPv6 address (an IPv4 one is written ::ffff:192.0.2.3)" : "an IPv4 address"
             throw Problem("binding to address \(scoped)", reason: "that is not \(wanted)")
         }
         defer { unsafe freeaddrinfo(address) }

@@ -68,11 +68,13 @@ import CGnuTLS
         switch diffieHellman {
         case .automatic:
             let level = gnutls_sec_param_t(rawValue: GNUTLS_SEC_PARAM_ULTRA.rawValue)
-            try unsafe check("choosing Diffie-Hellman parameters", gnutls_certificate_set_known_dh_params(handle, level))
+            try unsafe check(
+                "choosing Diffie-Hellman parameters", gnutls_certificate_set_known_dh_params(handle, level))
             return nil
         case .bits(let bits):
             let level = gnutls_pk_bits_to_sec_param(GNUTLS_PK_DH, bits)
-            try unsafe check("choosing Diffie-Hellman parameters", gnutls_certificate_set_known_dh_params(handle, level))
+            try unsafe check(
+                "choosing Diffie-Hellman parameters", gnutls_certificate_set_known_dh_params(handle, level))
             return nil
         case .parameters(let pem):
             var raw: gnutls_dh_params_t?

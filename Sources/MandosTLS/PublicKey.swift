@@ -18,7 +18,8 @@ public import MandosFormats
     /// The public half of `privateKey`.
     public static func derive(from privateKey: borrowing PrivateKey) throws(TLSError) -> PublicKey {
         let key = try PublicKey()
-        try unsafe check("deriving the TLS public key", gnutls_pubkey_import_privkey(key.handle, privateKey.handle, 0, 0))
+        try unsafe check(
+            "deriving the TLS public key", gnutls_pubkey_import_privkey(key.handle, privateKey.handle, 0, 0))
         return key
     }
 

@@ -124,7 +124,9 @@ public import MandosFormats
     /// The raw public key that the other side proved to have, or nil if it showed none.
     public var peerKeyID: KeyID? {
         get throws(TLSError) {
-            guard unsafe gnutls_certificate_type_get2(handle, GNUTLS_CTYPE_PEERS) == GNUTLS_CRT_RAWPK else { return nil }
+            guard unsafe gnutls_certificate_type_get2(handle, GNUTLS_CTYPE_PEERS) == GNUTLS_CRT_RAWPK else {
+                return nil
+            }
             var count: UInt32 = 0
             guard let key = unsafe gnutls_certificate_get_peers(handle, &count), count > 0 else { return nil }
             var digest = [UInt8](repeating: 0, count: KeyID.byteCount)
@@ -139,7 +141,9 @@ public import MandosFormats
         var sent = 0
         while sent < bytes.count {
             let rest = bytes.extracting(sent...)
-            let count = unsafe rest.withUnsafeBufferPointer { unsafe gnutls_record_send(handle, $0.baseAddress, $0.count) }
+            let count = unsafe rest.withUnsafeBufferPointer {
+                unsafe gnutls_record_send(handle, $0.baseAddress, $0.count)
+            }
             sent += Int(try check("sending", Int32(clamping: count)))
         }
     }

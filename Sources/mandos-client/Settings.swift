@@ -56,7 +56,8 @@ struct Settings {
             }
         }
         if settings.servers.isEmpty {
-            complain(program, "name a server with --connect=ADDRESS:PORT; this version does not find servers by itself yet")
+            complain(
+                program, "name a server with --connect=ADDRESS:PORT; this version does not find servers by itself yet")
             ExitStatus.usage.exit()
         }
         return settings

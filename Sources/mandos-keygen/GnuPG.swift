@@ -49,7 +49,9 @@ struct OpenPGPKeyFacts: Equatable {
 
     /// Reads the output of `gpg --with-colons --show-keys`: the fields are in GnuPG's doc/DETAILS.
     init?(colonListing: String) {
-        let records = colonListing.split(separator: "\n").map { $0.split(separator: ":", omittingEmptySubsequences: false) }
+        let records = colonListing.split(separator: "\n").map {
+            $0.split(separator: ":", omittingEmptySubsequences: false)
+        }
         guard let key = records.first(where: { $0[0] == "pub" }), key.count > 6,
             let fingerprint = records.first(where: { $0[0] == "fpr" }), fingerprint.count > 9
         else { return nil }
@@ -69,9 +71,11 @@ struct GnuPG {
             throw KeygenError("there is no gpg; install it with: apt install gpg gpg-agent")
         }
         self.path = path
-        let temporary = ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp"
-        home = try GnuPGHome(in: [temporary])
+        home = try GnuPGHome(in: Self.temporaryPlaces)
     }
+
+    /// Source: mandos-keygen(8), ENVIRONMENT.
+    static var temporaryPlaces: [String] { [ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp"] }
 
     func generateKey(
         _ parameters: OpenPGPKeyParameters, until stop: borrowing StopSignals
@@ -113,7 +117,8 @@ struct GnuPG {
         let second = try run(
             "encrypting the password", options + ["--recipient", fingerprint], input: password, until: stop)
         guard OpenPGPMessage.isReadableByAll(second.copy) else {
-            throw KeygenError("gpg insists on a message that other OpenPGP programs cannot read; make new keys with --force")
+            throw KeygenError(
+                "gpg insists on a message that other OpenPGP programs cannot read; make new keys with --force")
         }
         return second.copy
     }

@@ -22,7 +22,8 @@ struct KeyTrial {
         let publicKey = try PublicKey.read(pem: try contents(of: .tlsPublicKey))
         let keyID = try publicKey.keyID
         guard try PublicKey.derive(from: privateKey).keyID == keyID else {
-            throw KeygenError("the two TLS keys in \(directory.path) do not belong together; make new ones with --force")
+            throw KeygenError(
+                "the two TLS keys in \(directory.path) do not belong together; make new ones with --force")
         }
         print("ok: the TLS keys belong together; the server knows them as key_id = \(keyID)")
     }
@@ -35,7 +36,8 @@ struct KeyTrial {
         if programs.isEmpty { throw KeygenError("there is no program to decrypt with; install sqop or gpg") }
         for program in programs {
             let decryption = Decryption(
-                of: message, secretKeyFile: directory.path(of: .secretKey), programs: [program])
+                of: message, secretKeyFile: directory.path(of: .secretKey), programs: [program],
+                temporaryPlaces: GnuPG.temporaryPlaces)
             guard try finish(decryption, until: stop).copy == probe else {
                 throw KeygenError("\(program.path) does not give back what was encrypted")
             }
@@ -62,7 +64,8 @@ struct KeyTrial {
         var problems: [String] = []
         let fetch = PasswordFetch(
             credentials: try keys.credentials(diffieHellman: .automatic), priority: try Priority(),
-            secretKeyFile: keys.secretKeyFile, interface: nil, retryInterval: nil
+            secretKeyFile: keys.secretKeyFile, interface: nil, retryInterval: nil,
+            temporaryPlaces: GnuPG.temporaryPlaces
         ) { report in
             if case .problem(let text) = report { problems.append(text) }
         }

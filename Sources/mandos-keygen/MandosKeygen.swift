@@ -36,7 +36,7 @@ import MandosTLS
             try command.run()
         } catch let interruption as Interrupted {
             dieOf(interruption.signal)
-        } catch where exitCode(for: error) == .failure {
+        } catch  where exitCode(for: error) == .failure {
             complain("mandos-keygen", "\(error)")
             exit(withError: ExitCode.failure)
         } catch {

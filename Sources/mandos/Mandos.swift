@@ -12,7 +12,8 @@ import UnixSignals
     static let configuration = CommandConfiguration(
         commandName: "mandos",
         abstract: "Give each client that proves its key its own encrypted password.",
-        discussion: "Clients are listed in clients.conf; see mandos-clients.conf(5). Every option overrides mandos.conf.",
+        discussion:
+            "Clients are listed in clients.conf; see mandos-clients.conf(5). Every option overrides mandos.conf.",
         version: "mandos \(mandosVersion)")
 
     @Option(name: .shortAndLong, help: "Serve on this network interface only.")
@@ -114,7 +115,8 @@ import UnixSignals
         }
         if settings.useDBus { logger.warning("this version has no D-Bus interface yet; --no-dbus silences this") }
         if settings.zeroconf {
-            logger.warning("this version does not announce itself yet: clients need --connect; --no-zeroconf silences this")
+            logger.warning(
+                "this version does not announce itself yet: clients need --connect; --no-zeroconf silences this")
         }
     }
 

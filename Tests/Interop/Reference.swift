@@ -7,7 +7,8 @@ enum Reference {
 
     /// CI always runs these tests; elsewhere they may be missing their peer.
     static var isHere: Bool {
-        FileManager.default.fileExists(atPath: root + "/usr/sbin/mandos") || ProcessInfo.processInfo.environment["CI"] != nil
+        FileManager.default.fileExists(atPath: root + "/usr/sbin/mandos")
+            || ProcessInfo.processInfo.environment["CI"] != nil
     }
 
     static let reason: Comment = "needs the reference implementation: run scripts/fetch-reference"
@@ -40,7 +41,8 @@ enum Reference {
         }
         let path = "\(plugins)/\(try #require(architecture))/mandos/plugins.d/mandos-client"
         return try RunningProgram(
-            path, keys.options + ["--connect=\(server)", "--interface=none", "--network-hook-dir=/nonexistent"] + options)
+            path,
+            keys.options + ["--connect=\(server)", "--interface=none", "--network-hook-dir=/nonexistent"] + options)
     }
 
     /// Its server, on a bus of its own, which it needs even when it is told to do without.
@@ -68,7 +70,8 @@ enum Reference {
                 </policy>
                 </busconfig>
                 """, to: "bus.conf")
-            bus = try RunningProgram("/usr/bin/dbus-daemon", ["--config-file", configuration, "--nofork", "--nopidfile"])
+            bus = try RunningProgram(
+                "/usr/bin/dbus-daemon", ["--config-file", configuration, "--nofork", "--nopidfile"])
             for _ in 0..<500 where !FileManager.default.fileExists(atPath: directory.path + "/bus") {
                 try await Task.sleep(for: .milliseconds(10))
             }

@@ -69,7 +69,8 @@ private func second(_ number: Double) -> Deadline { Deadline(milliseconds: Int64
 @Suite struct `Server names` {
     @Test(arguments: [
         ("192.0.2.3:4711", "192.0.2.3", 4711), ("::1:80", "::1", 80), ("[::1]:80", "::1", 80),
-        ("fe80::aede:48ff:fe71:f6f2:4711", "fe80::aede:48ff:fe71:f6f2", 4711), ("example.org:65535", "example.org", 65535),
+        ("fe80::aede:48ff:fe71:f6f2:4711", "fe80::aede:48ff:fe71:f6f2", 4711),
+        ("example.org:65535", "example.org", 65535),
         ("fe80::1%eth0:1", "fe80::1%eth0", 1),
     ])
     func `have the port after the last colon`(text: String, host: String, port: UInt16) throws {
@@ -80,7 +81,8 @@ private func second(_ number: Double) -> Deadline { Deadline(milliseconds: Int64
     }
 
     @Test(arguments: [
-        ("", ServerName.Problem.noPort), ("example.org", .noPort), ("example.org:", .badPort), ("example.org:0", .badPort),
+        ("", ServerName.Problem.noPort), ("example.org", .noPort), ("example.org:", .badPort),
+        ("example.org:0", .badPort),
         ("example.org:65536", .badPort), ("example.org:99999999999999999999", .badPort), ("example.org:http", .badPort),
         ("example.org:-1", .badPort), (":80", .noHost), ("[]:80", .noHost), ("example.org: 80", .badPort),
     ])

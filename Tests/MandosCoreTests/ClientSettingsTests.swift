@@ -10,7 +10,8 @@ private func read(_ options: String, defaults: String = "") throws -> ClientSett
     let file = ConfigFile.parse(Array(text.utf8), path: "clients.conf")
     try #require(file.problems.isEmpty)
     return try ClientSettings.read(ConfigScope(section: file.sections[0], defaults: [file.defaults])) { path in
-        path == "/there" ? .success(Array("contents".utf8)) : .failure(FileProblem(path: path, reason: "there is no such file"))
+        path == "/there"
+            ? .success(Array("contents".utf8)) : .failure(FileProblem(path: path, reason: "there is no such file"))
     }
 }
 
@@ -69,7 +70,9 @@ private func read(_ options: String, defaults: String = "") throws -> ClientSett
     }
 
     @Test(arguments: ["1", "yes", "TRUE", "On"]) func `says yes in four ways`(text: String) throws {
-        #expect(try read(required + "approved_by_default = \(text)\n", defaults: "approved_by_default = no\n").approvedByDefault)
+        #expect(
+            try read(required + "approved_by_default = \(text)\n", defaults: "approved_by_default = no\n")
+                .approvedByDefault)
     }
 
     @Test(arguments: [
@@ -105,7 +108,8 @@ private func read(_ options: String, defaults: String = "") throws -> ClientSett
     }
 
     @Test func `tells a problem at the line in DEFAULT where the value is`() throws {
-        let problems = try #require(throws: ConfigProblems.self) { try read(required, defaults: "timeout = x\n") }.problems
+        let problems = try #require(throws: ConfigProblems.self) { try read(required, defaults: "timeout = x\n") }
+            .problems
         #expect(problems.map(\.line) == [2])
     }
 }
@@ -117,7 +121,9 @@ private func read(_ options: String, defaults: String = "") throws -> ClientSett
 
     @Test func `has the manual's defaults, also where values are empty`() throws {
         #expect(try read("") == ServerSettings())
-        #expect(try read("interface = \naddress =\nport =\npriority=\nsocket =\nservicename=\nstatedir=\n") == ServerSettings())
+        #expect(
+            try read("interface = \naddress =\nport =\npriority=\nsocket =\nservicename=\nstatedir=\n")
+                == ServerSettings())
         #expect(ServerSettings().serviceName == "Mandos")
         #expect(ServerSettings().stateDirectory == "/var/lib/mandos")
         #expect(ServerSettings().debugLevel == .warning)
@@ -177,9 +183,10 @@ private func read(_ options: String, defaults: String = "") throws -> ClientSett
     }
 
     @Test func `are told with the nearest known one`() {
-        #expect(warnings("[foo]\ntiemout = 1\nhost = x\n") == [
-            "clients.conf:2: tiemout: unknown option, ignored; did you mean \"timeout\"?"
-        ])
+        #expect(
+            warnings("[foo]\ntiemout = 1\nhost = x\n") == [
+                "clients.conf:2: tiemout: unknown option, ignored; did you mean \"timeout\"?"
+            ])
         #expect(warnings("[foo]\ncolour = red\n") == ["clients.conf:2: colour: unknown option, ignored"])
     }
 

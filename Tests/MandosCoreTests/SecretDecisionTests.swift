@@ -36,35 +36,52 @@ struct DecisionRow: Sendable, CustomTestStringConvertible {
 
     static let rows: [DecisionRow] = [
         .init(situation: "enabled, no delay", settings: settings(), now: 10, decision: .release(secret)),
-        .init(situation: "no delay, though not approved by default", settings: settings(byDefault: false), now: 10,
+        .init(
+            situation: "no delay, though not approved by default", settings: settings(byDefault: false), now: 10,
             decision: .release(secret)),
-        .init(situation: "disabled in the file", settings: settings(enabled: false), now: 10, decision: .refuse(.disabled)),
+        .init(
+            situation: "disabled in the file", settings: settings(enabled: false), now: 10, decision: .refuse(.disabled)
+        ),
         .init(situation: "last moment before the timeout", settings: settings(), now: 299, decision: .release(secret)),
         .init(situation: "timed out", settings: settings(), now: 300, decision: .refuse(.disabled)),
-        .init(situation: "timed out while waiting", settings: settings(delay: 1000), now: 300, decision: .refuse(.disabled)),
-        .init(situation: "delay, nobody answered yet", settings: settings(delay: 20), now: 10,
+        .init(
+            situation: "timed out while waiting", settings: settings(delay: 1000), now: 300,
+            decision: .refuse(.disabled)),
+        .init(
+            situation: "delay, nobody answered yet", settings: settings(delay: 20), now: 10,
             decision: .awaitApproval(until: start + .seconds(30))),
-        .init(situation: "delay, almost over", settings: settings(delay: 20), now: 29,
+        .init(
+            situation: "delay, almost over", settings: settings(delay: 20), now: 29,
             decision: .awaitApproval(until: start + .seconds(30))),
-        .init(situation: "delay over, approved by default", settings: settings(delay: 20), now: 30,
+        .init(
+            situation: "delay over, approved by default", settings: settings(delay: 20), now: 30,
             decision: .release(secret)),
-        .init(situation: "delay over, not approved by default", settings: settings(delay: 20, byDefault: false), now: 30,
+        .init(
+            situation: "delay over, not approved by default", settings: settings(delay: 20, byDefault: false), now: 30,
             decision: .refuse(.approvalTimedOut)),
-        .init(situation: "approved while waiting", settings: settings(delay: 20, byDefault: false), answer: (true, 15),
+        .init(
+            situation: "approved while waiting", settings: settings(delay: 20, byDefault: false), answer: (true, 15),
             now: 15, decision: .release(secret)),
-        .init(situation: "approved just before asking", settings: settings(delay: 20), answer: (true, 9), now: 9,
+        .init(
+            situation: "approved just before asking", settings: settings(delay: 20), answer: (true, 9), now: 9,
             decision: .release(secret)),
-        .init(situation: "approval that has run out", settings: settings(delay: 20), answer: (true, 9), now: 10,
+        .init(
+            situation: "approval that has run out", settings: settings(delay: 20), answer: (true, 9), now: 10,
             decision: .awaitApproval(until: start + .seconds(30))),
-        .init(situation: "denied while waiting", settings: settings(delay: 20), answer: (false, 15), now: 15,
+        .init(
+            situation: "denied while waiting", settings: settings(delay: 20), answer: (false, 15), now: 15,
             decision: .refuse(.denied)),
-        .init(situation: "denied, though there is no delay", settings: settings(), answer: (false, 10), now: 10,
+        .init(
+            situation: "denied, though there is no delay", settings: settings(), answer: (false, 10), now: 10,
             decision: .release(secret)),
-        .init(situation: "key not expired yet", settings: settings(keyExpires: moment(11).wall), now: 10,
+        .init(
+            situation: "key not expired yet", settings: settings(keyExpires: moment(11).wall), now: 10,
             decision: .release(secret)),
-        .init(situation: "key expired", settings: settings(keyExpires: moment(10).wall), now: 10,
+        .init(
+            situation: "key expired", settings: settings(keyExpires: moment(10).wall), now: 10,
             decision: .refuse(.keyExpired)),
-        .init(situation: "key expired and approved", settings: settings(delay: 20, keyExpires: moment(0).wall),
+        .init(
+            situation: "key expired and approved", settings: settings(delay: 20, keyExpires: moment(0).wall),
             answer: (true, 10), now: 10, decision: .refuse(.keyExpired)),
     ]
 

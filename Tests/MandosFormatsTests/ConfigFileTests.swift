@@ -5,7 +5,8 @@ private func parse(_ text: String) -> ConfigFile { ConfigFile.parse(Array(text.u
 
 @Suite struct `Configuration files` {
     @Test func `have sections of options`() {
-        let file = parse("""
+        let file = parse(
+            """
             # a comment
             [DEFAULT]
             timeout = PT5M

@@ -8,7 +8,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "2\r\n", "10\n", "99999999999999999999999999\n", "\r\n", "\n", "one\r\n", "1.0\r\n", "1x\n", "- 1\n", "0x1\n", "\u{0}\n",
+        "2\r\n", "10\n", "99999999999999999999999999\n", "\r\n", "\n", "one\r\n", "1.0\r\n", "1x\n", "- 1\n", "0x1\n",
+        "\u{0}\n",
         "GET / HTTP/1.1\r\n", "--1\n", "١\n",
     ])
     func `of anything else are refused`(line: String) {

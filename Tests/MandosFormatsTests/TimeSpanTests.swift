@@ -16,8 +16,10 @@ import Testing
     }
 
     @Test(arguments: [
-        ("", 0, DurationSyntaxError.Problem.empty), ("   ", 0, .empty), ("P", 1, .missingNumber), ("PT", 2, .missingNumber),
-        ("PT5", 3, .missingUnit), ("PT5X", 3, .unknownUnit), ("PT5D", 3, .unitOutOfOrder), ("PT5S1M", 4, .unitOutOfOrder),
+        ("", 0, DurationSyntaxError.Problem.empty), ("   ", 0, .empty), ("P", 1, .missingNumber),
+        ("PT", 2, .missingNumber),
+        ("PT5", 3, .missingUnit), ("PT5X", 3, .unknownUnit), ("PT5D", 3, .unitOutOfOrder),
+        ("PT5S1M", 4, .unitOutOfOrder),
         ("PT1M1H", 5, .unitOutOfOrder), ("P1DT", 4, .missingNumber), ("5", 1, .missingUnit), ("5x", 1, .unknownUnit),
         ("-5m", 0, .missingNumber), ("P99999999999999999999Y", 1, .tooLong), ("P10001Y", 0, .tooLong),
         ("PT1.5S", 3, .unknownUnit), ("PTT1S", 2, .missingNumber), ("minutes", 0, .missingNumber),

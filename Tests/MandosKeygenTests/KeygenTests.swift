@@ -61,7 +61,8 @@ import Testing
     private static let keyID = KeyID([UInt8](repeating: 0xAB, count: 32))
 
     private func text(name: String = "foo", expires: String? = nil, ssh: String? = nil) throws -> String {
-        let expiry = expires.map { ":\(try! Timestamp(rfc3339: $0).millisecondsSince1970 / 1000)" } ?? ":"
+        let seconds = try expires.map { try Timestamp(rfc3339: $0).millisecondsSince1970 / 1000 }
+        let expiry = ":" + (seconds.map(String.init) ?? "")
         let listing = "pub:-:1:1:8AC6:0\(expiry)::\nfpr:::::::::AB12:\n"
         return ClientSection.text(
             name: name, keyID: try #require(Self.keyID), facts: try #require(OpenPGPKeyFacts(colonListing: listing)),
@@ -105,15 +106,20 @@ import Testing
         let place = try Place()
         let directory = try KeyDirectory(path: place.path)
         #expect(directory.existingFile == nil)
-        for version in UInt8(1)...3 { try directory.install([(.secretKey, [version]), (.tlsPublicKey, [version, version])]) }
+        for version in UInt8(1)...3 {
+            try directory.install([(.secretKey, [version]), (.tlsPublicKey, [version, version])])
+        }
         #expect(directory.existingFile == directory.path(of: .secretKey))
         let contents = try FileManager.default.contentsOfDirectory(atPath: place.path).sorted()
-        #expect(contents == [
-            "seckey.txt", "seckey.txt.~1~", "seckey.txt.~2~", "tls-pubkey.pem", "tls-pubkey.pem.~1~", "tls-pubkey.pem.~2~",
-        ])
+        #expect(
+            contents == [
+                "seckey.txt", "seckey.txt.~1~", "seckey.txt.~2~", "tls-pubkey.pem", "tls-pubkey.pem.~1~",
+                "tls-pubkey.pem.~2~",
+            ])
         for (name, version) in [("seckey.txt", 3), ("seckey.txt.~2~", 2), ("seckey.txt.~1~", 1)] as [(String, UInt8)] {
             #expect(FileManager.default.contents(atPath: place.path + "/" + name) == Data([version]))
-            let mode = try FileManager.default.attributesOfItem(atPath: place.path + "/" + name)[.posixPermissions] as? Int
+            let mode =
+                try FileManager.default.attributesOfItem(atPath: place.path + "/" + name)[.posixPermissions] as? Int
             #expect(mode == 0o600)
         }
     }

@@ -36,7 +36,8 @@ private final class Directory {
 
 private func section(_ name: String, key: Int, _ rest: String = "") -> String {
     let digits = String(key)
-    return "[\(name)]\nkey_id = \(String(repeating: "0", count: 64 - digits.count) + digits)\nsecret = c2VjcmV0\n\(rest)"
+    return
+        "[\(name)]\nkey_id = \(String(repeating: "0", count: 64 - digits.count) + digits)\nsecret = c2VjcmV0\n\(rest)"
 }
 
 @Suite struct `The configuration directory` {
@@ -72,11 +73,12 @@ private func section(_ name: String, key: Int, _ rest: String = "") -> String {
             "clients.conf": section("a", key: 1) + section("b", key: 2),
             "clients.d/x.conf": section("a", key: 3) + section("c", key: 2),
         ])
-        #expect(try directory.problems() == [
-            "clients.d/x.conf:1: [a]: is here twice: also at \(directory.path)/clients.conf:1; rename or remove one"
-                .replacingOccurrences(of: directory.path + "/", with: ""),
-            "clients.d/x.conf:5: key_id: is also the key ID of [b] at clients.conf:4; every client needs a key of its own",
-        ])
+        #expect(
+            try directory.problems() == [
+                "clients.d/x.conf:1: [a]: is here twice: also at \(directory.path)/clients.conf:1; rename or remove one"
+                    .replacingOccurrences(of: directory.path + "/", with: ""),
+                "clients.d/x.conf:5: key_id: is also the key ID of [b] at clients.conf:4; every client needs a key of its own",
+            ])
     }
 
     @Test func `tells all problems of all files`() throws {
@@ -86,9 +88,10 @@ private func section(_ name: String, key: Int, _ rest: String = "") -> String {
             "clients.d/y.conf": section("b", key: 2, "interval = x\n"),
         ])
         let problems = try directory.problems()
-        #expect(problems.map { $0.prefix { $0 != " " } } == [
-            "mandos.conf:2:", "clients.conf:1:", "clients.conf:5:", "clients.d/y.conf:4:",
-        ])
+        #expect(
+            problems.map { $0.prefix { $0 != " " } } == [
+                "mandos.conf:2:", "clients.conf:1:", "clients.conf:5:", "clients.d/y.conf:4:",
+            ])
     }
 
     @Test func `reads secret files, with ~ and variables in their paths`() throws {
@@ -110,7 +113,8 @@ private func section(_ name: String, key: Int, _ rest: String = "") -> String {
     @Test func `warns of clients that can never identify themselves, and of files open to others`() throws {
         let directory = try Directory(["clients.conf": "[a]\nfingerprint = 12\nsecret = c2VjcmV0\n"])
         #expect(try directory.warnings().count == 1)
-        try FileManager.default.setAttributes([.posixPermissions: 0o644], ofItemAtPath: directory.path + "/clients.conf")
+        try FileManager.default.setAttributes(
+            [.posixPermissions: 0o644], ofItemAtPath: directory.path + "/clients.conf")
         #expect(try directory.warnings().contains { $0.contains("is open to others (mode 644); run: chmod 600") })
     }
 

@@ -1,0 +1,92 @@
+# The only front door. `make` lists what there is.
+PREFIX ?= /usr
+DESTDIR ?=
+LIBDIR ?= $(PREFIX)/lib/$(shell dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || echo $$(uname -m)-linux-gnu)
+
+SWIFT ?= swift
+# Host programs bring the Swift library along and look for nothing beside themselves.
+# A target may import only what it names as a dependency.
+CHECKED = --explicit-target-dependency-import-check error
+RELEASE = $(CHECKED) -c release --static-swift-stdlib --disable-local-rpath -Xswiftc -no-toolchain-stdlib-rpath -Xlinker -s
+HOST = .build/release
+# On x86-64 what goes into the initramfs is Embedded Swift; elsewhere it is built like the host programs.
+ifeq ($(shell uname -m),x86_64)
+INITRAMFS = .build-embedded/release
+else
+INITRAMFS = $(HOST)
+endif
+
+HOST_PROGRAMS = mandos mandos-keygen
+INITRAMFS_PROGRAMS = mandos-client
+
+.PHONY: help demo test lint format build build-host build-initramfs install clean
+
+help:
+	@echo "make demo      build, and watch a password travel from the server to an encrypted volume"
+	@echo "make test      run every test"
+	@echo "make lint      check format, imports and linkage"
+	@echo "make build     build the programs"
+	@echo "make install   install them; DESTDIR= and PREFIX=/usr as usual"
+	@echo "make format    put the sources into the project's format"
+	@echo "make clean     remove what was built"
+
+demo:
+	@scripts/install-dependencies build run
+	@echo "building in release mode; the first time takes some minutes"
+	@$(MAKE) --no-print-directory build
+	@scripts/demo $(HOST) $(INITRAMFS)
+
+test:
+	@scripts/install-dependencies build run test
+	@scripts/fetch-reference
+	$(SWIFT) build --build-tests $(CHECKED)
+	$(SWIFT) test --skip-build
+
+lint: build-initramfs
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
+	@scripts/check-imports
+ifeq ($(shell uname -m),x86_64)
+	@scripts/check-linkage $(INITRAMFS)
+endif
+
+format:
+	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests
+
+build: build-host build-initramfs
+
+build-host:
+	@scripts/install-dependencies build
+	@for program in $(HOST_PROGRAMS); do $(SWIFT) build $(RELEASE) --product $$program || exit; done
+
+build-initramfs:
+	@scripts/install-dependencies build
+ifeq ($(shell uname -m),x86_64)
+	@MANDOS_EMBEDDED=1 $(SWIFT) build $(CHECKED) --scratch-path .build-embedded -c release --disable-local-rpath -Xlinker -s
+else
+	@for program in $(INITRAMFS_PROGRAMS); do $(SWIFT) build $(RELEASE) --product $$program || exit; done
+endif
+
+# Where the reference's packages put the same programs.
+install: build
+	install -d -m 755 $(DESTDIR)$(PREFIX)/sbin
+	for program in $(HOST_PROGRAMS); do install -m 755 $(HOST)/$$program $(DESTDIR)$(PREFIX)/sbin/ || exit; done
+	install -d -m 755 $(DESTDIR)$(LIBDIR)/mandos
+	install -d -m 700 $(DESTDIR)$(LIBDIR)/mandos/plugins.d $(DESTDIR)$(LIBDIR)/mandos/plugin-helpers
+	for program in $(INITRAMFS_PROGRAMS); do \
+	    install -m 4755 $(INITRAMFS)/$$program $(DESTDIR)$(LIBDIR)/mandos/plugins.d/ || exit; done
+	install -d -m 755 $(DESTDIR)/etc/mandos
+	install -d -m 700 $(DESTDIR)/etc/mandos/clients.d $(DESTDIR)/etc/keys/mandos
+	test -e $(DESTDIR)/etc/mandos/mandos.conf || install -m 644 packaging/etc/mandos.conf $(DESTDIR)/etc/mandos/
+	test -e $(DESTDIR)/etc/mandos/clients.conf || install -m 600 packaging/etc/clients.conf $(DESTDIR)/etc/mandos/
+	install -d -m 755 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+	    $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	for program in $(HOST_PROGRAMS); do \
+	    $(HOST)/$$program --generate-completion-script bash \
+	        >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$program && \
+	    $(HOST)/$$program --generate-completion-script zsh \
+	        >$(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_$$program && \
+	    $(HOST)/$$program --generate-completion-script fish \
+	        >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/$$program.fish || exit; done
+
+clean:
+	rm -rf .build .build-embedded .build-reference
