@@ -14,34 +14,54 @@ public final class Listener: Service {
     private let priority: Priority
     private let credentials: Credentials
     private let logger: Logger
-    private let unauthenticated = Mutex(UnauthenticatedConnections<any Channel>())
+    private let unauthenticated: Mutex<UnauthenticatedConnections<any Channel>>
 
-    /// Takes over `socket`.
-    public init(socket: ListeningSocket, registry: Registry, priority: Priority, logger: Logger) throws(TLSError) {
+    /// Takes over `socket`. `spareDescriptors` is how many more files this process may open.
+    public init(
+        socket: ListeningSocket, registry: Registry, priority: Priority, spareDescriptors: Int, logger: Logger
+    ) throws(TLSError) {
         self.socket = socket
         self.registry = registry
         self.priority = priority
         self.credentials = try Credentials()
         self.logger = logger
+        unauthenticated = Mutex(UnauthenticatedConnections(limits: .init(spareDescriptors: spareDescriptors)))
     }
 
     /// Serves until a graceful shutdown: then nobody new is accepted, who is being sent a secret gets it, who waits
     /// for approval is let go.
     public func run() async throws {
         let (connections, arrivals) = AsyncStream.makeStream(of: Connection.self)
-        let server = try await bootstrap(arrivals).withBoundSocket(socket.descriptor).get()
         logger.info("serving", metadata: ["address": "\(socket.address)", "port": "\(socket.port)"])
-        await withGracefulShutdownHandler {
-            await withDiscardingTaskGroup { group in
-                for await connection in connections {
-                    group.addTask { await self.serve(connection) }
-                }
+        try await withThrowingDiscardingTaskGroup { group in
+            group.addTask {
+                defer { arrivals.finish() }
+                try await self.accept(into: arrivals)
             }
-        } onGracefulShutdown: {
-            server.close(promise: nil)
-            arrivals.finish()
+            for await connection in connections {
+                group.addTask { await self.serve(connection) }
+            }
         }
     }
+
+    /// Accepts connections until a graceful shutdown.
+    ///
+    /// accept(2) can fail for reasons that pass, and NIO then gives the socket up; we begin again with it.
+    private func accept(into arrivals: AsyncStream<Connection>.Continuation) async throws {
+        while true {
+            let server = try await bootstrap(arrivals).withBoundSocket(try socket.duplicate()).get()
+            await withGracefulShutdownHandler {
+                try? await server.closeFuture.get()
+            } onGracefulShutdown: {
+                server.close(promise: nil)
+            }
+            if Task.isShuttingDownGracefully { return }
+            logger.error("the network failed; accepting connections again")
+            try await Task.sleep(for: Self.pauseAfterFailure)
+        }
+    }
+
+    private static let pauseAfterFailure = Duration.milliseconds(100)
 
     /// One request, from the proof of the key to the end of the connection.
     private func serve(_ connection: Connection) async {
@@ -81,6 +101,13 @@ public final class Listener: Service {
 
     private func bootstrap(_ arrivals: AsyncStream<Connection>.Continuation) -> ServerBootstrap {
         ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .serverChannelInitializer { channel in
+                // Without descriptors or memory to spare, accepting has to wait a little for some.
+                channel.eventLoop.makeCompletedFuture {
+                    let handler = AcceptBackoffHandler { _ in .milliseconds(50) }
+                    try channel.pipeline.syncOperations.addHandler(handler)
+                }
+            }
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             // Greeting and handshake are small; many connections that say nothing should cost little.
             .childChannelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 2048))

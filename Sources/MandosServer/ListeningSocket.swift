@@ -52,6 +52,13 @@ public struct ListeningSocket: Sendable {
         }
     }
 
+    /// Another descriptor for the same socket, which the caller owns.
+    func duplicate() throws(Problem) -> Int32 {
+        let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
+        guard copy >= 0 else { throw Problem("duplicating the socket", errno: errno) }
+        return copy
+    }
+
     /// Takes a socket that already listens.
     private static func adopt(_ descriptor: Int32) throws(Problem) -> ListeningSocket {
         var accepts: Int32 = 0

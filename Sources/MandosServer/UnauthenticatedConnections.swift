@@ -5,10 +5,9 @@ import DequeModule
 /// At a limit the oldest one has to go, so that a flood never locks out a real client: that one needs only a moment.
 struct UnauthenticatedConnections<Payload> {
     struct Limits {
-        /// An idle connection costs some 17 kB, so this is some 140 MB at worst.
-        var total = 8192
+        var total: Int
         /// So that one address alone never reaches the total.
-        var perSource = 4096
+        var perSource: Int
     }
 
     typealias ID = UInt64
@@ -24,7 +23,7 @@ struct UnauthenticatedConnections<Payload> {
     private var arrivalsFrom: [String: Arrivals] = [:]
     private var nextID: ID = 0
 
-    init(limits: Limits = Limits()) { self.limits = limits }
+    init(limits: Limits) { self.limits = limits }
 
     var count: Int { entries.count }
 
@@ -76,5 +75,16 @@ struct UnauthenticatedConnections<Payload> {
             while let first = ids.first, hasLeft(first) { ids.removeFirst() }
             if ids.count > 2 * count { ids.removeAll(where: hasLeft) }
         }
+    }
+}
+
+extension UnauthenticatedConnections.Limits {
+    /// An idle connection costs some 17 kB, so these are some 140 MB at worst.
+    private static var most: Int { 8192 }
+
+    /// Leaves a quarter of the descriptors for everything else.
+    init(spareDescriptors: Int) {
+        let total = max(1, min(Self.most, spareDescriptors / 4 * 3))
+        self.init(total: total, perSource: max(1, total / 2))
     }
 }

@@ -50,13 +50,12 @@ struct ClientSection {
 enum SSHHostKey {
     /// Best first; the last ones are for servers that have nothing better.
     private static let types = ["ed25519", "ecdsa-sha2-nistp256", "rsa"]
-    private static let path = "/usr/bin/ssh-keyscan"
     /// Longer than ssh-keyscan itself waits for a server, in milliseconds.
     private static let patience: Int64 = 10_000
 
     /// The type and the key, as ssh-keyscan(1) prints them after the host; nil if no SSH server answers here.
     static func fingerprint(until stop: borrowing StopSignals) -> String? {
-        guard isExecutable(path) else { return nil }
+        guard let path = Program.find("ssh-keyscan") else { return nil }
         for type in types {
             let output = try? Program.run(
                 "asking for the SSH host key", path, [path, "-t", type, "localhost"], patience: patience, until: stop)

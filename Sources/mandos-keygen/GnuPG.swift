@@ -66,8 +66,7 @@ struct GnuPG {
     private let home: GnuPGHome
 
     init() throws {
-        let directories = ProcessInfo.processInfo.environment["PATH"]?.split(separator: ":").map(String.init) ?? []
-        guard let path = (directories + ["/usr/bin"]).map({ $0 + "/gpg" }).first(where: isExecutable) else {
+        guard let path = Program.find("gpg") else {
             throw KeygenError("there is no gpg; install it with: apt install gpg gpg-agent")
         }
         self.path = path
@@ -136,6 +135,12 @@ struct GnuPG {
 enum Program {
     /// No program is waited for longer, in milliseconds; making a large key on a small machine takes minutes.
     private static let patience: Int64 = 600_000
+
+    /// Where `name` is, among the directories of PATH.
+    static func find(_ name: String) -> String? {
+        let directories = ProcessInfo.processInfo.environment["PATH"]?.split(separator: ":") ?? ["/usr/bin", "/bin"]
+        return directories.map { "\($0)/\(name)" }.first(where: isExecutable)
+    }
 
     /// - Returns: what it printed.
     /// - Throws: if it fails, does not end, or if a signal asks us to stop.

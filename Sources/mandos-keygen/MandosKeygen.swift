@@ -64,12 +64,13 @@ import MandosTLS
             print("mandos-keygen \(mandosVersion)")
             return
         }
-        let stop = try StopSignals()
         let directory = try KeyDirectory(path: dir)
+        // At the prompt, signals are the prompt's: it restores the terminal.
+        let password = try encryption.readPassword()
+        let stop = try StopSignals()
         if trial.test {
             try KeyTrial(directory: directory, gnuPG: GnuPG()).run(connectingTo: trial.connect, until: stop)
-        } else if encryption.password || encryption.passfile != nil {
-            let password = try encryption.readPassword()
+        } else if let password {
             let section = try ClientSection(
                 name: name ?? HostName.fullyQualified(), directory: directory, password: password,
                 includesSSH: !encryption.noSSH, gnuPG: GnuPG(), until: stop)
@@ -143,9 +144,10 @@ struct EncryptionOptions: ParsableArguments {
     @Flag(name: [.customLong("no-ssh"), .customShort("S")], help: "Do not make a checker of this host's SSH host key.")
     var noSSH = false
 
-    /// The password to encrypt. Source: mandos-keygen(8) `--password`, `--passfile`.
-    func readPassword() throws -> SecretBuffer {
-        guard let passfile else { return try PasswordInput.read() }
+    /// The password to encrypt, if there is to be one. Source: mandos-keygen(8) `--password`, `--passfile`.
+    func readPassword() throws -> SecretBuffer? {
+        if password { return try PasswordInput.read() }
+        guard let passfile else { return nil }
         var bytes = try readFile(passfile, limit: PasswordInput.longest)
         defer { wipe(&bytes) }
         if bytes.isEmpty { throw KeygenError("\(passfile) is empty") }

@@ -66,13 +66,15 @@ import UnixSignals
         let logger = makeLogger(settings)
         for warning in configuration.warnings { logger.warning("\(warning)") }
         refuseWhatIsMissing(settings, logger)
-        ResourceLimits.raiseOpenFiles()
+        let spareDescriptors = ResourceLimits.raiseOpenFiles()
         let listener: Listener
         do {
             let priority = try Priority(settings.priority ?? Priority.standard)
             let socket = try ListeningSocket.open(settings) { logger.warning("\($0)") }
             let registry = Registry(configuration.clients)
-            listener = try Listener(socket: socket, registry: registry, priority: priority, logger: logger)
+            listener = try Listener(
+                socket: socket, registry: registry, priority: priority, spareDescriptors: spareDescriptors,
+                logger: logger)
         } catch {
             Self.stop("\(error)", status: .osError)
         }

@@ -71,6 +71,63 @@ let trickyPasswords: [String: Data] = [
         #expect(try FileManager.default.contentsOfDirectory(atPath: temporary.path).isEmpty)
     }
 
+    @Test func `works through a pipe that takes little at a time`() async throws {
+        let keys = try await Keys.make()
+        let password = Data((0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) })
+        let server = try await Server(clients: keys.section("foo", password: password))
+        let client = ([Place.program("mandos-client"), "--connect=\(server.address)"] + keys.options).joined(
+            separator: " ")
+        // Python makes the pipe's end non-blocking: that flag is shared with the client that inherits it.
+        let slow = """
+            import os, subprocess, sys, time
+            end, start = os.pipe()
+            os.set_blocking(start, False)
+            client = subprocess.Popen(sys.argv[1].split(), stdout=start)
+            os.close(start)
+            while chunk := os.read(end, 20000):
+                sys.stdout.buffer.write(chunk)
+                time.sleep(0.005)
+            sys.exit(client.wait())
+            """
+        let result = try await run("/usr/bin/python3", ["-c", slow, client])
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.output == password)
+    }
+
+    @Test func `works with a link-local address and its interface`() async throws {
+        let keys = try await Keys.make()
+        let directory = try Directory()
+        try await directory.write(keys.section("foo", password: Data("secret".utf8)), to: "clients.conf")
+        // In a network of its own, where an interface has nothing but its link-local address.
+        let script = """
+            set -e
+            ip link set lo up
+            ip link add outside type veth peer name inside
+            ip link set outside addrgenmode none up
+            ip link set inside up
+            ip -6 address add fe80::1/64 dev outside nodad
+            "$1" --configdir "$2" --foreground --port 4711 --no-zeroconf --no-dbus &
+            server=$!
+            trap 'kill $server' EXIT
+            sleep 0.5
+            shift 2
+            "$@" --connect=fe80::1:4711 --interface=outside
+            "$@" --connect=fe80::1:4711 --interface=nonexistent --connect=fe80::1%outside:4711
+            timeout 1 "$@" --connect=fe80::1:4711 || true
+            """
+        let result = try await run(
+            "/usr/bin/unshare",
+            [
+                "--net", "/bin/sh", "-c", script, "sh", Place.program("mandos"), directory.path,
+                Place.program("mandos-client"),
+            ]
+                + keys.options)
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.output == Data("secretsecret".utf8))
+        #expect(result.errors.contains("interface nonexistent: No such device"))
+        #expect(result.errors.contains("a link-local address needs --interface"))
+    }
+
     @Test(arguments: [SIGTERM, SIGINT, SIGHUP])
     func `ends at a signal`(signal: Int32) async throws {
         let keys = try await Keys.make()

@@ -46,7 +46,11 @@ final class RunningProgram {
     private let processID: pid_t
     private var knownEnding: Ending?
 
-    init(_ path: String, _ arguments: [String], environment: [String: String] = [:], input: Data = Data()) throws {
+    /// With a `terminal`, that is where it asks, and its standard input.
+    init(
+        _ path: String, _ arguments: [String], environment: [String: String] = [:], input: Data = Data(),
+        terminal: Terminal? = nil
+    ) throws {
         self.path = path
         directory = try Directory()
         for (name, contents) in [("input", input), ("output", Data()), ("errors", Data())] {
@@ -55,14 +59,22 @@ final class RunningProgram {
         var actions = unsafe posix_spawn_file_actions_t()
         unsafe posix_spawn_file_actions_init(&actions)
         defer { unsafe posix_spawn_file_actions_destroy(&actions) }
-        unsafe posix_spawn_file_actions_addopen(&actions, 0, directory.path + "/input", O_RDONLY, 0)
+        // The first terminal that a new session opens is its own.
+        let standardInput = terminal?.path ?? directory.path + "/input"
+        unsafe posix_spawn_file_actions_addopen(&actions, 0, standardInput, terminal == nil ? O_RDONLY : O_RDWR, 0)
         unsafe posix_spawn_file_actions_addopen(&actions, 1, directory.path + "/output", O_WRONLY | O_APPEND, 0)
         unsafe posix_spawn_file_actions_addopen(&actions, 2, directory.path + "/errors", O_WRONLY | O_APPEND, 0)
         var attributes = posix_spawnattr_t()
         unsafe posix_spawnattr_init(&attributes)
         defer { unsafe posix_spawnattr_destroy(&attributes) }
+        let newSession: Int32 = 0x80  // POSIX_SPAWN_SETSID, hidden by the headers
         unsafe posix_spawnattr_setpgroup(&attributes, 0)
-        unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
+        // The threads that run tests block signals.
+        var none = sigset_t()
+        unsafe sigemptyset(&none)
+        unsafe posix_spawnattr_setsigmask(&attributes, &none)
+        let flags = POSIX_SPAWN_SETSIGMASK | (terminal == nil ? POSIX_SPAWN_SETPGROUP : newSession)
+        unsafe posix_spawnattr_setflags(&attributes, Int16(flags))
         let variables = ProcessInfo.processInfo.environment.merging(environment) { $1 }.map { "\($0.key)=\($0.value)" }
         var argumentList = unsafe ([path] + arguments).map { unsafe strdup($0) } + [nil]
         var variableList = unsafe variables.map { unsafe strdup($0) } + [nil]
@@ -142,4 +154,49 @@ func run(
         throw RunningProgram.TookTooLong(what: "an exit of \(path), but a signal", errors: program.errors)
     }
     return (status, program.output, program.errors)
+}
+
+/// A terminal at which a test sits.
+final class Terminal {
+    private let controller: Int32
+    let path: String
+
+    init() throws {
+        // As posix_openpt(3), unlockpt(3) and ptsname(3) do it, which the headers hide.
+        let unlock: UInt = 0x4004_5431  // TIOCSPTLCK
+        let getNumber: UInt = 0x8004_5430  // TIOCGPTN
+        var no: Int32 = 0
+        var number: Int32 = 0
+        controller = unsafe open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC)
+        try #require(controller >= 0)
+        try #require(unsafe ioctl(controller, unlock, &no) == 0 && ioctl(controller, getNumber, &number) == 0)
+        path = "/dev/pts/\(number)"
+        _ = fcntl(controller, F_SETFL, O_NONBLOCK)
+    }
+
+    deinit { close(controller) }
+
+    func type(_ text: String) throws {
+        let bytes = Array(text.utf8)
+        try #require(unsafe write(controller, bytes, bytes.count) == bytes.count)
+    }
+
+    /// What is shown, up to `text`.
+    func shows(_ text: String) async throws -> String {
+        var shown: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 1024)
+        for _ in 0..<2000 {
+            let count = unsafe read(controller, &buffer, buffer.count)
+            if count > 0 { shown += buffer[..<count] }
+            let all = String(decoding: shown, as: UTF8.self)
+            if all.contains(text) { return all }
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        throw RunningProgram.TookTooLong(what: text, errors: String(decoding: shown, as: UTF8.self))
+    }
+
+    var echoes: Bool {
+        var settings = termios()
+        return unsafe tcgetattr(controller, &settings) == 0 && settings.c_lflag & tcflag_t(ECHO) != 0
+    }
 }

@@ -67,6 +67,30 @@ import Testing
         #expect(server.program.isRunning)
     }
 
+    @Test func `survives having no descriptors left, and then serves`() async throws {
+        let keys = try await Keys.make()
+        let directory = try Directory()
+        try await directory.write(keys.section("foo", password: Self.secret), to: "clients.conf")
+        let server = try RunningProgram(
+            "/usr/bin/prlimit",
+            [
+                "--nofile=40:40", Place.program("mandos"), "--configdir", directory.path, "--foreground", "--no-dbus",
+                "--debuglevel", "DEBUG",
+            ])
+        let line = try await server.line(with: " serving")
+        let port = try #require(line.firstMatch(of: /port=(\d+)/).flatMap { Int($0.output.1) })
+        var connections: [Int32] = []
+        for _ in 0..<100 { connections.append(try connect(to: port)) }
+        try await Task.sleep(for: .milliseconds(300))
+        #expect(server.isRunning)
+        let during = try client(keys, ["127.0.0.1:\(port)"])
+        #expect(try await during.ending(within: .seconds(10)) == .exit(status: 0), "\(during.errors)")
+        for connection in connections { close(connection) }
+        let after = try client(keys, ["127.0.0.1:\(port)"])
+        #expect(try await after.ending(within: .seconds(10)) == .exit(status: 0), "\(after.errors)")
+        #expect(after.output == Self.secret)
+    }
+
     @Test(arguments: [SIGTERM, SIGINT]) func `stops cleanly at a signal`(signal: Int32) async throws {
         let keys = try await Keys.make()
         let server = try await Server(

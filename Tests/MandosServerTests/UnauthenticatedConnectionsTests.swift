@@ -23,6 +23,13 @@ import Testing
         #expect(connections.count == 3)
     }
 
+    @Test(arguments: [(0, 1, 1), (64, 48, 24), (1024, 768, 384), (1_048_576, 8192, 4096)])
+    func `leave descriptors for everything else`(spareDescriptors: Int, total: Int, perSource: Int) {
+        let limits = Connections.Limits(spareDescriptors: spareDescriptors)
+        #expect(limits.total == total)
+        #expect(limits.perSource == perSource)
+    }
+
     @Test func `make room when they leave`() {
         var connections = Connections(limits: .init(total: 2, perSource: 2))
         let (first, _) = connections.admit(0, from: "a")
