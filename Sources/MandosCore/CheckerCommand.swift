@@ -55,4 +55,51 @@ public struct CheckerCommand: Equatable, Sendable {
     }
 
     private init(unchecked template: String) { self.template = template }
+
+    /// The command to run: each field filled in and quoted for the shell, whatever is in it.
+    public func expanded(_ value: (Field) -> String) -> String {
+        // The template was checked when it was read.
+        let pieces = (try? PercentFormat.pieces(of: template)) ?? []
+        return pieces.map { piece in
+            switch piece {
+            case .text(let text): text
+            case .reference(let name): Field(rawValue: name).map { Self.quoted(value($0)) } ?? ""
+            }
+        }.joined()
+    }
+
+    /// Between single quotes only the single quote itself means anything to a POSIX shell. A NUL cannot be passed at all.
+    static func quoted(_ text: String) -> String {
+        "'" + text.replacing("'", with: #"'\''"#).replacing("\0", with: "") + "'"
+    }
+}
+
+extension Client {
+    /// What a checker may want to know of the client. Source: mandos-clients.conf(5), RUNTIME EXPANSION.
+    public func value(of field: CheckerCommand.Field, at now: Moment) -> String {
+        switch field {
+        case .approvalDelay: settings.approvalDelay.rfc3339
+        case .approvalDuration: settings.approvalDuration.rfc3339
+        case .created: created.rfc3339
+        case .enabled: isEnabled(at: now.boot) ? "True" : "False"
+        case .expires: expires(at: now)?.rfc3339 ?? ""
+        case .keyID: settings.keyID.map(String.init(describing:)) ?? ""
+        case .fingerprint: settings.fingerprint
+        case .host: settings.host
+        case .interval: settings.interval.rfc3339
+        case .lastApprovalRequest: lastApprovalRequest?.rfc3339 ?? ""
+        case .lastCheckedOK: lastCheckedOK?.rfc3339 ?? ""
+        case .lastEnabled: lastEnabled?.rfc3339 ?? ""
+        case .name: settings.name
+        case .timeout: settings.timeout.rfc3339
+        case .dbusObjectPath: "/clients/" + settings.name
+        }
+    }
+
+    /// When it will be disabled unless it is seen again, in wall time; nil if it is disabled.
+    public func expires(at now: Moment) -> Timestamp? {
+        guard case .enabled(let life) = status else { return nil }
+        let remaining = life.end(at: now.boot, graceAtMost: settings.timeout) - now.boot
+        return Timestamp(millisecondsSince1970: now.wall.millisecondsSince1970 + remaining.milliseconds)
+    }
 }

@@ -1,11 +1,13 @@
-import MandosFormats
+public import MandosFormats
 
 /// One client: what its section says of it, and what has become of it since.
-public struct Client: Sendable {
+///
+/// A value without clock or timer: every change is told the time, and ``nextDeadline`` says when to look again.
+/// Source: mandos(8), CHECKING and APPROVAL.
+public struct Client: Equatable, Sendable {
     public enum Status: Equatable, Sendable {
         case disabled
-        /// From this moment on it counts as disabled.
-        case enabled(until: BootTime)
+        case enabled(Life)
     }
 
     /// What an operator last answered, and how long the answer holds.
@@ -15,26 +17,197 @@ public struct Client: Sendable {
         case denied(until: BootTime)
     }
 
-    public let settings: ClientSettings
+    /// How a checker ended. Source: D-Bus API `LastCheckerStatus`.
+    public enum CheckerEnding: Equatable, Sendable {
+        case exit(status: Int32)
+        case signal(Int32)
+
+        /// Whether it shows that the client is alive.
+        public var isOK: Bool { self == .exit(status: 0) }
+    }
+
+    public private(set) var settings: ClientSettings
     public private(set) var status: Status
     public private(set) var approval = Approval.none
+    public let created: Timestamp
+    public private(set) var lastEnabled: Timestamp?
+    public private(set) var lastCheckedOK: Timestamp?
+    /// nil until the first checker has ended.
+    public private(set) var lastCheckerEnding: CheckerEnding?
+    public private(set) var lastApprovalRequest: Timestamp?
 
-    public init(_ settings: ClientSettings, at now: BootTime) {
+    /// A client that is new in the configuration. `untilFirstCheck` is a random part of the interval, so that not all
+    /// clients of a server are checked at once.
+    public init(_ settings: ClientSettings, untilFirstCheck: TimeSpan, at now: Moment) {
         self.settings = settings
-        status = settings.enabled ? .enabled(until: now + settings.timeout) : .disabled
+        created = now.wall
+        status = .disabled
+        if settings.enabled { enable(untilFirstCheck: untilFirstCheck, at: now) }
     }
 
-    /// A secret that was sent whole counts as life, for `extended_timeout`.
-    ///
-    /// It never shortens what a check has already given, and never enables a disabled client.
-    public mutating func secretWasSent(at now: BootTime) {
-        guard case .enabled(let until) = status, now < until else { return }
-        status = .enabled(until: max(until, now + settings.extendedTimeout))
+    init(
+        settings: ClientSettings, status: Status, created: Timestamp, lastEnabled: Timestamp?,
+        lastCheckedOK: Timestamp?, lastCheckerEnding: CheckerEnding?, lastApprovalRequest: Timestamp?
+    ) {
+        self.settings = settings
+        self.status = status
+        self.created = created
+        self.lastEnabled = lastEnabled
+        self.lastCheckedOK = lastCheckedOK
+        self.lastCheckerEnding = lastCheckerEnding
+        self.lastApprovalRequest = lastApprovalRequest
     }
+
+    /// Whether it is enabled and its time is not over.
+    public func isEnabled(at now: BootTime) -> Bool {
+        guard case .enabled(let life) = status else { return false }
+        return now < life.end(at: now, graceAtMost: settings.timeout)
+    }
+
+    /// Whether it is still marked enabled although its time is over: then it has to be disabled.
+    public func hasExpired(at now: BootTime) -> Bool { status != .disabled && !isEnabled(at: now) }
+
+    /// When something is to be done about it next: a check or its end. nil if only an event can change it.
+    public var nextDeadline: BootTime? {
+        guard case .enabled(let life) = status else { return nil }
+        return switch life.check {
+        case .scheduled(let due): min(due, life.until)
+        case .queued: life.until + settings.timeout
+        case .running: life.until
+        }
+    }
+
+    // MARK: Enabling and disabling
+
+    /// Gives it a new life, of `timeout`, and at least until one interval after its first check.
+    public mutating func enable(untilFirstCheck: TimeSpan, at now: Moment) {
+        live(for: settings.timeout, untilFirstCheck: untilFirstCheck, at: now.boot)
+        lastEnabled = now.wall
+    }
+
+    /// Enables it for `span`, but at least until one interval after its first check.
+    mutating func live(for span: TimeSpan, untilFirstCheck: TimeSpan, at now: BootTime) {
+        let firstCheck = now + untilFirstCheck
+        let until = max(now + span, firstCheck + settings.interval)
+        status = .enabled(Life(until: until, check: .scheduled(due: firstCheck)))
+    }
+
+    /// From now on it gets nothing until somebody enables it again.
+    public mutating func disable() {
+        status = .disabled
+        approval = .none
+    }
+
+    /// Changes settings, as a reload or an operator does; what they say of `enabled` is for the caller to act on.
+    public mutating func change(_ settings: ClientSettings) { self.settings = settings }
+
+    // MARK: Checking
+
+    /// Whether a checker has to be started now.
+    public func isCheckDue(at now: BootTime) -> Bool {
+        guard case .enabled(let life) = status, case .scheduled(let due) = life.check else { return false }
+        return due <= now
+    }
+
+    /// A check is due and waits for its turn. The waiting is our fault and does not count against the client.
+    public mutating func queueCheck(at now: BootTime) {
+        changeLife { life in
+            guard case .scheduled(let due) = life.check else { return }
+            life.check = .queued(since: now, due: due)
+        }
+    }
+
+    public mutating func checkStarted(at now: BootTime) {
+        let grace = settings.timeout
+        changeLife { life in
+            guard case .queued(_, let due) = life.check else { return }
+            life.until = life.end(at: now, graceAtMost: grace)
+            life.check = .running(due: due)
+        }
+    }
+
+    /// A checker has ended. What came of a checker that we killed, or of a client disabled meanwhile, is nothing.
+    public mutating func checkEnded(_ ending: CheckerEnding, at now: Moment) {
+        guard isEnabled(at: now.boot) else { return }
+        let timeout = settings.timeout
+        let interval = settings.interval
+        lastCheckerEnding = ending
+        if ending.isOK { lastCheckedOK = now.wall }
+        changeLife { life in
+            guard case .running(let due) = life.check else { return }
+            if ending.isOK { life.until = now.boot + timeout }
+            life.check = .scheduled(due: due.next(every: interval, after: now.boot))
+        }
+    }
+
+    /// A checker could not be started: the client is neither better nor worse off, and is checked at its next turn.
+    public mutating func checkFailedToStart(at now: BootTime) {
+        let interval = settings.interval
+        let grace = settings.timeout
+        changeLife { life in
+            switch life.check {
+            case .scheduled: return
+            case .queued(_, let due), .running(let due):
+                life.until = life.end(at: now, graceAtMost: grace)
+                life.check = .scheduled(due: due.next(every: interval, after: now))
+            }
+        }
+    }
+
+    // MARK: Requests
+
+    /// A secret that was sent whole counts as life, for `extended_timeout`. It never enables a disabled client.
+    public mutating func secretWasSent(at now: BootTime) {
+        guard isEnabled(at: now) else { return }
+        let extended = settings.extendedTimeout
+        changeLife { $0.until = now + extended }
+    }
+
+    /// Somebody has to approve a request of it.
+    public mutating func approvalWasRequested(at now: Timestamp) { lastApprovalRequest = now }
 
     /// Records an operator's answer to the requests that wait now or come within `approval_duration`.
     public mutating func answer(approved: Bool, at now: BootTime) {
         let until = now + settings.approvalDuration
         approval = approved ? .granted(until: until) : .denied(until: until)
+    }
+
+    private mutating func changeLife(_ change: (inout Life) -> Void) {
+        guard case .enabled(var life) = status else { return }
+        change(&life)
+        status = .enabled(life)
+    }
+}
+
+/// How long an enabled client lives, and where its next check stands.
+public struct Life: Equatable, Sendable {
+    public enum Check: Equatable, Sendable {
+        case scheduled(due: BootTime)
+        /// Due, and waiting for its turn among many.
+        case queued(since: BootTime, due: BootTime)
+        case running(due: BootTime)
+    }
+
+    /// From this moment on the client counts as disabled, unless its check is queued.
+    public internal(set) var until: BootTime
+    public internal(set) var check: Check
+
+    init(until: BootTime, check: Check) {
+        self.until = until
+        self.check = check
+    }
+
+    /// The end as seen from `now`: while its check is queued it moves along with the time, but not for ever.
+    func end(at now: BootTime, graceAtMost grace: TimeSpan) -> BootTime {
+        guard case .queued(let since, _) = check, since < until else { return until }
+        return until + min(now - since, grace)
+    }
+}
+
+extension BootTime {
+    /// The first of the moments `interval` apart, counted from this one, that lies after `now`.
+    func next(every interval: TimeSpan, after now: BootTime) -> BootTime {
+        let passed = max(0, now.milliseconds - milliseconds) / interval.milliseconds
+        return self + TimeSpan(milliseconds: (passed + 1) * interval.milliseconds)
     }
 }

@@ -7,15 +7,15 @@ public struct ClientSettings: Equatable, Sendable {
     public let keyID: KeyID?
     /// Hexadecimal digits, in upper case; empty if not given. Kept and shown only.
     public let fingerprint: String
-    public let secret: Secret
-    public let host: String
-    public let checker: CheckerCommand
-    public let timeout: TimeSpan
-    public let extendedTimeout: TimeSpan
-    public let interval: TimeSpan
-    public let approvalDelay: TimeSpan
-    public let approvalDuration: TimeSpan
-    public let approvedByDefault: Bool
+    public var secret: Secret
+    public var host: String
+    public var checker: CheckerCommand
+    public var timeout: TimeSpan
+    public var extendedTimeout: TimeSpan
+    public var interval: TimeSpan
+    public var approvalDelay: TimeSpan
+    public var approvalDuration: TimeSpan
+    public var approvedByDefault: Bool
     public let enabled: Bool
     /// From this moment on the client's OpenPGP key is not to be used any more.
     public let keyExpires: Timestamp?

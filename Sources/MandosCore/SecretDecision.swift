@@ -6,6 +6,7 @@ public enum Refusal: String, Error, Sendable {
     case disabled = "client is disabled"
     case keyExpired = "the client's key has expired"
     case denied = "an operator denied it"
+    case tooManyRequests = "too many of its requests wait for approval"
     case approvalTimedOut = "nobody approved it in time"
 }
 
@@ -24,7 +25,7 @@ extension Client {
     /// Source: mandos(8), APPROVAL; mandos-clients.conf(5) `approval_delay`, `approval_duration`,
     /// `approved_by_default`, `enabled`, `timeout`.
     public func secretDecision(waitingSince: BootTime, at now: Moment) -> SecretDecision {
-        guard case .enabled(let until) = status, now.boot < until else { return .refuse(.disabled) }
+        guard isEnabled(at: now.boot) else { return .refuse(.disabled) }
         if let expiry = settings.keyExpires, expiry <= now.wall { return .refuse(.keyExpired) }
         if settings.approvalDelay == .zero { return .release(settings.secret) }
         switch approval {

@@ -56,6 +56,26 @@ extension TimeSpan {
         self.init(milliseconds: milliseconds)
     }
 
+    /// As RFC 3339 writes it, such as `P1DT2H` or `PT0.5S`.
+    public var rfc3339: String {
+        let days = milliseconds / Self.day
+        let hours = milliseconds % Self.day / Self.hour
+        let minutes = milliseconds % Self.hour / Self.minute
+        let seconds = milliseconds % Self.minute / Self.second
+        let fraction = milliseconds % Self.second
+        var text = "P"
+        if days > 0 { text += String(days) + "D" }
+        if milliseconds % Self.day > 0 || days == 0 { text += "T" }
+        if hours > 0 { text += String(hours) + "H" }
+        if minutes > 0 { text += String(minutes) + "M" }
+        if seconds > 0 || fraction > 0 || milliseconds == 0 {
+            text += String(seconds)
+            if fraction > 0 { text += "." + String(Substring(String(fraction + 1000).utf8.dropFirst())) }
+            text += "S"
+        }
+        return text
+    }
+
     /// Reads a decimal number of seconds such as `10` or `2.5`; digits after the third decimal do not count.
     ///
     /// Source: mandos-client(8mandos) `--retry`, `--delay`.

@@ -1,42 +1,51 @@
 import MandosCore
 import MandosFormats
 import NIOCore
+import ServiceLifecycle
+import Synchronization
 
 /// A peer that has completed the handshake, and may get its secret over this connection.
-struct Connection: Sendable {
+final class Connection: Sendable {
     /// The key that it proved to have, if any.
     let keyID: KeyID?
     /// Where it connects from.
     let address: String
 
     private let channel: any Channel
-    /// Ends when the peer leaves.
-    private let presence: AsyncStream<Never>
+    private let presence: Presence
 
-    init(keyID: KeyID?, address: String, channel: any Channel, presence: AsyncStream<Never>) {
+    init(keyID: KeyID?, address: String, channel: any Channel, presence: Presence) {
         self.keyID = keyID
         self.address = address
         self.channel = channel
         self.presence = presence
     }
 
+    /// Whether a peer is still there, and what wakes who waits on its behalf.
+    final class Presence: Sendable {
+        private let hasLeft = Atomic(false)
+        let alarm = Alarm()
+
+        func end() {
+            hasLeft.store(true, ordering: .releasing)
+            alarm.ring()
+        }
+
+        var isOver: Bool { hasLeft.load(ordering: .acquiring) }
+    }
+
     struct PeerLeft: Error {}
 
-    /// Waits for `span`.
+    /// Rings when there may be a new answer for the peer.
+    var alarm: Alarm { presence.alarm }
+
+    /// Waits for `span` at most; a ring of ``alarm`` ends the wait.
     ///
-    /// - Throws: ``PeerLeft`` as soon as the peer leaves.
+    /// - Throws: ``PeerLeft`` as soon as the peer leaves, `CancellationError` when the server stops.
     func wait(for span: TimeSpan) async throws {
-        let presence = presence
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await Task.sleep(for: .milliseconds(span.milliseconds)) }
-            group.addTask {
-                for await _ in presence {}
-                try Task.checkCancellation()
-                throw PeerLeft()
-            }
-            defer { group.cancelAll() }
-            try await group.next()
-        }
+        await cancelWhenGracefulShutdown { await self.alarm.wait(for: span) }
+        if presence.isOver { throw PeerLeft() }
+        if Task.isShuttingDownGracefully { throw CancellationError() }
     }
 
     /// Sends the secret; returns when the network has taken all of it.

@@ -69,15 +69,19 @@ public final class Listener: Service {
         var log = logger
         log[metadataKey: "peer.address"] = "\(connection.address)"
         log[metadataKey: "key.id"] = "\(connection.keyID.map(String.init(describing:)) ?? "none")"
+        var watched: String?
         do {
             while true {
                 let answer = await registry.answer(to: connection.keyID, waitingSince: asked)
                 if let name = answer.clientName { log[metadataKey: "client.name"] = "\(name)" }
                 switch answer.decision {
                 case .awaitApproval(let deadline):
-                    log.debug("waiting for approval")
-                    try await cancelWhenGracefulShutdown {
-                        try await connection.wait(for: deadline - self.registry.bootTime)
+                    if watched == nil, let name = answer.clientName {
+                        log.debug("waiting for approval")
+                        await registry.watch(name, for: connection)
+                        watched = name
+                    } else {
+                        try await connection.wait(for: deadline - registry.bootTime)
                     }
                     continue
                 case .refuse(let refusal):
@@ -96,6 +100,7 @@ public final class Listener: Service {
         } catch {
             log.warning("secret not sent", metadata: ["reason": "\(error)"])
         }
+        if let watched { await registry.unwatch(watched, for: connection) }
         await connection.close()
     }
 
@@ -118,7 +123,7 @@ public final class Listener: Service {
 
     private func admit(_ channel: any Channel, _ arrivals: AsyncStream<Connection>.Continuation) throws {
         let address = PeerAddress.description(of: channel.remoteAddress)
-        let (presence, departure) = AsyncStream.makeStream(of: Never.self)
+        let presence = Connection.Presence()
         let (id, evicted) = unauthenticated.withLock {
             $0.admit(channel, from: PeerAddress.host(of: channel.remoteAddress))
         }
@@ -135,7 +140,7 @@ public final class Listener: Service {
                 logger.debug("connection ended", metadata: ["peer.address": "\(address)", "reason": "\(failure)"])
             }
         } peerLeft: {
-            departure.finish()
+            presence.end()
         }
         try channel.pipeline.syncOperations.addHandler(handler)
     }

@@ -1,21 +1,88 @@
+public import Logging
 public import MandosCore
 public import MandosFormats
+public import ServiceLifecycle
 
 /// All clients and what is known of each: the only mutable state of the server.
-public actor Registry {
-    private var clients: [String: Client] = [:]
-    private var nameOfKey: [KeyID: String] = [:]
-    private let now: @Sendable () -> Moment
+///
+/// Connections, checkers and operators all come to it. It asks the pure values of MandosCore what should happen, and
+/// sees to it that what takes rights away is durable before anybody is told.
+public actor Registry: Service {
+    /// What it needs of the world.
+    public struct Environment: Sendable {
+        public var now: @Sendable () -> Moment
+        public var bootID: BootID
+        /// A random part of a span.
+        public var part: @Sendable (TimeSpan) -> TimeSpan
+        public var checkers: any CheckerRunning
+        public var store: any StateStore
+        public var logger: Logger
 
-    /// `now` reads the clocks. The settings must have distinct names and key IDs, as ``Configuration`` makes sure.
-    public init(_ settings: [ClientSettings], now: @escaping @Sendable () -> Moment = SystemClock.now) {
-        self.now = now
-        let start = now().boot
-        for settings in settings {
-            clients[settings.name] = Client(settings, at: start)
-            if let keyID = settings.keyID { nameOfKey[keyID] = settings.name }
+        public init(
+            store: any StateStore, checkers: any CheckerRunning, logger: Logger,
+            now: @escaping @Sendable () -> Moment = SystemClock.now, bootID: BootID = .current,
+            part: @escaping @Sendable (TimeSpan) -> TimeSpan = {
+                TimeSpan(milliseconds: Int64.random(in: 0...$0.milliseconds))
+            }
+        ) {
+            self.now = now
+            self.bootID = bootID
+            self.part = part
+            self.checkers = checkers
+            self.store = store
+            self.logger = logger
         }
     }
+
+    /// How many checkers may run at once: they are waiting for the network most of the time.
+    static let mostCheckersAtOnce = 200
+    /// How many requests of one client may wait for approval at once.
+    static let mostWaitingRequests = 64
+    /// What only gives time is saved within this time: to lose it fails closed.
+    static let saveDelay = TimeSpan.seconds(1)
+
+    private let executor = DispatchExecutor(label: "mandos.registry")
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe executor.asUnownedSerialExecutor() }
+
+    private let environment: Environment
+    private var configured: [String: ClientSettings] = [:]
+    private var clients: [String: Client] = [:]
+    private var nameOfKey: [KeyID: String] = [:]
+    /// The connections that wait for an answer.
+    private var watchers: [String: [ObjectIdentifier: Connection]] = [:]
+    private var deadlines = DeadlineQueue()
+    private var turns = CheckerTurns(limit: mostCheckersAtOnce)
+    /// Clients whose record on disk is older than what we know, with what they had when it was saved.
+    private var unsaved: Set<String> = []
+    private var nextSave: BootTime?
+    private let alarm = Alarm()
+
+    /// Restores what was saved of the clients that are still configured, and forgets the others.
+    public init(_ settings: [ClientSettings], _ environment: Environment) throws(StateStoreError) {
+        self.environment = environment
+        let now = environment.now()
+        let records = try environment.store.load()
+        var saved = Dictionary(records.map { ($0.name, $0) }) { $1 }
+        var new: [ClientRecord] = []
+        for settings in settings {
+            let untilFirstCheck = environment.part(settings.interval)
+            let client: Client
+            if let record = saved.removeValue(forKey: settings.name) {
+                client = Client.restored(
+                    settings, from: record, untilFirstCheck: untilFirstCheck, bootID: environment.bootID, at: now)
+            } else {
+                client = Client(settings, untilFirstCheck: untilFirstCheck, at: now)
+            }
+            configured[settings.name] = settings
+            clients[settings.name] = client
+            if let keyID = settings.keyID { nameOfKey[keyID] = settings.name }
+            deadlines.set(client.nextDeadline, for: settings.name)
+            new.append(client.record(configured: settings, bootID: environment.bootID, at: now))
+        }
+        try environment.store.commit(new, removing: Array(saved.keys))
+    }
+
+    // MARK: Requests
 
     /// Who asks, and what the answer is at this moment.
     public struct Answer: Sendable {
@@ -25,18 +92,234 @@ public actor Registry {
     }
 
     /// The answer to a peer that proved to have the key `keyID`, or no key at all, and asked at `waitingSince`.
+    ///
+    /// That a client is disabled is durable before anybody is told.
     public func answer(to keyID: KeyID?, waitingSince: BootTime) -> Answer {
         guard let keyID, let name = nameOfKey[keyID], let client = clients[name] else {
             return Answer(clientName: nil, decision: .refuse(.unknownKey))
         }
-        return Answer(clientName: name, decision: client.secretDecision(waitingSince: waitingSince, at: now()))
+        let now = environment.now()
+        if client.hasExpired(at: now.boot) { disableExpired([name]) }
+        var decision = client.secretDecision(waitingSince: waitingSince, at: now)
+        if case .awaitApproval = decision, watchers[name, default: [:]].count > Self.mostWaitingRequests {
+            decision = .refuse(.tooManyRequests)
+        }
+        if case .awaitApproval = decision, now.boot - waitingSince < Self.saveDelay {
+            change(name) { $0.approvalWasRequested(at: now.wall) }
+        }
+        return Answer(clientName: name, decision: decision)
     }
 
     /// Records that a client has received its secret whole.
     public func secretWasSent(toClientNamed name: String) {
-        clients[name]?.secretWasSent(at: now().boot)
+        change(name) { $0.secretWasSent(at: environment.now().boot) }
     }
 
     /// The present time on the clock that decides.
-    public nonisolated var bootTime: BootTime { now().boot }
+    public nonisolated var bootTime: BootTime { environment.now().boot }
+
+    /// Wakes `connection` whenever there may be a new answer for the client.
+    func watch(_ name: String, for connection: Connection) {
+        watchers[name, default: [:]][ObjectIdentifier(connection)] = connection
+    }
+
+    func unwatch(_ name: String, for connection: Connection) {
+        watchers[name]?[ObjectIdentifier(connection)] = nil
+        if watchers[name]?.isEmpty == true { watchers[name] = nil }
+    }
+
+    // MARK: Operators
+
+    /// Approves or denies the requests of a client that wait now or come within its `approval_duration`.
+    public func answerRequests(of name: String, approved: Bool) {
+        guard var client = clients[name] else { return }
+        client.answer(approved: approved, at: bootTime)
+        put(client, name)
+    }
+
+    /// Takes a client's rights away; durable when it returns.
+    ///
+    /// - Throws: if it could not be saved. The client is disabled all the same, until the server restarts.
+    public func disable(_ name: String) throws(StateStoreError) {
+        guard var client = clients[name] else { return }
+        client.disable()
+        environment.checkers.kill(name)
+        put(client, name)
+        try environment.store.commit([record(of: client, at: environment.now())], removing: [])
+        unsaved.remove(name)
+    }
+
+    /// Gives a client a new life, which begins with a check; saved when it returns.
+    public func enable(_ name: String) throws(StateStoreError) {
+        guard var client = clients[name], client.status == .disabled else { return }
+        let now = environment.now()
+        client.enable(untilFirstCheck: .zero, at: now)
+        try environment.store.commit([record(of: client, at: now)], removing: [])
+        put(client, name)
+        alarm.ring()
+    }
+
+    /// A client as it is now.
+    public func client(named name: String) -> Client? { clients[name] }
+
+    // MARK: Time
+
+    /// Checks the clients and disables those whose time is over, until a graceful shutdown.
+    public func run() async throws {
+        await withGracefulShutdownHandler {
+            await withDiscardingTaskGroup { group in
+                while !Task.isShuttingDownGracefully && !Task.isCancelled {
+                    for check in advance() {
+                        group.addTask { await self.runChecker(check) }
+                    }
+                    await alarm.wait(for: nextTurn())
+                }
+                stopCheckers()
+            }
+            saveUnsaved()
+        } onGracefulShutdown: {
+            self.alarm.ring()
+        }
+    }
+
+    private struct DueCheck: Sendable {
+        let name: String
+        let command: String
+    }
+
+    /// Does all that is due now.
+    ///
+    /// - Returns: the checkers to start.
+    private func advance() -> [DueCheck] {
+        let now = environment.now()
+        var expired: [String] = []
+        while let name = deadlines.popDue(at: now.boot) {
+            guard var client = clients[name] else { continue }
+            if client.hasExpired(at: now.boot) {
+                expired.append(name)
+            } else {
+                if client.isCheckDue(at: now.boot) {
+                    client.queueCheck(at: now.boot)
+                    turns.enqueue(name)
+                }
+                put(client, name)
+            }
+        }
+        if !expired.isEmpty { disableExpired(expired) }
+        if let nextSave, nextSave <= now.boot { saveUnsaved() }
+        return startChecks(at: now)
+    }
+
+    private func nextTurn() -> TimeSpan {
+        let next = [deadlines.next(), nextSave].compactMap { $0 }.min()
+        guard let next else { return .minutes(60) }
+        return max(.zero, next - bootTime)
+    }
+
+    private func startChecks(at now: Moment) -> [DueCheck] {
+        var due: [DueCheck] = []
+        while let name = turns.start(where: { clients[$0]?.isEnabled(at: now.boot) == true }) {
+            guard var client = clients[name] else { continue }
+            client.checkStarted(at: now.boot)
+            put(client, name)
+            due.append(
+                DueCheck(name: name, command: client.settings.checker.expanded { client.value(of: $0, at: now) }))
+        }
+        return due
+    }
+
+    private func runChecker(_ check: DueCheck) async {
+        do {
+            let ending = try await environment.checkers.run(check.command, for: check.name)
+            checkerEnded(check.name, ending)
+        } catch {
+            environment.logger.error(
+                "checker not started", metadata: ["client.name": "\(check.name)", "reason": "\(error)"])
+            change(check.name) { $0.checkFailedToStart(at: environment.now().boot) }
+        }
+        turns.ended(check.name)
+        alarm.ring()
+    }
+
+    private func checkerEnded(_ name: String, _ ending: Client.CheckerEnding) {
+        guard let before = clients[name] else { return }
+        environment.logger.debug("checker ended", metadata: ["client.name": "\(name)", "ending": "\(ending)"])
+        change(name) { $0.checkEnded(ending, at: environment.now()) }
+        // After a restart the last checker decides whether a client whose time is over gets more of it: a failure
+        // takes that right away.
+        if before.lastCheckerEnding?.isOK == true && !ending.isOK { saveUnsaved() }
+    }
+
+    private func disableExpired(_ names: [String]) {
+        let now = environment.now()
+        var records: [ClientRecord] = []
+        for name in names {
+            guard var client = clients[name] else { continue }
+            client.disable()
+            environment.checkers.kill(name)
+            put(client, name)
+            records.append(record(of: client, at: now))
+        }
+        do throws(StateStoreError) {
+            try environment.store.commit(records, removing: [])
+            unsaved.subtract(names)
+        } catch {
+            // They stay disabled as long as the server lives; saving is tried again.
+            environment.logger.error("state not saved", metadata: ["reason": "\(error)"])
+            unsaved.formUnion(names)
+            nextSave = now.boot + Self.saveDelay
+        }
+        for name in names {
+            environment.logger.warning(
+                "client disabled", metadata: ["client.name": "\(name)", "reason": "not seen for too long"])
+        }
+    }
+
+    private func stopCheckers() {
+        for name in clients.keys { environment.checkers.kill(name) }
+    }
+
+    // MARK: Keeping
+
+    /// Changes a client in a way that may wait up to ``saveDelay`` to be saved.
+    private func change(_ name: String, _ body: (inout Client) -> Void) {
+        guard var client = clients[name] else { return }
+        let before = client
+        body(&client)
+        guard client != before else { return }
+        put(client, name)
+        unsaved.insert(name)
+        if nextSave == nil {
+            nextSave = bootTime + Self.saveDelay
+            alarm.ring()
+        }
+    }
+
+    private func put(_ client: Client, _ name: String) {
+        let before = clients.updateValue(client, forKey: name)
+        deadlines.set(client.nextDeadline, for: name)
+        guard before?.approval != client.approval || before?.status != client.status else { return }
+        for connection in watchers[name, default: [:]].values { connection.alarm.ring() }
+    }
+
+    private func record(of client: Client, at now: Moment) -> ClientRecord {
+        let name = client.settings.name
+        return client.record(configured: configured[name] ?? client.settings, bootID: environment.bootID, at: now)
+    }
+
+    private func saveUnsaved() {
+        nextSave = nil
+        guard !unsaved.isEmpty else { return }
+        let now = environment.now()
+        let names = unsaved
+        unsaved = []
+        let records = names.compactMap { clients[$0] }.map { record(of: $0, at: now) }
+        do throws(StateStoreError) {
+            try environment.store.commit(records, removing: [])
+        } catch {
+            environment.logger.error("state not saved", metadata: ["reason": "\(error)"])
+            unsaved.formUnion(names)
+            nextSave = now.boot + Self.saveDelay
+        }
+    }
 }

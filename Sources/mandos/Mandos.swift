@@ -51,6 +51,12 @@ import UnixSignals
     @Flag(name: .customLong("no-ipv6"), help: "Use IPv4 only; not recommended.")
     var noIPv6 = false
 
+    @Flag(name: .customLong("no-restore"), help: "Put the saved state aside and begin with what clients.conf says.")
+    var noRestore = false
+
+    @Option(name: .customLong("statedir"), help: "Directory of the saved state. (default: /var/lib/mandos)")
+    var stateDirectory: String?
+
     @Option(help: "Use this open file descriptor, a listening socket, instead of an address and a port.")
     var socket: Int32?
 
@@ -68,10 +74,13 @@ import UnixSignals
         refuseWhatIsMissing(settings, logger)
         let spareDescriptors = ResourceLimits.raiseOpenFiles()
         let listener: Listener
+        let registry: Registry
         do {
             let priority = try Priority(settings.priority ?? Priority.standard)
             let socket = try ListeningSocket.open(settings) { logger.warning("\($0)") }
-            let registry = Registry(configuration.clients)
+            let store = try openState(settings, logger)
+            registry = try Registry(
+                configuration.clients, .init(store: store, checkers: CheckerRunner(), logger: logger))
             listener = try Listener(
                 socket: socket, registry: registry, priority: priority, spareDescriptors: spareDescriptors,
                 logger: logger)
@@ -80,7 +89,7 @@ import UnixSignals
         }
         let quiet = Logger(label: "lifecycle") { _ in SwiftLogNoOpLogHandler() }
         let services = ServiceGroup(
-            services: [listener], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet)
+            services: [registry, listener], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet)
         try await services.run()
     }
 
@@ -102,10 +111,19 @@ import UnixSignals
         settings.priority = priority ?? settings.priority
         settings.socket = socket ?? settings.socket
         settings.foreground = foreground || settings.foreground || settings.debug
+        settings.stateDirectory = stateDirectory ?? settings.stateDirectory
         if noDBus { settings.useDBus = false }
+        if noRestore { settings.restore = false }
         if noIPv6 { settings.useIPv6 = false }
         if noZeroconf { settings.zeroconf = false }
         return settings
+    }
+
+    private func openState(_ settings: ServerSettings, _ logger: Logger) throws(StateStoreError) -> SQLiteStateStore {
+        if !settings.restore, let old = try SQLiteStateStore.putAside(directory: settings.stateDirectory) {
+            logger.warning("saved state put aside: clients are as clients.conf says", metadata: ["file": "\(old)"])
+        }
+        return try SQLiteStateStore(directory: settings.stateDirectory)
     }
 
     private func refuseWhatIsMissing(_ settings: ServerSettings, _ logger: Logger) {

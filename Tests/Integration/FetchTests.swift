@@ -106,7 +106,7 @@ let trickyPasswords: [String: Data] = [
             ip link set outside addrgenmode none up
             ip link set inside up
             ip -6 address add fe80::1/64 dev outside nodad
-            "$1" --configdir "$2" --foreground --port 4711 --no-zeroconf --no-dbus &
+            "$1" --configdir "$2" --statedir "$2" --foreground --port 4711 --no-zeroconf --no-dbus &
             server=$!
             trap 'kill $server' EXIT
             sleep 0.5

@@ -49,7 +49,10 @@ struct Server {
         try configuration.write(clients, to: "clients.conf")
         program = try RunningProgram(
             Place.program("mandos"),
-            ["--configdir", configuration.path, "--foreground", "--no-dbus", "--debuglevel", "DEBUG"] + options)
+            [
+                "--configdir", configuration.path, "--statedir", configuration.path, "--foreground", "--no-dbus",
+                "--debuglevel", "DEBUG",
+            ] + options)
         let line = try await program.line(with: " serving")
         port = try #require(line.firstMatch(of: /port=(\d+)/).flatMap { Int($0.output.1) })
     }

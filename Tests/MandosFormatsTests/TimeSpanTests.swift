@@ -30,6 +30,13 @@ import Testing
         #expect(throws: DurationSyntaxError(offset: offset, problem: problem)) { try TimeSpan(parsing: text) }
     }
 
+    @Test(arguments: ["PT0S", "PT5M", "PT1H30M", "P1D", "P2DT1S", "PT0.050S", "P14DT3H5M6.789S"])
+    func `are written as RFC 3339 has them`(text: String) throws {
+        let fraction = text.firstMatch(of: /\.(\d+)S/).flatMap { Int64($0.output.1) } ?? 0
+        let whole = try TimeSpan(parsing: text.replacing(/\.\d+/, with: ""))
+        #expect(TimeSpan(milliseconds: whole.milliseconds + fraction).rfc3339 == text)
+    }
+
     @Test(arguments: [("10", 10_000), ("2.5", 2500), ("0", 0), (".25", 250), ("1.23456", 1234), ("3.", 3000)])
     func `in decimal seconds become milliseconds`(text: String, milliseconds: Int64) throws {
         #expect(try TimeSpan(decimalSeconds: text).milliseconds == milliseconds)

@@ -1,0 +1,105 @@
+public import MandosFormats
+
+/// Which boot of the machine a time on its boot clock belongs to: the kernel's random boot ID.
+public struct BootID: Hashable, Sendable {
+    public let text: String
+
+    public init(_ text: String) { self.text = text }
+}
+
+/// What is kept of a client on disk, so that it survives the server, and the machine.
+public struct ClientRecord: Equatable, Sendable {
+    /// A deadline in both clocks: exact within one boot, as good as the wall clock after it.
+    public struct Deadline: Equatable, Sendable {
+        public let bootID: BootID
+        public let boot: BootTime
+        public let wall: Timestamp
+
+        public init(bootID: BootID, boot: BootTime, wall: Timestamp) {
+            self.bootID = bootID
+            self.boot = boot
+            self.wall = wall
+        }
+    }
+
+    public let name: String
+    /// nil if disabled.
+    public let until: Deadline?
+    /// What clients.conf said of `enabled` then.
+    public let wasEnabledInFile: Bool
+    public let created: Timestamp
+    public let lastEnabled: Timestamp?
+    public let lastCheckedOK: Timestamp?
+    public let lastCheckerEnding: Client.CheckerEnding?
+    public let lastApprovalRequest: Timestamp?
+    public let overrides: SettingOverrides
+
+    public init(
+        name: String, until: Deadline?, wasEnabledInFile: Bool, created: Timestamp, lastEnabled: Timestamp?,
+        lastCheckedOK: Timestamp?, lastCheckerEnding: Client.CheckerEnding?, lastApprovalRequest: Timestamp?,
+        overrides: SettingOverrides
+    ) {
+        self.name = name
+        self.until = until
+        self.wasEnabledInFile = wasEnabledInFile
+        self.created = created
+        self.lastEnabled = lastEnabled
+        self.lastCheckedOK = lastCheckedOK
+        self.lastCheckerEnding = lastCheckerEnding
+        self.lastApprovalRequest = lastApprovalRequest
+        self.overrides = overrides
+    }
+}
+
+extension Client {
+    /// What to keep of the client; `configured` is what the configuration file says of it.
+    public func record(configured: ClientSettings, bootID: BootID, at now: Moment) -> ClientRecord {
+        let until = expires(at: now).map { wall in
+            let remaining = wall.millisecondsSince1970 - now.wall.millisecondsSince1970
+            return ClientRecord.Deadline(
+                bootID: bootID, boot: now.boot + TimeSpan(milliseconds: remaining), wall: wall)
+        }
+        return ClientRecord(
+            name: settings.name, until: until, wasEnabledInFile: configured.enabled, created: created,
+            lastEnabled: lastEnabled, lastCheckedOK: lastCheckedOK, lastCheckerEnding: lastCheckerEnding,
+            lastApprovalRequest: lastApprovalRequest, overrides: SettingOverrides(of: settings, over: configured))
+    }
+
+    /// The client as it goes on after a restart.
+    ///
+    /// Where the file has changed since, the file wins; else what was saved does. A client whose time ran out
+    /// meanwhile stays enabled, with a new life, only if its last checker had succeeded.
+    /// Source: mandos(8), PERSISTENT STATE.
+    public static func restored(
+        _ configured: ClientSettings, from record: ClientRecord, untilFirstCheck: TimeSpan, bootID: BootID,
+        at now: Moment
+    ) -> Client {
+        let settings = record.overrides.applied(to: configured)
+        var client = Client(
+            settings: settings, status: .disabled, created: record.created, lastEnabled: record.lastEnabled,
+            lastCheckedOK: record.lastCheckedOK, lastCheckerEnding: record.lastCheckerEnding,
+            lastApprovalRequest: record.lastApprovalRequest)
+        if configured.enabled != record.wasEnabledInFile {
+            if configured.enabled { client.enable(untilFirstCheck: untilFirstCheck, at: now) }
+            return client
+        }
+        guard let until = record.until else { return client }
+        let remaining = until.remaining(bootID: bootID, at: now)
+        if remaining > .zero {
+            // No clock, however wrong, makes more of it than the client could have been given.
+            let most = max(settings.timeout, settings.extendedTimeout)
+            client.live(for: min(remaining, most), untilFirstCheck: untilFirstCheck, at: now.boot)
+        } else if record.lastCheckerEnding?.isOK == true {
+            client.live(for: settings.timeout, untilFirstCheck: untilFirstCheck, at: now.boot)
+        }
+        return client
+    }
+}
+
+extension ClientRecord.Deadline {
+    /// How long until then; not more than nothing if it has passed.
+    func remaining(bootID: BootID, at now: Moment) -> TimeSpan {
+        if bootID == self.bootID { return boot - now.boot }
+        return TimeSpan(milliseconds: wall.millisecondsSince1970 - now.wall.millisecondsSince1970)
+    }
+}

@@ -1,0 +1,9 @@
+import FoundationEssentials
+public import MandosCore
+
+extension BootID {
+    /// The present boot's. Source: random(4), `/proc/sys/kernel/random/boot_id`.
+    public static let current = BootID(
+        (try? String(contentsOf: URL(filePath: "/proc/sys/kernel/random/boot_id"), encoding: .utf8))?
+            .trimmingPrefix(" ").prefix { !$0.isNewline }.description ?? "unknown")
+}

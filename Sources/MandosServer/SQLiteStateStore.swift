@@ -1,0 +1,183 @@
+import FoundationEssentials
+import GRDB
+public import MandosCore
+import MandosFormats
+
+/// The state in an SQLite database: every commit survives a crash of the server and of the machine.
+public final class SQLiteStateStore: StateStore {
+    /// In the state directory.
+    public static let fileName = "clients.sqlite"
+
+    /// "Mnds": tells our database from any other.
+    private static let applicationID: Int32 = 0x4D6E_6473
+    private static let schemaVersion = 1
+
+    private let path: String
+    private let queue: DatabaseQueue
+
+    /// Opens the database in `directory`, or makes it.
+    ///
+    /// One that is damaged, foreign, or of a later version is left as it is: to go on without it would enable every
+    /// client that it says is disabled.
+    public init(directory: String) throws(StateStoreError) {
+        path = directory + "/" + Self.fileName
+        do {
+            var configuration = GRDB.Configuration()
+            configuration.label = "mandos.state"
+            configuration.prepareDatabase { database in
+                try database.execute(sql: "PRAGMA synchronous = FULL")
+                try database.execute(sql: "PRAGMA journal_mode = WAL")
+            }
+            queue = try DatabaseQueue(path: path, configuration: configuration)
+            try queue.write { try Self.prepare($0, path) }
+        } catch {
+            throw Self.explain(error, "opening", path)
+        }
+    }
+
+    /// Puts the database in `directory` aside, so that the next start begins without any state.
+    ///
+    /// - Returns: where it is now, or nil if there was none.
+    public static func putAside(directory: String) throws(StateStoreError) -> String? {
+        let path = directory + "/" + fileName
+        let manager = FileManager.default
+        guard manager.fileExists(atPath: path) else { return nil }
+        var number = 1
+        while manager.fileExists(atPath: "\(path).~\(number)~") { number += 1 }
+        do {
+            for suffix in ["", "-wal", "-shm"] where manager.fileExists(atPath: path + suffix) {
+                try manager.moveItem(atPath: path + suffix, toPath: "\(path).~\(number)~\(suffix)")
+            }
+        } catch {
+            throw StateStoreError("putting \(path) aside: \(error)")
+        }
+        return "\(path).~\(number)~"
+    }
+
+    private static func prepare(_ database: Database, _ path: String) throws {
+        let application = try Int32.fetchOne(database, sql: "PRAGMA application_id") ?? 0
+        let version = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
+        let isEmpty = try !database.tableExists("client") && version == 0 && application == 0
+        if isEmpty {
+            guard try Int.fetchOne(database, sql: "SELECT count(*) FROM sqlite_schema") == 0 else {
+                throw StateStoreError("\(path) is a database of another program; choose another --statedir")
+            }
+            try database.execute(sql: "PRAGMA application_id = \(applicationID)")
+            try database.execute(sql: "PRAGMA user_version = \(schemaVersion)")
+            try database.execute(sql: schema)
+            return
+        }
+        guard application == applicationID else {
+            throw StateStoreError("\(path) is a database of another program; choose another --statedir")
+        }
+        guard version == schemaVersion else {
+            throw StateStoreError("\(path) was written by a later version (schema \(version)); use that one")
+        }
+        let problem = try String.fetchOne(database, sql: "PRAGMA quick_check(1)")
+        guard problem == "ok" else { throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: problem) }
+    }
+
+    /// Times are milliseconds since 1970; `until_boot` is milliseconds on the boot clock of `boot_id`.
+    private static let schema = """
+        CREATE TABLE client (
+            name TEXT PRIMARY KEY NOT NULL,
+            until_wall INTEGER, until_boot INTEGER, boot_id TEXT,
+            was_enabled_in_file INTEGER NOT NULL,
+            created INTEGER NOT NULL,
+            last_enabled INTEGER, last_checked_ok INTEGER,
+            last_checker_status INTEGER, last_checker_signal INTEGER,
+            last_approval_request INTEGER,
+            overrides TEXT
+        ) STRICT, WITHOUT ROWID
+        """
+
+    public func load() throws(StateStoreError) -> [ClientRecord] {
+        do {
+            return try queue.read { database in
+                try Row.fetchAll(database, sql: "SELECT * FROM client").map(Self.record)
+            }
+        } catch {
+            throw Self.explain(error, "reading", path)
+        }
+    }
+
+    public func commit(_ records: [ClientRecord], removing names: [String]) throws(StateStoreError) {
+        do {
+            try queue.write { database in
+                try Self.save(records, database)
+                for name in names { try database.execute(sql: "DELETE FROM client WHERE name = ?", arguments: [name]) }
+            }
+        } catch {
+            throw Self.explain(error, "writing", path)
+        }
+    }
+
+    public func enqueue(_ records: [ClientRecord], completion: @escaping @Sendable (StateStoreError?) -> Void) {
+        queue.asyncWrite({ try Self.save(records, $0) }) { [path] _, result in
+            switch result {
+            case .success: completion(nil)
+            case .failure(let error): completion(Self.explain(error, "writing", path))
+            }
+        }
+    }
+
+    private static func save(_ records: [ClientRecord], _ database: Database) throws {
+        let statement = try database.cachedStatement(
+            sql: "INSERT OR REPLACE INTO client VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+        for record in records {
+            var status: Int32?
+            var signal: Int32?
+            switch record.lastCheckerEnding {
+            case nil: break
+            case .exit(let code): status = code
+            case .signal(let number): signal = number
+            }
+            let overrides = record.overrides.isEmpty ? nil : try JSONEncoder().encode(record.overrides)
+            try statement.execute(arguments: [
+                record.name,
+                record.until?.wall.millisecondsSince1970, record.until?.boot.milliseconds, record.until?.bootID.text,
+                record.wasEnabledInFile,
+                record.created.millisecondsSince1970,
+                record.lastEnabled?.millisecondsSince1970, record.lastCheckedOK?.millisecondsSince1970,
+                status, signal,
+                record.lastApprovalRequest?.millisecondsSince1970,
+                overrides.map { String(decoding: $0, as: UTF8.self) },
+            ])
+        }
+    }
+
+    private static func record(_ row: Row) throws -> ClientRecord {
+        func time(_ column: String) -> Timestamp? {
+            (row[column] as Int64?).map(Timestamp.init(millisecondsSince1970:))
+        }
+        var until: ClientRecord.Deadline?
+        if let wall = time("until_wall"), let boot = row["until_boot"] as Int64?, let id = row["boot_id"] as String? {
+            until = .init(bootID: BootID(id), boot: BootTime(milliseconds: boot), wall: wall)
+        }
+        var ending: Client.CheckerEnding?
+        if let status = row["last_checker_status"] as Int32? { ending = .exit(status: status) }
+        if let signal = row["last_checker_signal"] as Int32? { ending = .signal(signal) }
+        let overrides = try (row["overrides"] as String?).map {
+            try JSONDecoder().decode(SettingOverrides.self, from: Data($0.utf8))
+        }
+        return ClientRecord(
+            name: row["name"], until: until, wasEnabledInFile: row["was_enabled_in_file"],
+            created: Timestamp(millisecondsSince1970: row["created"]), lastEnabled: time("last_enabled"),
+            lastCheckedOK: time("last_checked_ok"), lastCheckerEnding: ending,
+            lastApprovalRequest: time("last_approval_request"), overrides: overrides ?? SettingOverrides())
+    }
+
+    private static func explain(_ error: any Error, _ action: String, _ path: String) -> StateStoreError {
+        switch error {
+        case let error as StateStoreError: return error
+        case let error as DatabaseError where [.SQLITE_CORRUPT, .SQLITE_NOTADB].contains(error.resultCode):
+            return StateStoreError(
+                "\(path) is damaged: \(error.message ?? "no reason given"); restore it from a backup, or put it aside"
+                    + " with --no-restore, which enables every client that clients.conf does not disable")
+        case is DecodingError: return StateStoreError("\(path) is damaged: overrides that are none")
+        case let error as DatabaseError:
+            return StateStoreError("\(action) \(path): \(error.message ?? "\(error.resultCode)")")
+        default: return StateStoreError("\(action) \(path): \(error)")
+        }
+    }
+}
