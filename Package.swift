@@ -54,7 +54,7 @@ let hostTargets: [Target] = [
     .target(
         name: "MandosServer",
         dependencies: [
-            "MandosCore", "MandosFormats", "MandosTLS",
+            "InitramfsKit", "MandosCore", "MandosFormats", "MandosTLS",
             .product(name: "DequeModule", package: "swift-collections"),
             .product(name: "GRDB", package: "GRDB.swift"),
             .product(name: "Subprocess", package: "swift-subprocess"),

@@ -74,10 +74,15 @@ public func readFile(_ path: String, limit: Int) throws(SystemError) -> [UInt8] 
     var count = 0
     while true {
         if count == contents.count { contents.append(contentsOf: [UInt8](repeating: 0, count: count)) }
-        let transfer = try unsafe contents.withUnsafeMutableBufferPointer {
-            (buffer) throws(SystemError) -> FileDescriptor.Transfer in
-            try unsafe file.read(
-                into: UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[count...]))
+        let transfer: FileDescriptor.Transfer
+        do throws(SystemError) {
+            transfer = try unsafe contents.withUnsafeMutableBufferPointer {
+                (buffer) throws(SystemError) -> FileDescriptor.Transfer in
+                try unsafe file.read(
+                    into: UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[count...]))
+            }
+        } catch {
+            throw SystemError("reading " + path, code: error.code)
         }
         guard case .bytes(let more) = transfer else { break }
         count += more
@@ -87,21 +92,29 @@ public func readFile(_ path: String, limit: Int) throws(SystemError) -> [UInt8] 
     return contents
 }
 
-/// Writes all of `bytes` to `descriptor`, however many pieces that takes, also if it is not blocking.
-public func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32) throws(SystemError) {
+/// Writes all of `bytes` to `descriptor`, however many pieces that takes.
+///
+/// - Returns: false if `interruption`, a descriptor, became readable before the end.
+@discardableResult
+public func writeAll(
+    _ bytes: UnsafeRawBufferPointer, to descriptor: Int32, unless interruption: Int32? = nil
+) throws(SystemError) -> Bool {
+    // What a pipe takes without blocking, once it is ready at all.
+    let pieceSize = Int(PIPE_BUF)
     var rest = unsafe bytes
     while unsafe !rest.isEmpty {
-        let count = unsafe write(descriptor, rest.baseAddress, rest.count)
+        var set = PollSet()
+        set.add(descriptor, for: .writing)
+        if let interruption { set.add(interruption) }
+        set.wait()
+        if let interruption, set.isReady(interruption) { return false }
+        guard set.isReady(descriptor) else { continue }
+        let count = unsafe write(descriptor, rest.baseAddress, min(rest.count, pieceSize))
         if count >= 0 {
             unsafe rest = UnsafeRawBufferPointer(rebasing: rest[count...])
-            continue
-        }
-        switch cmandos_errno() {
-        case EINTR: continue
-        case EAGAIN:
-            var ready = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-            _ = unsafe poll(&ready, 1, -1)
-        default: throw SystemError("writing")
+        } else if cmandos_errno() != EINTR && cmandos_errno() != EAGAIN {
+            throw SystemError("writing")
         }
     }
+    return true
 }

@@ -86,7 +86,8 @@ public final class FilterProcess {
             return end(.tooMuchOutput)
         }
         var status: Int32 = 0
-        guard unsafe waitpid(processID, &status, WNOHANG) == processID else { return nil }
+        let ended = unsafe waitpid(processID, &status, WNOHANG)
+        if ended == 0 || (ended < 0 && cmandos_errno() == EINTR) { return nil }
         // What it wrote before it ended may still be on its way.
         _ = Self.drain(outputEnd?.number, into: output)
         _ = Self.drain(errorEnd?.number, into: errors)

@@ -6,8 +6,9 @@ public enum Hardening {
     /// and that neither a core dump nor a debugger of the same user gets at our memory.
     public static func protectProcess() {
         for number in STDIN_FILENO...STDERR_FILENO where !cmandos_is_open(number) {
-            // open(2) returns the lowest free number, which is this one.
-            _ = unsafe cmandos_open("/dev/null", O_RDWR, 0)
+            // open(2) returns the lowest free number, which is this one. It cannot be used the way it is meant, so that
+            // a password that goes nowhere is noticed.
+            _ = unsafe cmandos_open("/dev/null", number == STDIN_FILENO ? O_WRONLY : O_RDONLY, 0)
         }
         _ = cmandos_no_core_dumps()
     }

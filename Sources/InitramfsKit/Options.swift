@@ -119,7 +119,7 @@ public struct CommandLineReader<ID: Equatable & Sendable>: Sendable {
 
     private func answer(_ text: String) -> Never {
         let bytes = Array(text.utf8)
-        unsafe bytes.withUnsafeBufferPointer {
+        _ = unsafe bytes.withUnsafeBufferPointer {
             try? unsafe writeAll(UnsafeRawBufferPointer($0), to: STDOUT_FILENO)
         }
         exit(0)

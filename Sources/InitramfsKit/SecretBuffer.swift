@@ -69,3 +69,6 @@ public func wipe(_ bytes: inout [UInt8]) {
         if let start = buffer.baseAddress { unsafe cmandos_wipe(start, buffer.count) }
     }
 }
+
+/// Gives memory that is free back to the kernel: after much has been read once, that is most of it.
+public func returnFreeMemory() { malloc_trim(0) }

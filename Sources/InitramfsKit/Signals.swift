@@ -16,6 +16,8 @@ public struct StopSignals: ~Copyable {
         descriptor = FileDescriptor(
             owning: try unsafe SystemError.check("receiving signals", signalfd(-1, &set, flags)))
         cmandos_ignore_signal(SIGPIPE)
+        // Whoever started us may have ignored it, and then nobody could wait for a child.
+        cmandos_default_signal(SIGCHLD)
     }
 
     /// The signal that has come, if any.

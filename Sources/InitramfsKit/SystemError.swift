@@ -14,7 +14,12 @@ public struct SystemError: Error, CustomStringConvertible {
         self.code = code
     }
 
-    public var description: String { action + ": " + (unsafe String(cString: strerror(code))) }
+    public var description: String { action + ": " + reason }
+
+    public var reason: String { unsafe String(cString: strerror(code)) }
+
+    /// There is no such file, or no directory on the way to it.
+    public var isNoSuchFile: Bool { code == ENOENT || code == ENOTDIR }
 
     /// The other side ended a connection without regard for what was under way.
     public var isConnectionReset: Bool { code == ECONNRESET || code == EPIPE }

@@ -16,18 +16,22 @@ public struct ClientKeys {
 
     public enum Problem: Error, CustomStringConvertible {
         case file(SystemError)
-        case tls(path: String, TLSError)
+        case tls(paths: String, TLSError)
 
         public var description: String {
             switch self {
             case .file(let error): "\(error); mandos-keygen makes the keys"
-            case .tls(let path, let error): "\(path): \(error)"
+            case .tls(let paths, let error): "\(paths): \(error)"
             }
         }
     }
 
     /// Loads the TLS keys; the private one is zeroed in our own memory afterwards.
-    public func credentials(diffieHellman: Credentials.DiffieHellman) throws(Problem) -> Credentials {
+    ///
+    /// Diffie-Hellman parameters that GnuTLS cannot use are told to `warn`, and standard ones are used.
+    public func credentials(
+        diffieHellman: Credentials.DiffieHellman, warn: (TLSError) -> Void = { _ in }
+    ) throws(Problem) -> Credentials {
         let publicKey: [UInt8]
         var privateKey: [UInt8]
         do throws(SystemError) {
@@ -40,7 +44,11 @@ public struct ClientKeys {
         do throws(TLSError) {
             return try Credentials(publicKey: publicKey, privateKey: privateKey, diffieHellman: diffieHellman)
         } catch {
-            throw .tls(path: tlsPrivateKeyFile, error)
+            guard error.isAboutDiffieHellman else {
+                throw .tls(paths: tlsPublicKeyFile + " and " + tlsPrivateKeyFile, error)
+            }
+            warn(error)
+            return try credentials(diffieHellman: .automatic)
         }
     }
 }

@@ -23,6 +23,7 @@ public final class Decryption {
     }
 
     private let message: SecretBuffer
+    private let isEncrypted: Bool
     private let secretKeyFile: String
     private let temporaryPlaces: [String]
     private var programs: ArraySlice<DecryptionProgram>
@@ -35,8 +36,11 @@ public final class Decryption {
         of message: [UInt8], secretKeyFile: String, programs: [DecryptionProgram] = DecryptionProgram.installed(),
         temporaryPlaces: [String] = standardPlaces
     ) {
+        let message = OpenPGPMessage.withoutArmor(message)
+        isEncrypted = OpenPGPMessage.isEncrypted(message)
         self.message = SecretBuffer(message)
-        self.secretKeyFile = secretKeyFile
+        // No program may take a file name for an option.
+        self.secretKeyFile = secretKeyFile.utf8.first == UInt8(ascii: "-") ? "./" + secretKeyFile : secretKeyFile
         self.programs = programs[...]
         self.temporaryPlaces = temporaryPlaces
     }
@@ -50,6 +54,7 @@ public final class Decryption {
     ///
     /// - Returns: the password, or nil while a program is at work.
     public func advance(at now: Deadline) throws(Failure) -> SecretBuffer? {
+        guard isEncrypted else { throw Failure(description: "what it sent is not an encrypted OpenPGP message") }
         while true {
             if running == nil { try begin(at: now) }
             guard let (program, step, process) = running else { return nil }

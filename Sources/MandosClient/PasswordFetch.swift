@@ -38,7 +38,7 @@ public final class PasswordFetch {
     private let temporaryPlaces: [String]
     private let report: (Report) -> Void
     private var servers: [ServerName] = []
-    private var lastProblems: [String] = []
+    private var toldProblems: [[String]] = []
     private var schedule: RetrySchedule
     private var attempts: [Attempt] = []
 
@@ -59,7 +59,7 @@ public final class PasswordFetch {
 
     public func add(_ server: ServerName) {
         servers.append(server)
-        lastProblems.append("")
+        toldProblems.append([])
         _ = schedule.add(at: .now())
     }
 
@@ -103,26 +103,36 @@ public final class PasswordFetch {
     }
 
     private func converse(_ server: Int, _ addresses: [SocketAddress], at now: Deadline) {
-        for var address in addresses {
-            if address.needsInterface {
-                guard let interface else {
-                    failed(server, "a link-local address needs --interface, with one name", at: now)
-                    continue
-                }
-                do throws(SystemError) {
-                    try address.setInterface(interface)
-                } catch {
-                    failed(server, "\(error)", at: now)
-                    continue
-                }
-            }
-            do throws(Conversation.Failure) {
-                let conversation = try Conversation(
-                    to: address, interface: interface, credentials: credentials, priority: priority, at: now)
-                attempts.append(Attempt(server: server, work: .conversation(conversation)))
+        for address in addresses {
+            do throws(AddressProblem) {
+                attempts.append(Attempt(server: server, work: .conversation(try conversation(with: address, at: now))))
             } catch {
-                failed(server, "\(error)", at: now)
+                tell(server, error.description)
             }
+        }
+        if !isBeingTried(server, besides: []) { schedule.failed(server, at: now) }
+    }
+
+    private struct AddressProblem: Error { let description: String }
+
+    private func conversation(with address: SocketAddress, at now: Deadline) throws(AddressProblem) -> Conversation {
+        var address = address
+        if address.needsInterface {
+            guard let interface else {
+                throw AddressProblem(
+                    description: "a link-local address needs an interface: write ADDRESS%INTERFACE, or --interface")
+            }
+            do throws(SystemError) {
+                try address.setInterface(interface)
+            } catch {
+                throw AddressProblem(description: error.description)
+            }
+        }
+        do throws(Conversation.Failure) {
+            return try Conversation(
+                to: address, interface: interface, credentials: credentials, priority: priority, at: now)
+        } catch {
+            throw AddressProblem(description: error.description)
         }
     }
 
@@ -167,13 +177,25 @@ public final class PasswordFetch {
         return nil
     }
 
-    /// Says what failed, unless it is what failed last time, and has the server tried again later
-    /// unless another of its addresses is still being tried.
+    /// An attempt has come to nothing; the server is tried again later, unless another of its addresses is still
+    /// being tried.
     private func failed(_ server: Int, _ problem: String, at now: Deadline, others: [Attempt] = []) {
-        let isNew = !lastProblems[server].utf8.elementsEqual(problem.utf8)
-        lastProblems[server] = problem
-        let text = "\(servers[server]): \(problem)"
-        report(isNew ? .problem(text) : .detail(text))
-        if !(attempts + others).contains(where: { $0.server == server }) { schedule.failed(server, at: now) }
+        tell(server, problem)
+        if !isBeingTried(server, besides: others) { schedule.failed(server, at: now) }
     }
+
+    private func isBeingTried(_ server: Int, besides others: [Attempt]) -> Bool {
+        (attempts + others).contains { $0.server == server }
+    }
+
+    /// Says what failed, each thing once for each server: at every retry it would be said again.
+    private func tell(_ server: Int, _ problem: String) {
+        let isNew = !toldProblems[server].contains { $0.utf8.elementsEqual(problem.utf8) }
+        let text = "\(servers[server]): \(problem)"
+        guard isNew else { return report(.detail(text)) }
+        toldProblems[server] = (toldProblems[server] + [problem]).suffix(Self.mostToldProblems)
+        report(.problem(text))
+    }
+
+    private static let mostToldProblems = 16
 }

@@ -45,7 +45,7 @@ extension ClientSettings {
         var values = ConfigValues(scope)
         let keyID = readKeyID(&values)
         let fingerprint = readFingerprint(&values)
-        if values.nonEmptyString("key_id") == nil && fingerprint.isEmpty && values.problems.isEmpty {
+        if keyID == nil && fingerprint.isEmpty && values.problems.isEmpty {
             values.report("key_id", "is required; mandos-keygen --password on the client prints it")
         }
         let secret = readSecret(&values, readFile: readFile)
@@ -73,9 +73,15 @@ extension ClientSettings {
     private static func readKeyID(_ values: inout ConfigValues) -> KeyID? {
         guard let text = values.nonEmptyString("key_id") else { return nil }
         if let keyID = KeyID(hexadecimal: text) { return keyID }
-        let digits = text.utf8.count { $0 != UInt8(ascii: " ") }
-        values.report(
-            "key_id", "not the key ID of a key: it has \(digits) characters; a key ID is 64 hexadecimal digits")
+        let bytes = Hexadecimal.decode(text)
+        let reason =
+            if bytes?.count == KeyID.byteCount {
+                "is the key ID of no key at all"
+            } else {
+                "not the key ID of a key: it has \(text.utf8.count { $0 != UInt8(ascii: " ") }) characters;"
+                    + " a key ID is 64 hexadecimal digits"
+            }
+        values.report("key_id", reason)
         return nil
     }
 
@@ -144,15 +150,9 @@ extension ClientSettings {
     }
 }
 
-/// A file could not be read, and why.
+/// A file could not be read: which one, and why.
 public struct FileProblem: Error, Equatable, CustomStringConvertible {
-    public let path: String
-    public let reason: String
+    public let description: String
 
-    public init(path: String, reason: String) {
-        self.path = path
-        self.reason = reason
-    }
-
-    public var description: String { "\(path): \(reason)" }
+    public init(reason: String) { description = reason }
 }

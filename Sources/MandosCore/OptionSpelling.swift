@@ -4,10 +4,14 @@ public import MandosFormats
 public enum OptionSpelling {
     /// A warning for each option of `section` that is neither known nor referred to by another option.
     public static func warnings(
-        for section: ConfigFile.Section, known: Set<String>, referenced: Set<String>
+        for section: ConfigFile.Section, known: Set<String>, referenced: () -> Set<String>
     ) -> [ConfigProblem] {
-        section.options.compactMap { option in
-            if known.contains(option.name) || referenced.contains(option.name) { return nil }
+        let unknown = section.options.filter { !known.contains($0.name) }
+        // Hardly any section has one, and what refers to what takes long to find out.
+        if unknown.isEmpty { return [] }
+        let referenced = referenced()
+        return unknown.compactMap { option in
+            if referenced.contains(option.name) { return nil }
             let suggestion = nearest(to: option.name, among: known).map { "; did you mean \"\($0)\"?" } ?? ""
             return section.problem(option, "unknown option, ignored\(suggestion)")
         }

@@ -14,13 +14,20 @@ public enum Base64 {
     }
 
     /// Decodes `text`, which may have white space anywhere.
-    public static func decode(_ text: some StringProtocol) throws(Problem) -> [UInt8] {
+    public static func decode(_ text: String) throws(Problem) -> [UInt8] {
+        let characters = text.utf8
+        return try decode(characters.span)
+    }
+
+    private static func decode(_ text: Span<UInt8>) throws(Problem) -> [UInt8] {
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(text.utf8.count / 4 * 3)
+        bytes.reserveCapacity(text.count / 4 * 3)
         var group: UInt32 = 0
         var sextets = 0
         var padding = 0
-        for byte in text.utf8 where !isSpace(byte) {
+        for index in text.indices {
+            let byte = text[index]
+            if isSpace(byte) { continue }
             if byte == UInt8(ascii: "=") {
                 padding += 1
                 continue

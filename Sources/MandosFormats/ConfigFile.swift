@@ -17,7 +17,12 @@ public struct ConfigProblem: Error, Equatable, CustomStringConvertible {
         var text = path
         if line > 0 { text += ":" + String(line) }
         if let option { text += ": " + option }
-        return text + ": " + message
+        return Self.oneLine(text + ": " + message)
+    }
+
+    /// What is quoted from a file must neither end the line nor look like another one.
+    private static func oneLine(_ text: String) -> String {
+        String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? " " : $0 }))
     }
 }
 
@@ -73,7 +78,9 @@ public struct ConfigFile: Sendable {
     /// Reads a file's whole contents; `path` is for messages.
     public static func parse(_ contents: [UInt8], path: String) -> ConfigFile {
         var reader = LineReader(file: ConfigFile(path: path))
-        var start = contents.startIndex
+        // Some editors begin a file with a byte order mark.
+        let byteOrderMark: [UInt8] = [0xEF, 0xBB, 0xBF]
+        var start = contents.starts(with: byteOrderMark) ? byteOrderMark.count : 0
         while start < contents.endIndex {
             let end = contents[start...].firstIndex(of: UInt8(ascii: "\n")) ?? contents.endIndex
             reader.read(contents[start..<end])

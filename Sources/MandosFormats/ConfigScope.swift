@@ -10,6 +10,8 @@ public struct ConfigScope: Sendable {
     /// How many expansions may lie inside each other; as in the reference.
     static let deepestExpansion = 10
 
+    /// How many expansions one value may need.
+    static let mostExpansions = 10_000
     /// How long an expanded value may become, in bytes.
     static let longestExpansion = 1 << 16
 
@@ -36,7 +38,8 @@ public struct ConfigScope: Sendable {
     public func value(_ name: String) throws(ConfigProblem) -> String? {
         guard let found = option(name) else { return nil }
         do throws(ExpansionError) {
-            return try expand(found.option.value, depth: 1)
+            var budget = Self.mostExpansions
+            return try expand(found.option.value, depth: 1, &budget)
         } catch {
             throw found.section.problem(found.option, error.message)
         }
@@ -47,9 +50,8 @@ public struct ConfigScope: Sendable {
         var names: Set<String> = []
         for section in [section] + defaults {
             for option in section.options where option.value.utf8.contains(UInt8(ascii: "%")) {
-                try? forEachPiece(of: option.value) { piece throws(ExpansionError) in
-                    if case .reference(let name) = piece { names.insert(name) }
-                }
+                let pieces = (try? pieces(of: option.value)) ?? []
+                for case .reference(let name) in pieces { names.insert(name) }
             }
         }
         return names
@@ -57,22 +59,26 @@ public struct ConfigScope: Sendable {
 
     private struct ExpansionError: Error { let message: String }
 
-    private func expand(_ text: String, depth: Int) throws(ExpansionError) -> String {
+    private func expand(_ text: String, depth: Int, _ budget: inout Int) throws(ExpansionError) -> String {
         guard text.utf8.contains(UInt8(ascii: "%")) else { return text }
         guard depth <= Self.deepestExpansion else {
             throw ExpansionError(message: "%(…)s refers to itself, or more than \(Self.deepestExpansion) levels deep")
         }
         var expanded = ""
-        try forEachPiece(of: text) { piece throws(ExpansionError) in
+        for piece in try pieces(of: text) {
             switch piece {
             case .text(let text): expanded += text
             case .reference(let name):
+                budget -= 1
+                guard budget >= 0 else {
+                    throw ExpansionError(message: "needs more than \(Self.mostExpansions) expansions")
+                }
                 guard let found = option(name) else {
                     throw ExpansionError(
                         message: "%(\(name))s: there is no option \"\(name)\" in [\(section.name)] or [DEFAULT];"
                             + " write %% for a percent sign")
                 }
-                expanded += try expand(found.option.value, depth: depth + 1)
+                expanded += try expand(found.option.value, depth: depth + 1, &budget)
                 guard expanded.utf8.count <= Self.longestExpansion else {
                     throw ExpansionError(message: "expands to more than \(Self.longestExpansion) bytes")
                 }
@@ -81,16 +87,12 @@ public struct ConfigScope: Sendable {
         return expanded
     }
 
-    private func forEachPiece(
-        of text: String, _ body: (PercentFormat.Piece) throws(ExpansionError) -> Void
-    ) throws(ExpansionError) {
-        let pieces: [PercentFormat.Piece]
+    private func pieces(of text: String) throws(ExpansionError) -> [PercentFormat.Piece] {
         do throws(PercentFormat.SyntaxError) {
-            pieces = try PercentFormat.pieces(of: text)
+            return try PercentFormat.pieces(of: text)
         } catch {
             throw ExpansionError(message: error.description)
         }
-        for piece in pieces { try body(piece) }
     }
 }
 

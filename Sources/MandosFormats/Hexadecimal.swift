@@ -11,7 +11,7 @@ public enum Hexadecimal {
     }
 
     /// The bytes that the digits in `text` spell, or nil if there is another character or half a byte.
-    public static func decode(_ text: some StringProtocol) -> [UInt8]? {
+    public static func decode(_ text: String) -> [UInt8]? {
         var bytes: [UInt8] = []
         var high: UInt8?
         for byte in text.utf8 where !isSpace(byte) {

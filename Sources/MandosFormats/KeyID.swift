@@ -16,7 +16,7 @@ public struct KeyID: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// Reads 64 hexadecimal digits; case and spaces do not matter.
-    public init?(hexadecimal text: some StringProtocol) {
+    public init?(hexadecimal text: String) {
         guard let bytes = Hexadecimal.decode(text) else { return nil }
         self.init(bytes)
     }

@@ -109,10 +109,12 @@ extension TimeSpan {
         ]
         var sum = Sum()
         var units = dateUnits[...]
+        var isTime = false
         var position = 1
         var needsNumber = true
         while position < bytes.count {
-            if bytes[position] == UInt8(ascii: "T"), units.last?.0 != UInt8(ascii: "S") {
+            if bytes[position] == UInt8(ascii: "T"), !isTime {
+                isTime = true
                 units = timeUnits[...]
                 position += 1
                 needsNumber = true

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import InitramfsKit
 public import MandosCore
 public import MandosFormats
 
@@ -40,7 +41,7 @@ private struct Loader {
         }
         let scope = ConfigScope(section: file.defaults, defaults: [])
         warnings += OptionSpelling.warnings(
-            for: file.defaults, known: ServerSettings.optionNames, referenced: scope.referencedNames)
+            for: file.defaults, known: ServerSettings.optionNames, referenced: { scope.referencedNames })
         do throws(ConfigProblems) {
             return try ServerSettings.read(file.defaults)
         } catch {
@@ -64,12 +65,11 @@ private struct Loader {
     }
 
     private mutating func readSections(of file: ConfigFile, defaults: [ConfigFile.Section]) {
-        var referenced: Set<String> = []
         for section in file.sections {
             let scope = ConfigScope(section: section, defaults: defaults)
-            let names = scope.referencedNames
-            referenced.formUnion(names)
-            warnings += OptionSpelling.warnings(for: section, known: ClientSettings.optionNames, referenced: names)
+            warnings += OptionSpelling.warnings(for: section, known: ClientSettings.optionNames) {
+                scope.referencedNames
+            }
             do throws(ConfigProblems) {
                 let client = try ClientSettings.read(scope, readFile: { readSecret($0) })
                 add(client, section: section)
@@ -77,8 +77,11 @@ private struct Loader {
                 problems += error.problems
             }
         }
-        warnings += OptionSpelling.warnings(
-            for: file.defaults, known: ClientSettings.optionNames, referenced: referenced)
+        warnings += OptionSpelling.warnings(for: file.defaults, known: ClientSettings.optionNames) {
+            file.sections.reduce(into: []) {
+                $0.formUnion(ConfigScope(section: $1, defaults: defaults).referencedNames)
+            }
+        }
     }
 
     private mutating func add(_ client: ClientSettings, section: ConfigFile.Section) {
@@ -101,16 +104,14 @@ private struct Loader {
     }
 
     private mutating func parse(_ path: String, isRequired: Bool, holdsSecrets: Bool) -> ConfigFile? {
-        switch readFile(path, limit: Configuration.largestFile) {
+        switch readContents(path, limit: Configuration.largestFile) {
         case .success(let contents):
             let file = ConfigFile.parse(contents, path: path)
             problems += file.problems
             if holdsSecrets { warnings += permissionWarning(path) }
             return file
-        case .failure(let problem):
-            if isRequired || problem.reason != missingFile {
-                problems.append(ConfigProblem(path: path, message: problem.reason))
-            }
+        case .failure(let error):
+            if isRequired || !error.isNoSuchFile { problems.append(ConfigProblem(path: path, message: error.reason)) }
             return nil
         }
     }
@@ -122,31 +123,31 @@ private struct Loader {
         return [ConfigProblem(path: path, message: "is open to others (mode \(octal)); run: chmod 600 \(path)")]
     }
 
-    private func fileNames(in directory: String) -> [String] {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
-        return names.filter { $0.hasSuffix(".conf") && !$0.hasPrefix(".") }.sorted()
+    private mutating func fileNames(in directory: String) -> [String] {
+        do {
+            let names = try FileManager.default.contentsOfDirectory(atPath: directory)
+            return names.filter { $0.hasSuffix(".conf") && !$0.hasPrefix(".") }.sorted()
+        } catch let error as CocoaError where error.code == .fileReadNoSuchFile || error.code == .fileNoSuchFile {
+            return []
+        } catch {
+            problems.append(ConfigProblem(path: directory, message: "cannot be read as a directory"))
+            return []
+        }
     }
 }
 
-private let missingFile = "there is no such file"
-
-private func readFile(_ path: String, limit: Int) -> Result<[UInt8], FileProblem> {
-    do {
-        let size = try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int ?? 0
-        guard size <= limit else { return .failure(FileProblem(path: path, reason: "longer than \(limit) bytes")) }
-        return .success([UInt8](try Data(contentsOf: URL(filePath: path))))
-    } catch let error as CocoaError where error.code == .fileReadNoSuchFile || error.code == .fileNoSuchFile {
-        return .failure(FileProblem(path: path, reason: missingFile))
-    } catch let error as CocoaError where error.code == .fileReadNoPermission {
-        return .failure(FileProblem(path: path, reason: "permission denied"))
+private func readContents(_ path: String, limit: Int) -> Result<[UInt8], SystemError> {
+    do throws(SystemError) {
+        return .success(try readFile(path, limit: limit))
     } catch {
-        return .failure(FileProblem(path: path, reason: "\(error)"))
+        return .failure(error)
     }
 }
 
 /// Source: mandos-clients.conf(5) `secfile`.
 private func readSecret(_ path: String) -> Result<[UInt8], FileProblem> {
-    readFile(expandingTilde(expandingVariables(path)), limit: Secret.largest)
+    readContents(expandingTilde(expandingVariables(path)), limit: Secret.largest)
+        .mapError { FileProblem(reason: $0.description) }
 }
 
 /// `$NAME` and `${NAME}`; a variable that is not set stays as it is written.

@@ -1,3 +1,4 @@
+import Glibc
 public import Logging
 import MandosCore
 import MandosFormats
@@ -114,6 +115,11 @@ public final class Listener: Service {
                 }
             }
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            // A client that loses power while it waits for approval is noticed within a minute.
+            .childChannelOption(.socketOption(.so_keepalive), value: 1)
+            .childChannelOption(.tcpOption(.init(rawValue: TCP_KEEPIDLE)), value: 30)
+            .childChannelOption(.tcpOption(.init(rawValue: TCP_KEEPINTVL)), value: 10)
+            .childChannelOption(.tcpOption(.init(rawValue: TCP_KEEPCNT)), value: 3)
             // Greeting and handshake are small; many connections that say nothing should cost little.
             .childChannelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 2048))
             .childChannelInitializer { channel in

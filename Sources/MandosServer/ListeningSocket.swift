@@ -112,6 +112,14 @@ public struct ListeningSocket: Sendable {
         let host = settings.address ?? (settings.useIPv6 ? "::" : "0.0.0.0")
         let port = settings.port ?? 0
         let isLinkLocal = host.lowercased().hasPrefix("fe80:") && !host.contains("%")
+        if isLinkLocal {
+            guard let interface = settings.interface else {
+                throw Problem("binding to address \(host)", reason: "a link-local address needs --interface too")
+            }
+            guard unsafe if_nametoindex(interface) > 0 else {
+                throw Problem("binding to address \(host)", reason: "there is no interface \(interface)")
+            }
+        }
         var hints = unsafe addrinfo()
         unsafe hints.ai_family = family
         unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)

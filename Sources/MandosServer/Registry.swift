@@ -41,12 +41,22 @@ public actor Registry: Service {
     /// What only gives time is saved within this time: to lose it fails closed.
     static let saveDelay = TimeSpan.seconds(1)
 
+    /// A client, and what the configuration says of it. A class, so that 100,000 of them move by reference.
+    private final class Entry {
+        var client: Client
+        var configured: ClientSettings
+
+        init(_ client: Client, configured: ClientSettings) {
+            self.client = client
+            self.configured = configured
+        }
+    }
+
     private let executor = DispatchExecutor(label: "mandos.registry")
     public nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe executor.asUnownedSerialExecutor() }
 
     private let environment: Environment
-    private var configured: [String: ClientSettings] = [:]
-    private var clients: [String: Client] = [:]
+    private var entries: [String: Entry] = [:]
     private var nameOfKey: [KeyID: String] = [:]
     /// The connections that wait for an answer.
     private var watchers: [String: [ObjectIdentifier: Connection]] = [:]
@@ -64,6 +74,8 @@ public actor Registry: Service {
         let records = try environment.store.load()
         var saved = Dictionary(records.map { ($0.name, $0) }) { $1 }
         var new: [ClientRecord] = []
+        entries.reserveCapacity(settings.count)
+        nameOfKey.reserveCapacity(settings.count)
         for settings in settings {
             let untilFirstCheck = environment.part(settings.interval)
             let client: Client
@@ -73,8 +85,7 @@ public actor Registry: Service {
             } else {
                 client = Client(settings, untilFirstCheck: untilFirstCheck, at: now)
             }
-            configured[settings.name] = settings
-            clients[settings.name] = client
+            entries[settings.name] = Entry(client, configured: settings)
             if let keyID = settings.keyID { nameOfKey[keyID] = settings.name }
             deadlines.set(client.nextDeadline, for: settings.name)
             new.append(client.record(configured: settings, bootID: environment.bootID, at: now))
@@ -95,7 +106,7 @@ public actor Registry: Service {
     ///
     /// That a client is disabled is durable before anybody is told.
     public func answer(to keyID: KeyID?, waitingSince: BootTime) -> Answer {
-        guard let keyID, let name = nameOfKey[keyID], let client = clients[name] else {
+        guard let keyID, let name = nameOfKey[keyID], let client = entries[name]?.client else {
             return Answer(clientName: nil, decision: .refuse(.unknownKey))
         }
         let now = environment.now()
@@ -132,7 +143,7 @@ public actor Registry: Service {
 
     /// Approves or denies the requests of a client that wait now or come within its `approval_duration`.
     public func answerRequests(of name: String, approved: Bool) {
-        guard var client = clients[name] else { return }
+        guard var client = entries[name]?.client else { return }
         client.answer(approved: approved, at: bootTime)
         put(client, name)
     }
@@ -141,7 +152,7 @@ public actor Registry: Service {
     ///
     /// - Throws: if it could not be saved. The client is disabled all the same, until the server restarts.
     public func disable(_ name: String) throws(StateStoreError) {
-        guard var client = clients[name] else { return }
+        guard var client = entries[name]?.client else { return }
         client.disable()
         environment.checkers.kill(name)
         put(client, name)
@@ -151,7 +162,7 @@ public actor Registry: Service {
 
     /// Gives a client a new life, which begins with a check; saved when it returns.
     public func enable(_ name: String) throws(StateStoreError) {
-        guard var client = clients[name], client.status == .disabled else { return }
+        guard var client = entries[name]?.client, client.status == .disabled else { return }
         let now = environment.now()
         client.enable(untilFirstCheck: .zero, at: now)
         try environment.store.commit([record(of: client, at: now)], removing: [])
@@ -160,7 +171,7 @@ public actor Registry: Service {
     }
 
     /// A client as it is now.
-    public func client(named name: String) -> Client? { clients[name] }
+    public func client(named name: String) -> Client? { entries[name]?.client }
 
     // MARK: Time
 
@@ -194,7 +205,7 @@ public actor Registry: Service {
         let now = environment.now()
         var expired: [String] = []
         while let name = deadlines.popDue(at: now.boot) {
-            guard var client = clients[name] else { continue }
+            guard var client = entries[name]?.client else { continue }
             if client.hasExpired(at: now.boot) {
                 expired.append(name)
             } else {
@@ -218,8 +229,8 @@ public actor Registry: Service {
 
     private func startChecks(at now: Moment) -> [DueCheck] {
         var due: [DueCheck] = []
-        while let name = turns.start(where: { clients[$0]?.isEnabled(at: now.boot) == true }) {
-            guard var client = clients[name] else { continue }
+        while let name = turns.start(where: { entries[$0]?.client.isEnabled(at: now.boot) == true }) {
+            guard var client = entries[name]?.client else { continue }
             client.checkStarted(at: now.boot)
             put(client, name)
             due.append(
@@ -242,7 +253,7 @@ public actor Registry: Service {
     }
 
     private func checkerEnded(_ name: String, _ ending: Client.CheckerEnding) {
-        guard let before = clients[name] else { return }
+        guard let before = entries[name]?.client else { return }
         environment.logger.debug("checker ended", metadata: ["client.name": "\(name)", "ending": "\(ending)"])
         change(name) { $0.checkEnded(ending, at: environment.now()) }
         // After a restart the last checker decides whether a client whose time is over gets more of it: a failure
@@ -254,7 +265,7 @@ public actor Registry: Service {
         let now = environment.now()
         var records: [ClientRecord] = []
         for name in names {
-            guard var client = clients[name] else { continue }
+            guard var client = entries[name]?.client else { continue }
             client.disable()
             environment.checkers.kill(name)
             put(client, name)
@@ -276,14 +287,14 @@ public actor Registry: Service {
     }
 
     private func stopCheckers() {
-        for name in clients.keys { environment.checkers.kill(name) }
+        for name in entries.keys { environment.checkers.kill(name) }
     }
 
     // MARK: Keeping
 
     /// Changes a client in a way that may wait up to ``saveDelay`` to be saved.
     private func change(_ name: String, _ body: (inout Client) -> Void) {
-        guard var client = clients[name] else { return }
+        guard var client = entries[name]?.client else { return }
         let before = client
         body(&client)
         guard client != before else { return }
@@ -296,15 +307,18 @@ public actor Registry: Service {
     }
 
     private func put(_ client: Client, _ name: String) {
-        let before = clients.updateValue(client, forKey: name)
+        guard let entry = entries[name] else { return }
+        let before = entry.client
+        entry.client = client
         deadlines.set(client.nextDeadline, for: name)
-        guard before?.approval != client.approval || before?.status != client.status else { return }
+        guard before.approval != client.approval || before.status != client.status else { return }
         for connection in watchers[name, default: [:]].values { connection.alarm.ring() }
     }
 
     private func record(of client: Client, at now: Moment) -> ClientRecord {
         let name = client.settings.name
-        return client.record(configured: configured[name] ?? client.settings, bootID: environment.bootID, at: now)
+        return client.record(
+            configured: entries[name]?.configured ?? client.settings, bootID: environment.bootID, at: now)
     }
 
     private func saveUnsaved() {
@@ -313,7 +327,7 @@ public actor Registry: Service {
         let now = environment.now()
         let names = unsaved
         unsaved = []
-        let records = names.compactMap { clients[$0] }.map { record(of: $0, at: now) }
+        let records = names.compactMap { entries[$0]?.client }.map { record(of: $0, at: now) }
         do throws(StateStoreError) {
             try environment.store.commit(records, removing: [])
         } catch {

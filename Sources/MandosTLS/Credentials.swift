@@ -84,7 +84,7 @@ import CGnuTLS
                 unsafe gnutls_dh_params_import_pkcs3(parameters, &datum, GNUTLS_X509_FMT_PEM)
             }
             do throws(TLSError) {
-                try check("reading Diffie-Hellman parameters", code)
+                try check(TLSError.readingDiffieHellman, code)
             } catch {
                 unsafe gnutls_dh_params_deinit(parameters)
                 throw error

@@ -21,10 +21,11 @@ public import MandosFormats
 
     let handle: gnutls_privkey_t
 
-    /// Makes a new key, of the size that GnuTLS advises for 128-bit security, which is certtool(1)'s default.
-    public static func generate(_ kind: Kind) throws(TLSError) -> PrivateKey {
+    /// Makes a new key, of `bits` or of the size that GnuTLS advises for 256-bit security; RSA keys of that size take
+    /// many seconds.
+    public static func generate(_ kind: Kind, bits: UInt32? = nil) throws(TLSError) -> PrivateKey {
         let key = try PrivateKey()
-        let bits = gnutls_sec_param_to_pk_bits(kind.algorithm, GNUTLS_SEC_PARAM_HIGH)
+        let bits = bits ?? gnutls_sec_param_to_pk_bits(kind.algorithm, GNUTLS_SEC_PARAM_ULTRA)
         try unsafe check("making a TLS key", gnutls_privkey_generate(key.handle, kind.algorithm, bits, 0))
         return key
     }
@@ -70,8 +71,8 @@ public struct KeyPair: Sendable {
     public let publicKey: [UInt8]
     public let keyID: KeyID
 
-    public static func generate(_ kind: PrivateKey.Kind) throws(TLSError) -> KeyPair {
-        let privateKey = try PrivateKey.generate(kind)
+    public static func generate(_ kind: PrivateKey.Kind, bits: UInt32? = nil) throws(TLSError) -> KeyPair {
+        let privateKey = try PrivateKey.generate(kind, bits: bits)
         let publicKey = try PublicKey.derive(from: privateKey)
         return KeyPair(privateKey: try privateKey.pem, publicKey: try publicKey.pem, keyID: try publicKey.keyID)
     }

@@ -15,6 +15,31 @@ public import MandosFormats
         return key
     }
 
+    /// Reads a SubjectPublicKeyInfo.
+    static func read(der: [UInt8]) throws(TLSError) -> PublicKey {
+        let key = try PublicKey()
+        let code = unsafe withDatum(der) { datum in
+            unsafe gnutls_pubkey_import(key.handle, &datum, GNUTLS_X509_FMT_DER)
+        }
+        try check("reading a TLS public key", code)
+        return key
+    }
+
+    /// How many bytes the public exponent of an RSA key has; 0 for other keys.
+    var rsaExponentSize: Int {
+        get throws(TLSError) {
+            let algorithm = unsafe gnutls_pubkey_get_pk_algorithm(handle, nil)
+            guard algorithm == Int32(GNUTLS_PK_RSA.rawValue) || algorithm == Int32(GNUTLS_PK_RSA_PSS.rawValue) else {
+                return 0
+            }
+            var modulus = unsafe gnutls_datum_t()
+            var exponent = unsafe gnutls_datum_t()
+            try unsafe check("reading an RSA key", gnutls_pubkey_export_rsa_raw(handle, &modulus, &exponent))
+            _ = unsafe bytes(freeing: modulus)
+            return unsafe bytes(freeing: exponent).count
+        }
+    }
+
     /// The public half of `privateKey`.
     public static func derive(from privateKey: borrowing PrivateKey) throws(TLSError) -> PublicKey {
         let key = try PublicKey()

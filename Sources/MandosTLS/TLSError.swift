@@ -14,6 +14,10 @@ public struct TLSError: Error, CustomStringConvertible {
         return String(decoding: reason, as: UTF8.self)
     }
 
+    /// It is about Diffie-Hellman parameters, which TLS 1.3 does not need.
+    public var isAboutDiffieHellman: Bool { action.utf8.elementsEqual(Self.readingDiffieHellman.utf8) }
+    static let readingDiffieHellman = "reading Diffie-Hellman parameters"
+
     /// The other side ended the connection without the TLS goodbye, so what it sent may be cut short.
     public var isPrematureEnd: Bool { code == GNUTLS_E_PREMATURE_TERMINATION }
 }

@@ -22,6 +22,12 @@ public import MandosFormats
     /// Most bytes that one ``read()`` returns: what one TLS record can hold.
     public static let largestRecord = 16384
 
+    /// Most bytes of one handshake message from a Mandos client: room for a key of RSA 15360, the largest that the
+    /// reference's mandos-keygen makes.
+    private static let largestHandshakeMessage = 4096
+    /// Most bytes of a public RSA exponent; everybody uses 65537.
+    private static let largestExponent = 8
+
     private let handle: gnutls_session_t
     // GnuTLS keeps pointers to both.
     private let priority: Priority
@@ -50,8 +56,12 @@ public import MandosFormats
         let credentialsPointer = unsafe UnsafeMutableRawPointer(credentials.handle)
         try unsafe check(
             "setting the TLS credentials", gnutls_credentials_set(handle, GNUTLS_CRD_CERTIFICATE, credentialsPointer))
-        if role == .mandosClient {
-            unsafe gnutls_certificate_server_set_request(handle, GNUTLS_CERT_IGNORE)
+        switch role {
+        case .mandosClient: unsafe gnutls_certificate_server_set_request(handle, GNUTLS_CERT_IGNORE)
+        case .mandosServer:
+            unsafe gnutls_handshake_set_max_packet_length(handle, Self.largestHandshakeMessage)
+            unsafe gnutls_handshake_set_hook_function(
+                handle, UInt32(GNUTLS_HANDSHAKE_CERTIFICATE_PKT.rawValue), Int32(GNUTLS_HOOK_POST), Self.inspectKey)
         }
         // The callbacks run only inside calls that `self` makes, so an unretained reference is alive in them.
         unsafe gnutls_transport_set_ptr(handle, Unmanaged.passUnretained(self).toOpaque())
@@ -104,6 +114,32 @@ public import MandosFormats
         }
         session.consumed += count
         return count
+    }
+
+    // MARK: The peer's key
+
+    /// Refuses a key that is made to cost us time: checking a signature by an RSA key takes the longer the larger its
+    /// exponent is, up to seconds, and any stranger may show us one.
+    private static let inspectKey: gnutls_handshake_hook_func = { _, _, _, isIncoming, message in
+        guard isIncoming != 0, let message = unsafe message?.pointee, unsafe message.size > 0 else { return 0 }
+        let bytes = unsafe Array(UnsafeBufferPointer(start: message.data, count: Int(message.size)))
+        return isReasonable(certificateMessage: bytes) ? 0 : GNUTLS_E_CERTIFICATE_ERROR
+    }
+
+    /// Source: RFC 8446 §4.4.2: a context, then a list of keys, each with extensions; all with their lengths before.
+    private static func isReasonable(certificateMessage bytes: [UInt8]) -> Bool {
+        guard let context = bytes.first else { return true }
+        let start = 1 + Int(context) + 3 + 3
+        guard start <= bytes.count else { return true }
+        let length = bytes[(start - 3)..<start].reduce(0) { $0 << 8 | Int($1) }
+        guard start + length <= bytes.count else { return true }
+        do throws(TLSError) {
+            let size = try PublicKey.read(der: Array(bytes[start..<(start + length)])).rsaExponentSize
+            return size <= largestExponent
+        } catch {
+            // What is no key fails in the handshake itself.
+            return true
+        }
     }
 
     // MARK: The conversation

@@ -15,9 +15,10 @@ import MandosTLS
             let settings = Settings.read(program)
             switch fetch(settings).run(until: stop) {
             case .password(let password):
-                try unsafe password.withBytes { (bytes) throws(SystemError) in
-                    try unsafe writeAll(bytes, to: ExitStatus.standardOutput)
+                let isWritten = try unsafe password.withBytes { (bytes) throws(SystemError) in
+                    try unsafe writeAll(bytes, to: ExitStatus.standardOutput, unless: stop.descriptor.number)
                 }
+                if !isWritten, let signal = stop.next() { dieOf(signal) }
             case .stopped(let signal): dieOf(signal)
             case .nothing: ExitStatus.unavailable.exit()
             }
@@ -30,7 +31,9 @@ import MandosTLS
     private static func fetch(_ settings: Settings) -> PasswordFetch {
         let credentials: Credentials
         do throws(ClientKeys.Problem) {
-            credentials = try settings.keys.credentials(diffieHellman: settings.diffieHellman(program))
+            credentials = try settings.keys.credentials(diffieHellman: settings.diffieHellman(program)) { error in
+                complain(program, "--dh-params: \(error); using standard parameters")
+            }
         } catch {
             complain(program, "\(error)")
             ExitStatus.noInput.exit()

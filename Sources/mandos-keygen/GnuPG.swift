@@ -74,7 +74,10 @@ struct GnuPG {
     }
 
     /// Source: mandos-keygen(8), ENVIRONMENT.
-    static var temporaryPlaces: [String] { [ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp"] }
+    static var temporaryPlaces: [String] {
+        let given = ProcessInfo.processInfo.environment["TMPDIR"] ?? ""
+        return [given.isEmpty ? "/tmp" : given]
+    }
 
     func generateKey(
         _ parameters: OpenPGPKeyParameters, until stop: borrowing StopSignals

@@ -19,7 +19,8 @@ struct KeyDirectory {
 
     init(path: String) throws {
         if Self.isDirectory(path) {
-            self.path = path
+            // No program may take a file name for an option.
+            self.path = path.hasPrefix("-") ? "./" + path : path
         } else if path == Self.standardPath && Self.isDirectory(Self.formerPath) {
             self.path = Self.formerPath
         } else {
@@ -51,14 +52,14 @@ struct KeyDirectory {
             let temporary = "\(final).new.\(ProcessInfo.processInfo.processIdentifier)"
             let descriptor = try FileDescriptor.open(temporary, O_WRONLY | O_CREAT | O_EXCL, mode: 0o600)
             written.append((temporary, final))
-            try unsafe contents.withUnsafeBufferPointer { bytes in
+            _ = try unsafe contents.withUnsafeBufferPointer { bytes in
                 try unsafe writeAll(UnsafeRawBufferPointer(bytes), to: descriptor.number)
             }
             guard fsync(descriptor.number) == 0 else { throw SystemError("writing \(temporary)") }
         }
         for file in written {
             if manager.fileExists(atPath: file.final) {
-                try manager.linkItem(atPath: file.final, toPath: nextBackup(of: file.final))
+                try manager.linkItem(atPath: file.final, toPath: try nextBackup(of: file.final))
             }
             guard unsafe rename(file.temporary, file.final) == 0 else {
                 throw SystemError("replacing \(file.final)")
@@ -66,9 +67,12 @@ struct KeyDirectory {
         }
     }
 
-    private func nextBackup(of file: String) -> String {
-        var number = 1
-        while FileManager.default.fileExists(atPath: "\(file).~\(number)~") { number += 1 }
-        return "\(file).~\(number)~"
+    /// One more than the highest number there is, as cp(1) `--backup=numbered` counts.
+    private func nextBackup(of file: String) throws -> String {
+        let prefix = file.dropFirst(path.count + 1) + ".~"
+        let numbers = try FileManager.default.contentsOfDirectory(atPath: path).compactMap { name in
+            name.hasPrefix(prefix) && name.hasSuffix("~") ? Int(name.dropFirst(prefix.count).dropLast()) : nil
+        }
+        return "\(file).~\((numbers.max() ?? 0) + 1)~"
     }
 }

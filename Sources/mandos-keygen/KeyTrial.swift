@@ -25,7 +25,7 @@ struct KeyTrial {
             throw KeygenError(
                 "the two TLS keys in \(directory.path) do not belong together; make new ones with --force")
         }
-        print("ok: the TLS keys belong together; the server knows them as key_id = \(keyID)")
+        try Output.write("ok: the TLS keys belong together; the server knows them as key_id = \(keyID)\n")
     }
 
     private func tryOpenPGPKeys(until stop: borrowing StopSignals) throws {
@@ -41,7 +41,7 @@ struct KeyTrial {
             guard try finish(decryption, until: stop).copy == probe else {
                 throw KeygenError("\(program.path) does not give back what was encrypted")
             }
-            print("ok: \(program.path) decrypts with the OpenPGP keys")
+            try Output.write("ok: \(program.path) decrypts with the OpenPGP keys\n")
         }
     }
 
@@ -71,7 +71,7 @@ struct KeyTrial {
         }
         fetch.add(server)
         switch fetch.run(until: stop) {
-        case .password: print("ok: \(server) gives a password, and it decrypts")
+        case .password: try Output.write("ok: \(server) gives a password, and it decrypts\n")
         case .stopped(let signal): throw Interrupted(signal: signal)
         case .nothing: throw KeygenError(problems.joined(separator: "; "))
         }

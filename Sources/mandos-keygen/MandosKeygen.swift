@@ -31,6 +31,7 @@ import MandosTLS
     var version = false
 
     static func main() {
+        Hardening.protectProcess()
         do {
             var command = try parseAsRoot()
             try command.run()
@@ -56,7 +57,17 @@ import MandosTLS
                 throw ValidationError("control characters make no sense in \"\(text)\"")
             }
         }
-        if name == "" { throw ValidationError("the name is empty") }
+        if let name { try Self.checkSectionName(name) }
+    }
+
+    private static func checkSectionName(_ name: String) throws {
+        if name.isEmpty { throw ValidationError("the name is empty") }
+        if name == ConfigFile.defaultSectionName {
+            throw ValidationError("a section named \(name) would hold for all clients; choose another name")
+        }
+        if name.contains("]") || name.first?.isWhitespace == true || name.last?.isWhitespace == true {
+            throw ValidationError("\"\(name)\" cannot be the name of a section: it has a ] or a blank at an end")
+        }
     }
 
     func run() throws {
@@ -74,7 +85,7 @@ import MandosTLS
             let section = try ClientSection(
                 name: name ?? HostName.fullyQualified(), directory: directory, password: password,
                 includesSSH: !encryption.noSSH, gnuPG: GnuPG(), until: stop)
-            print(section.text, terminator: "")
+            try Output.write(section.text)
         } else {
             try makeKeys(directory, until: stop)
         }
@@ -163,4 +174,14 @@ struct TrialOptions: ParsableArguments {
         help: "With --test: tell whether this server gives a password that decrypts, without printing it.",
         transform: ServerName.init(parsing:))
     var connect: ServerName?
+}
+
+/// What the program is asked to print. Printing that fails is a failure.
+enum Output {
+    static func write(_ text: String) throws {
+        let bytes = Array(text.utf8)
+        _ = try unsafe bytes.withUnsafeBufferPointer { (buffer) throws(SystemError) in
+            try unsafe writeAll(UnsafeRawBufferPointer(buffer), to: ExitStatus.standardOutput)
+        }
+    }
 }

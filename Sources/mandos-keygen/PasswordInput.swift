@@ -45,7 +45,7 @@ enum PasswordInput {
             unsafe buffer.append { room in
                 let count = unsafe Glibc.read(STDIN_FILENO, room.baseAddress, room.count)
                 if count < 0 { error = errno }
-                isDone = count <= 0
+                isDone = count <= 0 || (unsafe room.prefix(max(count, 0)).contains(UInt8(ascii: "\n")))
                 return max(count, 0)
             }
             if error != 0 { throw SystemError("reading the password", code: error) }

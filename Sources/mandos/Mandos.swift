@@ -66,6 +66,10 @@ import UnixSignals
     @Flag(name: .customLong("no-zeroconf"), help: "Do not announce the server; needs a port or a socket.")
     var noZeroconf = false
 
+    func validate() throws {
+        if port == 0 { throw ValidationError("a port is a number from 1 to 65535; leave --port out for any free one") }
+    }
+
     mutating func run() async throws {
         let configuration = loadConfiguration()
         let settings = overridden(configuration.server)
@@ -87,6 +91,7 @@ import UnixSignals
         } catch {
             Self.stop("\(error)", status: .osError)
         }
+        returnFreeMemory()
         let quiet = Logger(label: "lifecycle") { _ in SwiftLogNoOpLogHandler() }
         let services = ServiceGroup(
             services: [registry, listener], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet)

@@ -125,7 +125,7 @@ let trickyPasswords: [String: Data] = [
         #expect(result.status == 0, "\(result.errors)")
         #expect(result.output == Data("secretsecret".utf8))
         #expect(result.errors.contains("interface nonexistent: No such device"))
-        #expect(result.errors.contains("a link-local address needs --interface"))
+        #expect(result.errors.contains("a link-local address needs an interface"))
     }
 
     @Test(arguments: [SIGTERM, SIGINT, SIGHUP])
@@ -173,9 +173,18 @@ let trickyPasswords: [String: Data] = [
                 return false
             }
         },
-        .init(testDescription: "sends no OpenPGP message", complaint: "the message cannot be decrypted: ") {
+        .init(testDescription: "sends no OpenPGP message", complaint: "not an encrypted OpenPGP message") {
             try FakeServer.afterHandshake { session in
                 try session.write(Array("your password is swordfish".utf8).span)
+                session.sayGoodbye()
+                return false
+            }
+        },
+        .init(testDescription: "sends a message that anybody could have written", complaint: "not an encrypted OpenPGP")
+        {
+            // A literal data packet: an OpenPGP message, but not an encrypted one.
+            try FakeServer.afterHandshake { session in
+                try session.write(([0xCB, 11, 0x62, 0, 0, 0, 0, 0] + Array("EVIL!".utf8)).span)
                 session.sayGoodbye()
                 return false
             }

@@ -122,7 +122,8 @@ import Testing
         let directory = try Directory()
         if let clients { try directory.write(clients, to: "clients.conf") }
         if let mandos { try directory.write(mandos, to: "mandos.conf") }
-        let result = try await run(Place.program("mandos"), ["--configdir", directory.path, "--statedir", directory.path] + options)
+        let result = try await run(
+            Place.program("mandos"), ["--configdir", directory.path, "--statedir", directory.path] + options)
         return (result.status, result.errors.replacing(directory.path + "/", with: ""))
     }
 
@@ -164,7 +165,7 @@ import Testing
         #expect(taken.1.contains("binding to address :: port \(server.port): Address already in use"))
         let missing = try await start(clients: nil, ["--foreground"])
         #expect(missing.0 == 78)
-        #expect(missing.1 == "mandos: clients.conf: there is no such file\n")
+        #expect(missing.1 == "mandos: clients.conf: No such file or directory\n")
     }
 }
 

@@ -11,7 +11,8 @@ private func read(_ options: String, defaults: String = "") throws -> ClientSett
     try #require(file.problems.isEmpty)
     return try ClientSettings.read(ConfigScope(section: file.sections[0], defaults: [file.defaults])) { path in
         path == "/there"
-            ? .success(Array("contents".utf8)) : .failure(FileProblem(path: path, reason: "there is no such file"))
+            ? .success(Array("contents".utf8))
+            : .failure(FileProblem(reason: "opening \(path): No such file or directory"))
     }
 }
 
@@ -83,7 +84,7 @@ private func read(_ options: String, defaults: String = "") throws -> ClientSett
         ("fingerprint = 12\n", "secret: is required, or secfile"),
         ("fingerprint = 12\nsecret =\n", "secret: is empty"),
         ("fingerprint = 12\nsecret = c2Vj*\n", "secret: not Base64"),
-        ("fingerprint = 12\nsecfile = /not/there\n", "secfile: /not/there: there is no such file"),
+        ("fingerprint = 12\nsecfile = /not/there\n", "secfile: opening /not/there: No such file"),
         (required + "timeout = 5\n", "timeout: \"5\": a unit is missing at position 2; write a duration such as PT5M"),
         (required + "timeout = PT5X\n", "timeout: \"PT5X\": unknown unit at position 4"),
         (required + "timeout =\n", "timeout: \"\": empty duration"),
@@ -178,7 +179,7 @@ private func read(_ options: String, defaults: String = "") throws -> ClientSett
         let file = ConfigFile.parse(Array(text.utf8), path: "clients.conf")
         let scope = ConfigScope(section: file.sections[0], defaults: [])
         return OptionSpelling.warnings(
-            for: file.sections[0], known: ClientSettings.optionNames, referenced: scope.referencedNames
+            for: file.sections[0], known: ClientSettings.optionNames, referenced: { scope.referencedNames }
         ).map(\.description)
     }
 

@@ -128,10 +128,17 @@ private func parse(_ text: String) -> ConfigFile { ConfigFile.parse(Array(text.u
         #expect(problem.message.contains(message), "\(problem)")
     }
 
-    @Test func `does not grow without a limit`() throws {
+    @Test(arguments: ["", "x"]) func `does not grow, or work, without a limit`(last: String) throws {
         let lines = (0..<9).map { "a\($0) = " + String(repeating: "%(a\($0 + 1))s", count: 100) }
-        let text = "[foo]\n" + lines.joined(separator: "\n") + "\na9 = x\n"
+        let text = "[foo]\n" + lines.joined(separator: "\n") + "\na9 = \(last)\n"
         let problem = try #require(throws: ConfigProblem.self) { try value("a0", of: text) }
+        #expect(problem.message.contains("needs more than 10000 expansions"))
+    }
+
+    @Test func `does not make values of any length`() throws {
+        let text =
+            "[foo]\na = " + String(repeating: "%(b)s", count: 100) + "\nb = \(String(repeating: "x", count: 1000))\n"
+        let problem = try #require(throws: ConfigProblem.self) { try value("a", of: text) }
         #expect(problem.message.contains("expands to more than"))
     }
 }

@@ -23,6 +23,7 @@ import Testing
         ("PT1M1H", 5, .unitOutOfOrder), ("P1DT", 4, .missingNumber), ("5", 1, .missingUnit), ("5x", 1, .unknownUnit),
         ("-5m", 0, .missingNumber), ("P99999999999999999999Y", 1, .tooLong), ("P10001Y", 0, .tooLong),
         ("PT1.5S", 3, .unknownUnit), ("PTT1S", 2, .missingNumber), ("minutes", 0, .missingNumber),
+        ("PT1ST1H", 4, .missingNumber),
     ])
     func `that are none are refused where they stop making sense`(
         text: String, offset: Int, problem: DurationSyntaxError.Problem

@@ -64,7 +64,7 @@ private func section(_ name: String, key: Int, _ rest: String = "") -> String {
     }
 
     @Test func `that has no clients at all is told`() throws {
-        #expect(try Directory([:]).problems() == ["clients.conf: there is no such file"])
+        #expect(try Directory([:]).problems() == ["clients.conf: No such file or directory"])
         #expect(try Directory(["clients.conf": "[DEFAULT]\n"]).warnings().count == 1)
     }
 
@@ -107,7 +107,7 @@ private func section(_ name: String, key: Int, _ rest: String = "") -> String {
         }
         let home = try Directory(["clients.conf": "[a]\nfingerprint = 12\nsecfile = ~root/not/there\n"])
         let problems = try home.problems()
-        #expect(problems == ["clients.conf:3: secfile: /root/not/there: there is no such file"])
+        #expect(problems == ["clients.conf:3: secfile: opening /root/not/there: No such file or directory"])
     }
 
     @Test func `warns of clients that can never identify themselves, and of files open to others`() throws {

@@ -38,9 +38,11 @@ private struct Pair {
 }
 
 @Suite struct `A TLS session` {
-    @Test(arguments: PrivateKey.Kind.allCases)
-    func `shows the server which key the client has`(kind: PrivateKey.Kind) throws {
-        let keys = try KeyPair.generate(kind)
+    @Test(arguments: [
+        (PrivateKey.Kind.ed25519, nil), (.ed448, nil), (.ecdsa, nil), (.rsa, 3072), (.rsaPSS, 3072),
+    ])
+    func `shows the server which key the client has`(kind: PrivateKey.Kind, bits: UInt32?) throws {
+        let keys = try KeyPair.generate(kind, bits: bits)
         let pair = try Pair(keys: keys)
         try pair.shakeHands()
         #expect(try pair.server.peerKeyID == keys.keyID)

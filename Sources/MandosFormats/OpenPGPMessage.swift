@@ -1,12 +1,46 @@
 /// The outside of an encrypted OpenPGP message.
-enum OpenPGPMessage {
+public enum OpenPGPMessage {
     /// Whether it has nothing but encrypted session keys and then data with a modification detection code, which every
     /// implementation of RFC 4880 reads. Tag 20, which GnuPG 2.4 writes, is LibrePGP's OCB, and only some read it.
     ///
     /// Source: RFC 4880 §4.2, §5.1, §5.13.
-    static func isReadableByAll(_ message: [UInt8]) -> Bool {
-        guard let packets = packets(of: message), let last = packets.last, packets.count > 1 else { return false }
-        return packets.dropLast().allSatisfy { $0.tag == 1 } && last.tag == 18 && last.firstByte == 1
+    public static func isReadableByAll(_ message: [UInt8]) -> Bool {
+        guard let last = lastOfEncrypted(message) else { return false }
+        return last.tag == 18 && last.firstByte == 1
+    }
+
+    /// Whether all of it is encrypted with integrity protection: session keys, then one packet of data.
+    ///
+    /// A program that decrypts also takes a message that is not encrypted at all, and whoever answers us could then
+    /// choose our password.
+    public static func isEncrypted(_ message: [UInt8]) -> Bool {
+        guard let last = lastOfEncrypted(message) else { return false }
+        return last.tag == 18 || last.tag == 20
+    }
+
+    /// The packet after the session keys, if it is the only one.
+    private static func lastOfEncrypted(_ message: [UInt8]) -> (tag: UInt8, firstByte: UInt8)? {
+        guard let packets = packets(of: message), let last = packets.last, packets.count > 1,
+            packets.dropLast().allSatisfy({ $0.tag == 1 })
+        else { return nil }
+        return last
+    }
+
+    /// The message without its ASCII armor, if it has one. Source: RFC 4880 §6.2.
+    public static func withoutArmor(_ message: [UInt8]) -> [UInt8] {
+        let header = Array("-----BEGIN PGP MESSAGE-----".utf8)
+        guard message.starts(with: header) else { return message }
+        let lines = message.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map { line in
+            line.last == UInt8(ascii: "\r") ? line.dropLast() : line
+        }
+        var body: [UInt8] = []
+        let start = lines.firstIndex { $0.allSatisfy { isSpace($0) } } ?? lines.endIndex
+        for line in lines[start...] {
+            // The check sum, or the end.
+            if line.first == UInt8(ascii: "=") || line.first == UInt8(ascii: "-") { break }
+            body += line
+        }
+        return (try? Base64.decode(String(decoding: body, as: UTF8.self))) ?? message
     }
 
     /// The tag of each packet and the first byte of its contents, or nil if these are no packets.
