@@ -87,6 +87,7 @@ let testTargets: [Target] = [
         name: "MandosServerTests",
         dependencies: [
             "MandosCore", "MandosFormats", "MandosServer", "MandosTLS",
+            .product(name: "GRDB", package: "GRDB.swift"),
             .product(name: "NIOConcurrencyHelpers", package: nio), .product(name: "NIOCore", package: nio),
             .product(name: "NIOEmbedded", package: nio),
         ], swiftSettings: strict),

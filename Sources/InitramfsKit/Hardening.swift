@@ -16,9 +16,12 @@ public enum Hardening {
     /// Gives up for good what a set-uid program has beyond who started it.
     ///
     /// - Throws: if the kernel refuses, or if the privilege could still be had back.
-    public static func dropPrivileges() throws(SystemError) {
-        let user = getuid()
-        let group = getgid()
+    public static func dropPrivileges() throws(SystemError) { try become(user: getuid(), group: getgid()) }
+
+    /// Becomes another user and group in every sense: real, effective and saved.
+    ///
+    /// - Throws: if the kernel refuses, or if root's privilege could still be had back.
+    public static func become(user: UInt32, group: UInt32) throws(SystemError) {
         try SystemError.check("giving up privileges", cmandos_set_group_ids(group))
         try SystemError.check("giving up privileges", cmandos_set_user_ids(user))
         if user != 0 && setuid(0) == 0 { throw SystemError("giving up privileges", code: EPERM) }

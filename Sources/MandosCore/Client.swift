@@ -79,17 +79,17 @@ public struct Client: Equatable, Sendable {
 
     // MARK: Enabling and disabling
 
-    /// Gives it a new life, of `timeout`, and at least until one interval after its first check.
+    /// Gives it a new life, of `timeout`, or until one interval after its first check if that is later.
     public mutating func enable(untilFirstCheck: TimeSpan, at now: Moment) {
-        live(for: settings.timeout, untilFirstCheck: untilFirstCheck, at: now.boot)
+        live(
+            for: max(settings.timeout, untilFirstCheck + settings.interval), untilFirstCheck: untilFirstCheck,
+            at: now.boot)
         lastEnabled = now.wall
     }
 
-    /// Enables it for `span`, but at least until one interval after its first check.
+    /// Enables it for `span`.
     mutating func live(for span: TimeSpan, untilFirstCheck: TimeSpan, at now: BootTime) {
-        let firstCheck = now + untilFirstCheck
-        let until = max(now + span, firstCheck + settings.interval)
-        status = .enabled(Life(until: until, check: .scheduled(due: firstCheck)))
+        status = .enabled(Life(until: now + span, check: .scheduled(due: now + untilFirstCheck)))
     }
 
     /// From now on it gets nothing until somebody enables it again.

@@ -85,13 +85,14 @@ extension Client {
         }
         guard let until = record.until else { return client }
         let remaining = until.remaining(bootID: bootID, at: now)
-        if remaining > .zero {
-            // No clock, however wrong, makes more of it than the client could have been given.
-            let most = max(settings.timeout, settings.extendedTimeout)
-            client.live(for: min(remaining, most), untilFirstCheck: untilFirstCheck, at: now.boot)
-        } else if record.lastCheckerEnding?.isOK == true {
-            client.live(for: settings.timeout, untilFirstCheck: untilFirstCheck, at: now.boot)
-        }
+        let isAlive = record.lastCheckerEnding?.isOK == true
+        // No clock, however wrong, makes more of what is left than the client could have been given.
+        var span = min(remaining, max(settings.timeout, settings.extendedTimeout))
+        // One that was alive gets the chance to be checked. For one that was not, a server that is started again and
+        // again would otherwise put its end off for ever.
+        if isAlive && span <= .zero { span = settings.timeout }
+        if isAlive { span = max(span, untilFirstCheck + settings.interval) }
+        if span > .zero { client.live(for: span, untilFirstCheck: untilFirstCheck, at: now.boot) }
         return client
     }
 }

@@ -9,6 +9,10 @@ public struct TimeSpan: Hashable, Comparable, Sendable {
     public static func seconds(_ count: Int64) -> TimeSpan { TimeSpan(milliseconds: count * 1000) }
     public static func minutes(_ count: Int64) -> TimeSpan { seconds(count * 60) }
 
+    public static func + (left: TimeSpan, right: TimeSpan) -> TimeSpan {
+        TimeSpan(milliseconds: left.milliseconds + right.milliseconds)
+    }
+
     public static func < (left: TimeSpan, right: TimeSpan) -> Bool { left.milliseconds < right.milliseconds }
 }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Dispatch
 import InitramfsKit
 import Logging
 import MandosCore
@@ -6,9 +7,10 @@ import MandosFormats
 import MandosServer
 import MandosTLS
 import ServiceLifecycle
+import Synchronization
 import UnixSignals
 
-@main struct Mandos: AsyncParsableCommand {
+@main struct Mandos: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mandos",
         abstract: "Give each client that proves its key its own encrypted password.",
@@ -70,7 +72,7 @@ import UnixSignals
         if port == 0 { throw ValidationError("a port is a number from 1 to 65535; leave --port out for any free one") }
     }
 
-    mutating func run() async throws {
+    func run() throws {
         let configuration = loadConfiguration()
         let settings = overridden(configuration.server)
         let logger = makeLogger(settings)
@@ -82,6 +84,7 @@ import UnixSignals
         do {
             let priority = try Priority(settings.priority ?? Priority.standard)
             let socket = try ListeningSocket.open(settings) { logger.warning("\($0)") }
+            try Privileges.drop(stateDirectory: settings.stateDirectory)
             let store = try openState(settings, logger)
             registry = try Registry(
                 configuration.clients, .init(store: store, checkers: CheckerRunner(), logger: logger))
@@ -95,7 +98,24 @@ import UnixSignals
         let quiet = Logger(label: "lifecycle") { _ in SwiftLogNoOpLogHandler() }
         let services = ServiceGroup(
             services: [registry, listener], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet)
-        try await services.run()
+        try serve(services)
+    }
+
+    /// Waits for the services on the main thread: an asynchronous `main` would end that thread, and what is left of it
+    /// would keep root's identity for all to see.
+    private func serve(_ services: ServiceGroup) throws {
+        let failure = Mutex<(any Error)?>(nil)
+        let ended = DispatchSemaphore(value: 0)
+        Task {
+            do {
+                try await services.run()
+            } catch {
+                failure.withLock { $0 = error }
+            }
+            ended.signal()
+        }
+        ended.wait()
+        if let error = failure.withLock({ $0 }) { Self.stop("\(error)", status: .osError) }
     }
 
     private func loadConfiguration() -> Configuration {

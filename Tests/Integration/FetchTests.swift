@@ -135,7 +135,7 @@ let trickyPasswords: [String: Data] = [
         let client = try client(keys, [server.address], ["--debug"])
         _ = try await client.line(with: "trying")
         client.signal(signal)
-        #expect(try await client.ending(within: .seconds(2)) == .signal(signal))
+        #expect(try await client.ending(within: .seconds(5)) == .signal(signal))
     }
 }
 

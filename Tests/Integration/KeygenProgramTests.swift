@@ -144,8 +144,12 @@ import Testing
     @Test func `cleans up when it is interrupted while it makes keys`() async throws {
         let directory = try Directory()
         let temporary = try Directory()
+        let programs = try Directory()
+        // Never done, and so sure to be interrupted.
+        try await writeScript("#!/bin/sh\nexec sleep 60\n", to: programs.path + "/gpg")
         let keygen = try RunningProgram(
-            Self.program, ["--dir", directory.path, "--length", "8192"], environment: ["TMPDIR": temporary.path])
+            Self.program, ["--dir", directory.path],
+            environment: ["TMPDIR": temporary.path, "PATH": programs.path + ":/usr/bin:/bin"])
         _ = try await keygen.line(with: "making the OpenPGP key")
         keygen.signal(SIGTERM)
         #expect(try await keygen.ending(within: .seconds(5)) == .signal(SIGTERM))

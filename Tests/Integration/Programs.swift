@@ -28,10 +28,12 @@ struct Keys: Sendable {
     }
 
     /// The options that tell a `mandos-client` where they are.
-    var options: [String] {
+    var options: [String] { Self.options(in: directory.path) }
+
+    static func options(in directory: String) -> [String] {
         [
-            "--pubkey=\(directory.path)/pubkey.txt", "--seckey=\(directory.path)/seckey.txt",
-            "--tls-pubkey=\(directory.path)/tls-pubkey.pem", "--tls-privkey=\(directory.path)/tls-privkey.pem",
+            "--pubkey=\(directory)/pubkey.txt", "--seckey=\(directory)/seckey.txt",
+            "--tls-pubkey=\(directory)/tls-pubkey.pem", "--tls-privkey=\(directory)/tls-privkey.pem",
         ]
     }
 }

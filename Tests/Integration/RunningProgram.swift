@@ -43,7 +43,7 @@ final class Directory: Sendable {
 final class RunningProgram {
     private let path: String
     private let directory: Directory
-    private let processID: pid_t
+    let processID: pid_t
     private var knownEnding: Ending?
 
     /// With a `terminal`, that is where it asks, and its standard input.

@@ -40,9 +40,13 @@ enum Reference {
             FileManager.default.fileExists(atPath: "\(plugins)/\($0)/mandos/plugins.d/mandos-client")
         }
         let path = "\(plugins)/\(try #require(architecture))/mandos/plugins.d/mandos-client"
-        return try RunningProgram(
-            path,
-            keys.options + ["--connect=\(server)", "--interface=none", "--network-hook-dir=/nonexistent"] + options)
+        // It leaves a gpg-agent and its home behind: they end with a process and mount namespace of their own.
+        let script = #"mount --bind "$0" /mnt && mount -t tmpfs tmpfs /tmp && exec "$@""#
+        let arguments =
+            ["--fork", "--pid", "--kill-child", "--mount", "/bin/sh", "-c", script, keys.directory.path, path]
+            + Keys.options(in: "/mnt")
+            + ["--connect=\(server)", "--interface=none", "--network-hook-dir=/nonexistent"] + options
+        return try RunningProgram("/usr/bin/unshare", arguments)
     }
 
     /// Its server, on a bus of its own, which it needs even when it is told to do without.

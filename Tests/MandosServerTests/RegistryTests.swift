@@ -1,0 +1,206 @@
+import Logging
+import MandosCore
+import MandosFormats
+import ServiceLifecycle
+import Synchronization
+import Testing
+
+@testable import MandosServer
+
+/// A clock that only the test moves.
+private final class TestClock: Sendable {
+    private let milliseconds = Mutex<Int64>(0)
+
+    var now: Moment {
+        let passed = milliseconds.withLock { $0 }
+        return Moment(
+            boot: BootTime(milliseconds: 1_000_000 + passed),
+            wall: Timestamp(millisecondsSince1970: 1_800_000_000_000 + passed))
+    }
+
+    func advance(by span: TimeSpan) { milliseconds.withLock { $0 += span.milliseconds } }
+}
+
+/// A disk that can be full.
+private final class TestStore: StateStore {
+    struct State {
+        var records: [String: ClientRecord] = [:]
+        var isFull = false
+        var commits = 0
+    }
+
+    let state = Mutex(State())
+
+    func load() throws(StateStoreError) -> [ClientRecord] { state.withLock { Array($0.records.values) } }
+
+    func commit(_ records: [ClientRecord], removing names: [String]) throws(StateStoreError) {
+        try state.withLock { (state) throws(StateStoreError) in
+            if state.isFull { throw StateStoreError("the disk is full") }
+            for record in records { state.records[record.name] = record }
+            for name in names { state.records[name] = nil }
+            state.commits += 1
+        }
+    }
+
+    func setFull(_ isFull: Bool) { state.withLock { $0.isFull = isFull } }
+    var records: [String: ClientRecord] { state.withLock { $0.records } }
+}
+
+/// Checkers that end as the test says.
+private final class TestCheckers: CheckerRunning {
+    struct Failure: Error {}
+
+    let ending = Mutex<Client.CheckerEnding?>(.exit(status: 0))
+    let started = Mutex<[String]>([])
+    let killed = Mutex<[String]>([])
+
+    func run(_ command: String, for name: String) async throws -> Client.CheckerEnding {
+        started.withLock { $0.append(command) }
+        guard let ending = ending.withLock({ $0 }) else { throw Failure() }
+        return ending
+    }
+
+    func kill(_ name: String) { killed.withLock { $0.append(name) } }
+}
+
+private func settings(_ names: String..., rest: String = "") throws -> [ClientSettings] {
+    try names.enumerated().map { index, name in
+        let key = String(repeating: "0", count: 63) + String(index + 1)
+        let text = "[\(name)]\nkey_id = \(key)\nsecret = c2VjcmV0\nchecker = check %%(name)s\n\(rest)"
+        let file = ConfigFile.parse(Array(text.utf8), path: "f")
+        let scope = ConfigScope(section: file.sections[0], defaults: [])
+        return try ClientSettings.read(scope, readFile: { .failure(FileProblem(reason: $0)) })
+    }
+}
+
+private struct World {
+    let clock = TestClock()
+    let store = TestStore()
+    let checkers = TestCheckers()
+
+    func registry(_ settings: [ClientSettings]) throws -> Registry {
+        let clock = clock
+        return try Registry(
+            settings,
+            .init(
+                store: store, checkers: checkers, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+                now: { clock.now }, bootID: BootID("test"), part: { _ in .zero }))
+    }
+
+    /// The decision for the first client.
+    func decision(_ registry: Registry) async -> SecretDecision {
+        let key = KeyID(hexadecimal: String(repeating: "0", count: 63) + "1")
+        return await registry.answer(to: key, waitingSince: clock.now.boot).decision
+    }
+}
+
+@Suite struct `The registry` {
+    private let secret = SecretDecision.release(Secret(Array("secret".utf8)))
+
+    @Test func `saves every client when it begins, and forgets those that are gone`() async throws {
+        let world = World()
+        _ = try world.registry(settings("a", "b"))
+        #expect(Set(world.store.records.keys) == ["a", "b"])
+        _ = try world.registry(settings("b", "c"))
+        #expect(Set(world.store.records.keys) == ["b", "c"])
+    }
+
+    @Test func `makes it durable that a client's time is over before it says so`() async throws {
+        let world = World()
+        let registry = try world.registry(settings("a"))
+        #expect(await world.decision(registry) == secret)
+        world.clock.advance(by: .minutes(5))
+        #expect(world.store.records["a"]?.until != nil)
+        #expect(await world.decision(registry) == .refuse(.disabled))
+        #expect(world.store.records["a"]?.until == nil)
+        // A crash now changes nothing.
+        #expect(await world.decision(try world.registry(settings("a"))) == .refuse(.disabled))
+    }
+
+    @Test func `refuses all the same when the disk is full, and saves when there is room`() async throws {
+        let world = World()
+        let registry = try world.registry(settings("a"))
+        world.store.setFull(true)
+        await #expect(throws: StateStoreError.self) { try await registry.disable("a") }
+        #expect(await world.decision(registry) == .refuse(.disabled))
+        await #expect(throws: StateStoreError.self) { try await registry.enable("a") }
+        #expect(await world.decision(registry) == .refuse(.disabled), "what cannot be saved is not granted")
+        world.store.setFull(false)
+        try await registry.disable("a")
+        #expect(world.store.records["a"]?.until == nil)
+    }
+
+    @Test func `enables a client again, durably`() async throws {
+        let world = World()
+        let registry = try world.registry(settings("a"))
+        try await registry.disable("a")
+        #expect(world.checkers.killed.withLock { $0 } == ["a"])
+        try await registry.enable("a")
+        #expect(await world.decision(registry) == secret)
+        #expect(await world.decision(try world.registry(settings("a"))) == secret)
+    }
+
+    @Test func `does not begin without its state`() throws {
+        struct Broken: StateStore {
+            func load() throws(StateStoreError) -> [ClientRecord] { throw StateStoreError("damaged") }
+            func commit(_: [ClientRecord], removing _: [String]) throws(StateStoreError) {}
+        }
+        #expect(throws: StateStoreError.self) {
+            try Registry([], .init(store: Broken(), checkers: TestCheckers(), logger: Logger(label: "test")))
+        }
+    }
+
+    @Test func `answers who waits for approval as the operator does`() async throws {
+        for approved in [true, false] {
+            let world = World()
+            let registry = try world.registry(settings("a", rest: "approval_delay = PT1H\n"))
+            guard case .awaitApproval = await world.decision(registry) else {
+                Issue.record("it did not wait")
+                continue
+            }
+            await registry.answerRequests(of: "a", approved: approved)
+            #expect(await world.decision(registry) == (approved ? secret : .refuse(.denied)))
+            world.clock.advance(by: .seconds(1))
+            guard case .awaitApproval = await world.decision(registry) else {
+                Issue.record("the answer held for longer than approval_duration")
+                continue
+            }
+        }
+    }
+
+    @Test func `runs checkers, and lets what they show count`() async throws {
+        let world = World()
+        let registry = try world.registry(settings("a", "b"))
+        await running(registry) {
+            for _ in 0..<500 where world.checkers.started.withLock({ $0.count }) < 2 {
+                try? await Task.sleep(for: .milliseconds(2))
+            }
+        }
+        #expect(Set(world.checkers.started.withLock { $0 }) == ["check 'a'", "check 'b'"])
+        #expect(await registry.client(named: "a")?.lastCheckerEnding == .exit(status: 0))
+        #expect(world.store.records["a"]?.lastCheckerEnding == .exit(status: 0), "saved at the end")
+    }
+
+    @Test func `goes on when checkers cannot be started`() async throws {
+        let world = World()
+        world.checkers.ending.withLock { $0 = nil }
+        let registry = try world.registry(settings("a"))
+        await running(registry) {
+            for _ in 0..<500 where world.checkers.started.withLock({ $0.isEmpty }) {
+                try? await Task.sleep(for: .milliseconds(2))
+            }
+        }
+        #expect(await world.decision(registry) == secret)
+        #expect(await registry.client(named: "a")?.lastCheckerEnding == nil)
+    }
+
+    /// Runs the registry's loop while `body` waits for what it does.
+    private func running(_ registry: Registry, while body: () async -> Void) async {
+        let services = ServiceGroup(
+            services: [registry], logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        async let end: Void = services.run()
+        await body()
+        await services.triggerGracefulShutdown()
+        try? await end
+    }
+}
