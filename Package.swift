@@ -88,6 +88,8 @@ let testTargets: [Target] = [
         dependencies: [
             "MandosCore", "MandosFormats", "MandosServer", "MandosTLS",
             .product(name: "GRDB", package: "GRDB.swift"),
+            .product(name: "Logging", package: "swift-log"),
+            .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             .product(name: "NIOConcurrencyHelpers", package: nio), .product(name: "NIOCore", package: nio),
             .product(name: "NIOEmbedded", package: nio),
         ], swiftSettings: strict),

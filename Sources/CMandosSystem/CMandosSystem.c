@@ -2,6 +2,7 @@
 #include "CMandosSystem.h"
 
 #include <sys/syscall.h>
+#include <syslog.h>
 
 static int argument_count;
 static char **arguments;
@@ -43,3 +44,8 @@ void cmandos_default_signal(int signal_number) { signal(signal_number, SIG_DFL);
 char *cmandos_option_value(void) { return optarg; }
 int cmandos_option_index(void) { return optind; }
 char *cmandos_first_operand(void) { return optind < argument_count ? arguments[optind] : NULL; }
+
+pid_t cmandos_fork(void) { return fork(); }
+
+void cmandos_open_log(const char *name) { openlog(name, LOG_PID | LOG_NDELAY, LOG_DAEMON); }
+void cmandos_log(int priority, const char *text) { syslog(priority, "%s", text); }

@@ -74,6 +74,7 @@ public actor Registry: Service {
         let records = try environment.store.load()
         var saved = Dictionary(records.map { ($0.name, $0) }) { $1 }
         var new: [ClientRecord] = []
+        var disabled: [String] = []
         entries.reserveCapacity(settings.count)
         nameOfKey.reserveCapacity(settings.count)
         for settings in settings {
@@ -82,6 +83,7 @@ public actor Registry: Service {
             if let record = saved.removeValue(forKey: settings.name) {
                 client = Client.restored(
                     settings, from: record, untilFirstCheck: untilFirstCheck, bootID: environment.bootID, at: now)
+                if record.until != nil && client.status == .disabled { disabled.append(settings.name) }
             } else {
                 client = Client(settings, untilFirstCheck: untilFirstCheck, at: now)
             }
@@ -91,6 +93,14 @@ public actor Registry: Service {
             new.append(client.record(configured: settings, bootID: environment.bootID, at: now))
         }
         try environment.store.commit(new, removing: Array(saved.keys))
+        for name in disabled {
+            environment.logger.warning(
+                "client disabled",
+                metadata: [
+                    "client.name": "\(name)",
+                    "reason": "its time ran out, or clients.conf disabled it, while the server was down",
+                ])
+        }
     }
 
     // MARK: Requests

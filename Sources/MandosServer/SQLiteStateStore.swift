@@ -112,15 +112,6 @@ public final class SQLiteStateStore: StateStore {
         }
     }
 
-    public func enqueue(_ records: [ClientRecord], completion: @escaping @Sendable (StateStoreError?) -> Void) {
-        queue.asyncWrite({ try Self.save(records, $0) }) { [path] _, result in
-            switch result {
-            case .success: completion(nil)
-            case .failure(let error): completion(Self.explain(error, "writing", path))
-            }
-        }
-    }
-
     private static func save(_ records: [ClientRecord], _ database: Database) throws {
         let statement = try database.cachedStatement(
             sql: "INSERT OR REPLACE INTO client VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")

@@ -1,17 +1,12 @@
 public import MandosCore
 
 /// Where the state of the clients outlives the server.
-///
-/// Changes are made durable in the order of the calls, whichever call it is.
 public protocol StateStore: Sendable {
     /// Everything that was saved.
     func load() throws(StateStoreError) -> [ClientRecord]
 
     /// Saves; what it is given is durable when it returns.
     func commit(_ records: [ClientRecord], removing names: [String]) throws(StateStoreError)
-
-    /// Begins to save, and says when it is durable or that it could not be done.
-    func enqueue(_ records: [ClientRecord], completion: @escaping @Sendable (StateStoreError?) -> Void)
 }
 
 /// What is wrong with the saved state, and what to do about it.

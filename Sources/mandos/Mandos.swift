@@ -75,30 +75,42 @@ import UnixSignals
     func run() throws {
         let configuration = loadConfiguration()
         let settings = overridden(configuration.server)
-        let logger = makeLogger(settings)
-        for warning in configuration.warnings { logger.warning("\(warning)") }
-        refuseWhatIsMissing(settings, logger)
-        let spareDescriptors = ResourceLimits.raiseOpenFiles()
-        let listener: Listener
-        let registry: Registry
+        refuseWhatIsMissing(settings)
         do {
-            let priority = try Priority(settings.priority ?? Priority.standard)
-            let socket = try ListeningSocket.open(settings) { logger.warning("\($0)") }
-            try Privileges.drop(stateDirectory: settings.stateDirectory)
-            let store = try openState(settings, logger)
-            registry = try Registry(
-                configuration.clients, .init(store: store, checkers: CheckerRunner(), logger: logger))
-            listener = try Listener(
-                socket: socket, registry: registry, priority: priority, spareDescriptors: spareDescriptors,
-                logger: logger)
+            try start(configuration, settings)
         } catch {
             Self.stop("\(error)", status: .osError)
         }
+    }
+
+    /// The order matters: what needs root comes before it is given up, and threads come after the forks.
+    private func start(_ configuration: Configuration, _ settings: ServerSettings) throws {
+        let priority = try Priority(settings.priority ?? Priority.standard)
+        let spareDescriptors = ResourceLimits.raiseOpenFiles()
+        let socket = try ListeningSocket.open(settings) { complain("mandos", "\($0)") }
+        var processIDFile: ProcessIDFile?
+        var daemon: Daemon?
+        if !settings.foreground {
+            processIDFile = try ProcessIDFile()
+            daemon = try Daemon.begin()
+        }
+        try Privileges.drop(stateDirectory: settings.stateDirectory)
+        let logger = makeLogger(settings)
+        for warning in configuration.warnings { logger.warning("\(warning)") }
+        warnOfWhatIsMissing(settings, logger)
+        let store = try openState(settings, logger)
+        let registry = try Registry(
+            configuration.clients, .init(store: store, checkers: CheckerRunner(), logger: logger))
+        let listener = try Listener(
+            socket: socket, registry: registry, priority: priority, spareDescriptors: spareDescriptors, logger: logger)
         returnFreeMemory()
+        try processIDFile?.write()
+        if let daemon = consume daemon { try daemon.isReady() }
         let quiet = Logger(label: "lifecycle") { _ in SwiftLogNoOpLogHandler() }
-        let services = ServiceGroup(
-            services: [registry, listener], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet)
-        try serve(services)
+        try serve(
+            ServiceGroup(
+                services: [registry, listener], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
+        processIDFile = nil
     }
 
     /// Waits for the services on the main thread: an asynchronous `main` would end that thread, and what is left of it
@@ -115,7 +127,7 @@ import UnixSignals
             ended.signal()
         }
         ended.wait()
-        if let error = failure.withLock({ $0 }) { Self.stop("\(error)", status: .osError) }
+        if let error = failure.withLock({ $0 }) { throw error }
     }
 
     private func loadConfiguration() -> Configuration {
@@ -151,13 +163,13 @@ import UnixSignals
         return try SQLiteStateStore(directory: settings.stateDirectory)
     }
 
-    private func refuseWhatIsMissing(_ settings: ServerSettings, _ logger: Logger) {
+    private func refuseWhatIsMissing(_ settings: ServerSettings) {
         if !settings.zeroconf && settings.port == nil && settings.socket == nil {
             Self.stop("without Zeroconf nobody finds an arbitrary port; add --port or --socket", status: .usage)
         }
-        if !settings.foreground {
-            Self.stop("this version cannot be a daemon yet; add --foreground", status: .usage)
-        }
+    }
+
+    private func warnOfWhatIsMissing(_ settings: ServerSettings, _ logger: Logger) {
         if settings.useDBus { logger.warning("this version has no D-Bus interface yet; --no-dbus silences this") }
         if settings.zeroconf {
             logger.warning(
@@ -166,7 +178,11 @@ import UnixSignals
     }
 
     private func makeLogger(_ settings: ServerSettings) -> Logger {
-        var logger = Logger(label: "mandos") { StreamLogHandler.standardError(label: $0) }
+        var logger = Logger(label: "mandos") { label in
+            if !settings.foreground { return SyslogHandler() }
+            let console = StreamLogHandler.standardError(label: label)
+            return settings.debug ? MultiplexLogHandler([console, SyslogHandler()]) : console
+        }
         logger.logLevel =
             switch settings.debug ? .debug : settings.debugLevel {
             case .critical: .critical

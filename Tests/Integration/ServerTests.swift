@@ -146,7 +146,6 @@ import Testing
 
     @Test(arguments: [
         (["--foreground", "--no-zeroconf"], Int32(64), "add --port or --socket"),
-        (["--no-zeroconf", "--port", "1"], 64, "add --foreground"),
         (["--foreground", "--address", "nonsense"], 71, "binding to address nonsense: that is not an IPv6 address"),
         (["--foreground", "--priority", "NONSENSE"], 71, "priority string, from \"NONSENSE\""),
         (["--foreground", "--socket", "99"], 71, "using file descriptor 99 as the socket: Bad file descriptor"),

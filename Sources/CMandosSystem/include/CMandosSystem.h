@@ -62,3 +62,10 @@ void cmandos_default_signal(int signal_number);
 char *_Nullable cmandos_option_value(void);
 int cmandos_option_index(void);
 char *_Nullable cmandos_first_operand(void);
+
+// fork(2), which Swift hides. For a process that still has one thread.
+pid_t cmandos_fork(void);
+
+// Variadic in C: opens the log as the daemon facility; logs a text that is no format.
+void cmandos_open_log(const char *_Nonnull name);
+void cmandos_log(int priority, const char *_Nonnull text);

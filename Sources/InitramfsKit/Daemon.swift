@@ -1,0 +1,68 @@
+import CMandosSystem
+
+/// A program that goes on in the background, once it works.
+///
+/// The program that was started waits until then: what goes wrong before is still said on the terminal, and is in the
+/// exit status.
+public struct Daemon: ~Copyable {
+    private let ready: FileDescriptor
+
+    /// Forks twice and leaves session and directory; only the last process returns, the first waits for
+    /// ``isReady()`` and exits 0, or 1 if that never comes.
+    ///
+    /// For a process that still has one thread.
+    public static func begin() throws(SystemError) -> Daemon {
+        let pipe = try Pipe()
+        if try fork() != 0 {
+            waitAndExit(reading: consume pipe)
+        }
+        try SystemError.check("leaving the session", setsid())
+        if try fork() != 0 { _exit(0) }
+        try SystemError.check("leaving the directory", unsafe chdir("/"))
+        return Daemon(ready: consume pipe.writing)
+    }
+
+    /// It works: gives up the terminal, and lets the program that was started end.
+    public consuming func isReady() throws(SystemError) {
+        let null = try FileDescriptor.open("/dev/null", O_RDWR)
+        for number in STDIN_FILENO...STDERR_FILENO {
+            try SystemError.check("giving up the terminal", dup2(null.number, number))
+        }
+        let byte: [UInt8] = [1]
+        _ = try unsafe byte.withUnsafeBufferPointer {
+            (bytes) throws(SystemError) in try unsafe ready.write(UnsafeRawBufferPointer(bytes))
+        }
+    }
+
+    private static func fork() throws(SystemError) -> pid_t {
+        try SystemError.check("going into the background", cmandos_fork())
+    }
+
+    private static func waitAndExit(reading pipe: consuming Pipe) -> Never {
+        let reading = consume pipe.reading
+        var byte: UInt8 = 0
+        let transfer = unsafe withUnsafeMutableBytes(of: &byte) { try? unsafe reading.read(into: $0) }
+        _exit(transfer == .bytes(1) ? 0 : 1)
+    }
+}
+
+/// The system's log. Source: syslog(3).
+public enum SystemLog {
+    /// As syslog(3) numbers them.
+    public enum Priority: Int32, Sendable {
+        case critical = 2
+        case error = 3
+        case warning = 4
+        case notice = 5
+        case info = 6
+        case debug = 7
+    }
+
+    /// Opens the log as the facility daemon. `name` is kept by the C library, so it has to last for ever.
+    public static func open(_ name: StaticString) {
+        let characters = unsafe UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
+        unsafe cmandos_open_log(characters)
+    }
+
+    public static func write(_ priority: Priority, _ text: String) { unsafe cmandos_log(priority.rawValue, text) }
+}
