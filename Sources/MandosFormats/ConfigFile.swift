@@ -70,6 +70,12 @@ public struct ConfigFile: Sendable {
     /// Every line that fits nowhere, in the order of the file.
     public private(set) var problems: [ConfigProblem] = []
 
+    /// Hands over the sections, and keeps none.
+    public mutating func takeSections() -> [Section] {
+        defer { sections = [] }
+        return sections
+    }
+
     private init(path: String) {
         self.path = path
         defaults = Section(name: Self.defaultSectionName, path: path, line: 0)

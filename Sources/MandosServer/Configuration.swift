@@ -31,8 +31,17 @@ private struct Loader {
     var clients: [ClientSettings] = []
     var problems: [ConfigProblem] = []
     var warnings: [ConfigProblem] = []
-    private var sectionOfName: [String: ConfigFile.Section] = [:]
-    private var sectionOfKey: [KeyID: ConfigFile.Section] = [:]
+    private var placeOfName: [String: Place] = [:]
+    private var placeOfKey: [KeyID: Place] = [:]
+
+    /// Where a section began; the section itself, with its secret, would take too much memory to keep.
+    private struct Place {
+        let name: String
+        let path: String
+        let line: Int
+
+        init(_ section: ConfigFile.Section) { (name, path, line) = (section.name, section.path, section.line) }
+    }
 
     mutating func serverSettings(path: String) -> ServerSettings {
         guard let file = parse(path, isRequired: false, holdsSecrets: false) else { return ServerSettings() }
@@ -52,11 +61,14 @@ private struct Loader {
 
     mutating func readClients(directory: String) {
         let additions = fileNames(in: directory + "/clients.d").map { directory + "/clients.d/" + $0 }
-        let main = parse(directory + "/clients.conf", isRequired: additions.isEmpty, holdsSecrets: true)
-        if let main { readSections(of: main, defaults: [main.defaults]) }
+        var defaults: [ConfigFile.Section] = []
+        if let main = parse(directory + "/clients.conf", isRequired: additions.isEmpty, holdsSecrets: true) {
+            defaults = [main.defaults]
+            readSections(of: main, defaults: defaults)
+        }
         for path in additions {
             guard let file = parse(path, isRequired: true, holdsSecrets: true) else { continue }
-            readSections(of: file, defaults: [file.defaults] + (main.map { [$0.defaults] } ?? []))
+            readSections(of: file, defaults: [file.defaults] + defaults)
         }
         if clients.isEmpty && problems.isEmpty {
             let message = "no client is defined; mandos-keygen --password on a client prints its section"
@@ -64,9 +76,14 @@ private struct Loader {
         }
     }
 
-    private mutating func readSections(of file: ConfigFile, defaults: [ConfigFile.Section]) {
-        for section in file.sections {
+    private mutating func readSections(of file: consuming ConfigFile, defaults: [ConfigFile.Section]) {
+        let hasUnknownDefaults = file.defaults.options.contains { !ClientSettings.optionNames.contains($0.name) }
+        var referenced: Set<String> = []
+        // Each section goes when it is read: with many clients they take more memory than what is made of them.
+        var sections = Array(file.takeSections().reversed())
+        while let section = sections.popLast() {
             let scope = ConfigScope(section: section, defaults: defaults)
+            if hasUnknownDefaults { referenced.formUnion(scope.referencedNames) }
             warnings += OptionSpelling.warnings(for: section, known: ClientSettings.optionNames) {
                 scope.referencedNames
             }
@@ -77,20 +94,16 @@ private struct Loader {
                 problems += error.problems
             }
         }
-        warnings += OptionSpelling.warnings(for: file.defaults, known: ClientSettings.optionNames) {
-            file.sections.reduce(into: []) {
-                $0.formUnion(ConfigScope(section: $1, defaults: defaults).referencedNames)
-            }
-        }
+        warnings += OptionSpelling.warnings(for: file.defaults, known: ClientSettings.optionNames) { referenced }
     }
 
     private mutating func add(_ client: ClientSettings, section: ConfigFile.Section) {
-        if let other = sectionOfName.updateValue(section, forKey: client.name) {
+        if let other = placeOfName.updateValue(Place(section), forKey: client.name) {
             problems.append(
                 section.problem(nil, "is here twice: also at \(other.path):\(other.line); rename or remove one"))
         }
         if let keyID = client.keyID {
-            if let other = sectionOfKey.updateValue(section, forKey: keyID) {
+            if let other = placeOfKey.updateValue(Place(section), forKey: keyID) {
                 let place = "[\(other.name)] at \(other.path):\(other.line)"
                 let message = "is also the key ID of \(place); every client needs a key of its own"
                 problems.append(section.problem(section["key_id"], message))
