@@ -127,7 +127,7 @@ public import MandosFormats
     }
 
     /// Source: RFC 8446 §4.4.2: a context, then a list of keys, each with extensions; all with their lengths before.
-    private static func isReasonable(certificateMessage bytes: [UInt8]) -> Bool {
+    static func isReasonable(certificateMessage bytes: [UInt8]) -> Bool {
         guard let context = bytes.first else { return true }
         let start = 1 + Int(context) + 3 + 3
         guard start <= bytes.count else { return true }

@@ -39,11 +39,13 @@ enum Reference {
         let architecture = try FileManager.default.contentsOfDirectory(atPath: plugins).first {
             FileManager.default.fileExists(atPath: "\(plugins)/\($0)/mandos/plugins.d/mandos-client")
         }
-        let path = "\(plugins)/\(try #require(architecture))/mandos/plugins.d/mandos-client"
-        // It leaves a gpg-agent and its home behind: they end with a process and mount namespace of their own.
-        let script = #"mount --bind "$0" /mnt && mount -t tmpfs tmpfs /tmp && exec "$@""#
+        let path = "/media/usr/lib/\(try #require(architecture))/mandos/plugins.d/mandos-client"
+        // It leaves a gpg-agent and its home in /tmp behind: they end with a process and mount namespace of their own.
+        // What it needs may lie below /tmp too, so that is put elsewhere first.
+        let script =
+            #"mount --bind "$0" /mnt && mount --bind "$1" /media && mount -t tmpfs tmpfs /tmp && shift && exec "$@""#
         let arguments =
-            ["--fork", "--pid", "--kill-child", "--mount", "/bin/sh", "-c", script, keys.directory.path, path]
+            ["--fork", "--pid", "--kill-child", "--mount", "/bin/sh", "-c", script, keys.directory.path, root, path]
             + Keys.options(in: "/mnt")
             + ["--connect=\(server)", "--interface=none", "--network-hook-dir=/nonexistent"] + options
         return try RunningProgram("/usr/bin/unshare", arguments)
