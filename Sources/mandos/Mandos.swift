@@ -76,20 +76,23 @@ import UnixSignals
         let configuration = loadConfiguration()
         let settings = overridden(configuration.server)
         refuseWhatIsMissing(settings)
+        // Who started us waits as long as this lives: also until we have said what went wrong.
+        var daemon: Daemon?
         do {
-            try start(configuration, settings)
+            try start(configuration, settings, &daemon)
         } catch {
             Self.stop("\(error)", status: .osError)
         }
     }
 
     /// The order matters: what needs root comes before it is given up, and threads come after the forks.
-    private func start(_ configuration: Configuration, _ settings: ServerSettings) throws {
+    private func start(
+        _ configuration: Configuration, _ settings: ServerSettings, _ daemon: inout Daemon?
+    ) throws {
         let priority = try Priority(settings.priority ?? Priority.standard)
         let spareDescriptors = ResourceLimits.raiseOpenFiles()
         let socket = try ListeningSocket.open(settings) { complain("mandos", "\($0)") }
         var processIDFile: ProcessIDFile?
-        var daemon: Daemon?
         if !settings.foreground {
             processIDFile = try ProcessIDFile()
             daemon = try Daemon.begin()
@@ -105,7 +108,7 @@ import UnixSignals
             socket: socket, registry: registry, priority: priority, spareDescriptors: spareDescriptors, logger: logger)
         returnFreeMemory()
         try processIDFile?.write()
-        if let daemon = consume daemon { try daemon.isReady() }
+        if let daemon = daemon.take() { try daemon.isReady() }
         let quiet = Logger(label: "lifecycle") { _ in SwiftLogNoOpLogHandler() }
         try serve(
             ServiceGroup(

@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 /// The server as a daemon, in a process and mount namespace of its own with a system log in it.
-@Suite struct `The daemon` {
+@Suite(.enabled(if: Root.isHere, Root.reason)) struct `The daemon` {
     /// Runs `body` there, with `$mandos` and its options set and `/run/log` being what was logged.
     private func inside(_ body: String, clients: String) async throws -> (status: Int32, output: String, errors: String)
     {

@@ -94,7 +94,8 @@ let trickyPasswords: [String: Data] = [
         #expect(result.output == password)
     }
 
-    @Test func `works with a link-local address and its interface`() async throws {
+    @Test(.enabled(if: Root.isHere, Root.reason))
+    func `works with a link-local address and its interface`() async throws {
         let keys = try await Keys.make()
         let directory = try Directory()
         try await directory.write(keys.section("foo", password: Data("secret".utf8)), to: "clients.conf")

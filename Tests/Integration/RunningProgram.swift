@@ -15,6 +15,13 @@ enum Place {
     }
 }
 
+/// What a test needs that makes namespaces of its own, or looks at how the server gives up privileges.
+enum Root {
+    /// CI always runs these tests.
+    static var isHere: Bool { getuid() == 0 || ProcessInfo.processInfo.environment["CI"] != nil }
+    static let reason: Comment = "needs root, for namespaces of its own"
+}
+
 /// A directory that is gone after the test.
 final class Directory: Sendable {
     let path = NSTemporaryDirectory() + "mandos-test-" + UUID().uuidString
