@@ -9,9 +9,6 @@ public struct CheckerTurns: Sendable {
     /// `limit` is how many checkers may run at once.
     public init(limit: Int) { self.limit = limit }
 
-    public var waitingCount: Int { waiting.count }
-    public var runningCount: Int { running.count }
-
     /// Another one is due.
     public mutating func enqueue(_ name: String) { waiting.append(name) }
 

@@ -42,4 +42,4 @@ public enum Hexadecimal {
 }
 
 /// White space as Python's `str.split` and the `C` locale see it.
-@inline(always) func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0D).contains(byte) }
+@inlinable public func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0D).contains(byte) }

@@ -62,7 +62,7 @@ public actor Registry: Service {
     private var watchers: [String: [ObjectIdentifier: Connection]] = [:]
     private var deadlines = DeadlineQueue()
     private var turns = CheckerTurns(limit: mostCheckersAtOnce)
-    /// Clients whose record on disk is older than what we know, with what they had when it was saved.
+    /// Clients whose record on disk is older than what we know.
     private var unsaved: Set<String> = []
     private var nextSave: BootTime?
     private let alarm = Alarm()

@@ -1,6 +1,7 @@
 import CBSD
 import Glibc
 import InitramfsKit
+import MandosFormats
 
 /// Asking for a password.
 enum PasswordInput {
@@ -59,7 +60,6 @@ enum PasswordInput {
     }
 
     private static func trimmed(_ password: SecretBuffer) throws -> SecretBuffer {
-        func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0D).contains(byte) }
         var bytes = password.copy
         defer { wipe(&bytes) }
         let start = bytes.firstIndex { !isSpace($0) } ?? bytes.endIndex
