@@ -42,6 +42,7 @@ let initramfsTargets: [Target] = [
         swiftSettings: small, linkerSettings: embeddedLibraries),
 ]
 let hostTargets: [Target] = [
+    .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
     .systemLibrary(name: "CBSD", pkgConfig: "libbsd", providers: [.apt(["libbsd-dev"])]),
     .target(
         name: "MandosCore",
@@ -54,7 +55,7 @@ let hostTargets: [Target] = [
     .target(
         name: "MandosServer",
         dependencies: [
-            "InitramfsKit", "MandosCore", "MandosFormats", "MandosTLS",
+            "CSystemd", "InitramfsKit", "MandosCore", "MandosFormats", "MandosTLS",
             .product(name: "DequeModule", package: "swift-collections"),
             .product(name: "GRDB", package: "GRDB.swift"),
             .product(name: "Subprocess", package: "swift-subprocess"),
@@ -62,6 +63,7 @@ let hostTargets: [Target] = [
             .product(name: "NIOCore", package: nio), .product(name: "NIOPosix", package: nio),
             .product(name: "Logging", package: "swift-log"),
             .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            .product(name: "UnixSignals", package: "swift-service-lifecycle"),
         ], swiftSettings: strict),
     .executableTarget(
         name: "mandos",
@@ -98,7 +100,11 @@ let testTargets: [Target] = [
     .testTarget(
         name: "MandosKeygenTests", dependencies: ["mandos-keygen", "MandosFormats"], swiftSettings: strict),
     .testTarget(
-        name: "ProgramTests", dependencies: ["mandos", "mandos-client", "mandos-keygen", "MandosTLS"],
+        name: "ProgramTests",
+        dependencies: [
+            "mandos", "mandos-client", "mandos-keygen", "MandosFormats", "MandosTLS",
+            .product(name: "GRDB", package: "GRDB.swift"),
+        ],
         path: "Tests",
         exclude: [
             "MandosFormatsTests", "MandosTLSTests", "MandosCoreTests", "MandosServerTests", "MandosClientTests",
@@ -108,7 +114,8 @@ let testTargets: [Target] = [
 
 let package = Package(
     name: "mandos",
-    products: [],
+    // For Benchmarks/, a package of its own.
+    products: ["InitramfsKit", "MandosFormats", "MandosTLS"].map { .library(name: $0, targets: [$0]) },
     dependencies: embedded
         ? []
         : [

@@ -45,6 +45,9 @@ char *cmandos_option_value(void) { return optarg; }
 int cmandos_option_index(void) { return optind; }
 char *cmandos_first_operand(void) { return optind < argument_count ? arguments[optind] : NULL; }
 
+int cmandos_memory_file(const char *name) { return memfd_create(name, MFD_CLOEXEC); }
+void cmandos_set_name(const char *name) { prctl(PR_SET_NAME, name); }
+
 pid_t cmandos_fork(void) { return fork(); }
 
 void cmandos_open_log(const char *name) { openlog(name, LOG_PID | LOG_NDELAY, LOG_DAEMON); }

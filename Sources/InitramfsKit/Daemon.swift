@@ -12,12 +12,13 @@ public struct Daemon: ~Copyable {
     ///
     /// For a process that still has one thread.
     public static func begin() throws(SystemError) -> Daemon {
+        let action = "going into the background"
         let pipe = try Pipe()
-        if try fork() != 0 {
+        if try forkProcess(action) != 0 {
             waitAndExit(reading: consume pipe)
         }
         try SystemError.check("leaving the session", setsid())
-        if try fork() != 0 { _exit(0) }
+        if try forkProcess(action) != 0 { _exit(0) }
         try SystemError.check("leaving the directory", unsafe chdir("/"))
         return Daemon(ready: consume pipe.writing)
     }
@@ -32,10 +33,6 @@ public struct Daemon: ~Copyable {
         _ = try unsafe byte.withUnsafeBufferPointer {
             (bytes) throws(SystemError) in try unsafe ready.write(UnsafeRawBufferPointer(bytes))
         }
-    }
-
-    private static func fork() throws(SystemError) -> pid_t {
-        try SystemError.check("going into the background", cmandos_fork())
     }
 
     private static func waitAndExit(reading pipe: consuming Pipe) -> Never {

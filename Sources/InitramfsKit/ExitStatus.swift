@@ -2,9 +2,11 @@ import CMandosSystem
 
 /// How programs say why they failed. Source: sysexits.h(3head).
 public enum ExitStatus: Int32, Sendable {
+    case success = 0
     case usage = 64
     case noInput = 66
     case unavailable = 69
+    case software = 70
     case osError = 71
     case configuration = 78
 

@@ -1,7 +1,7 @@
 import CMandosSystem
 
 /// An open file descriptor, close-on-exec, closed when its owner goes.
-public struct FileDescriptor: ~Copyable {
+public struct FileDescriptor: ~Copyable, Sendable {
     public let number: Int32
 
     /// Takes over an open descriptor.

@@ -6,11 +6,7 @@ public struct Deadline: Comparable, Sendable {
 
     public init(milliseconds: Int64) { self.milliseconds = milliseconds }
 
-    public static func now() -> Deadline {
-        var time = timespec()
-        _ = unsafe clock_gettime(CLOCK_BOOTTIME, &time)
-        return Deadline(milliseconds: Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000)
-    }
+    public static func now() -> Deadline { Deadline(milliseconds: Clocks.boot) }
 
     public func after(milliseconds: Int64) -> Deadline { Deadline(milliseconds: self.milliseconds + milliseconds) }
 

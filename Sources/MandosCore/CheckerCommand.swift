@@ -56,6 +56,21 @@ public struct CheckerCommand: Equatable, Sendable {
 
     private init(unchecked template: String) { self.template = template }
 
+    /// The program that it begins with, or a word that the shell knows; nil if it begins with anything less simple.
+    public var program: String? {
+        let word = template.prefix { $0 != " " }
+        let isSimple = word.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "/"),
+                UInt8(ascii: "-"):
+                true
+            default: false
+            }
+        }
+        return isSimple && !word.isEmpty ? String(word) : nil
+    }
+
     /// The command to run: each field filled in and quoted for the shell, whatever is in it.
     public func expanded(_ value: (Field) -> String) -> String {
         // The template was checked when it was read.

@@ -12,6 +12,12 @@ public struct CheckerTurns: Sendable {
     /// Another one is due.
     public mutating func enqueue(_ name: String) { waiting.append(name) }
 
+    /// Who has been waiting for longest.
+    public var first: String? { waiting.first }
+
+    /// How many are waiting.
+    public var waitingCount: Int { waiting.count }
+
     /// The next one to start, if there is room for it. One whose last checker has not ended yet keeps waiting.
     public mutating func start(where isWanted: (String) -> Bool) -> String? {
         var postponed: [String] = []

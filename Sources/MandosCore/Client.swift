@@ -72,7 +72,7 @@ public struct Client: Equatable, Sendable {
         guard case .enabled(let life) = status else { return nil }
         return switch life.check {
         case .scheduled(let due): min(due, life.until)
-        case .queued: life.until + settings.timeout
+        case .queued: life.until + max(.zero, settings.timeout - life.graceUsed)
         case .running: life.until
         }
     }
@@ -98,8 +98,17 @@ public struct Client: Equatable, Sendable {
         approval = .none
     }
 
-    /// Changes settings, as a reload or an operator does; what they say of `enabled` is for the caller to act on.
-    public mutating func change(_ settings: ClientSettings) { self.settings = settings }
+    /// Changes settings; what they say of `enabled` is for the caller to act on.
+    ///
+    /// A changed `timeout` moves the end of its life by the difference. A shorter `interval` counts from now.
+    public mutating func change(_ settings: ClientSettings, at now: BootTime) {
+        let difference = settings.timeout - self.settings.timeout
+        self.settings = settings
+        changeLife { life in
+            life.until = life.until + difference
+            if case .scheduled(let due) = life.check { life.check = .scheduled(due: min(due, now + settings.interval)) }
+        }
+    }
 
     // MARK: Checking
 
@@ -117,27 +126,33 @@ public struct Client: Equatable, Sendable {
         }
     }
 
+    /// How long its check has been waiting for its turn, if it is.
+    public func queueDelay(at now: BootTime) -> TimeSpan? {
+        guard case .enabled(let life) = status, case .queued(let since, _) = life.check else { return nil }
+        return now - since
+    }
+
     public mutating func checkStarted(at now: BootTime) {
         let grace = settings.timeout
         changeLife { life in
             guard case .queued(_, let due) = life.check else { return }
-            life.until = life.end(at: now, graceAtMost: grace)
+            life.stopWaiting(at: now, graceAtMost: grace)
             life.check = .running(due: due)
         }
     }
 
     /// A checker has ended. What came of a checker that we killed, or of a client disabled meanwhile, is nothing.
     public mutating func checkEnded(_ ending: CheckerEnding, at now: Moment) {
-        guard isEnabled(at: now.boot) else { return }
-        let timeout = settings.timeout
-        let interval = settings.interval
-        lastCheckerEnding = ending
-        if ending.isOK { lastCheckedOK = now.wall }
-        changeLife { life in
-            guard case .running(let due) = life.check else { return }
-            if ending.isOK { life.until = now.boot + timeout }
-            life.check = .scheduled(due: due.next(every: interval, after: now.boot))
+        guard isEnabled(at: now.boot), case .enabled(var life) = status, case .running(let due) = life.check else {
+            return
         }
+        lastCheckerEnding = ending
+        if ending.isOK {
+            lastCheckedOK = now.wall
+            life.prolong(until: now.boot + settings.timeout)
+        }
+        life.check = .scheduled(due: due.next(every: settings.interval, after: now.boot))
+        status = .enabled(life)
     }
 
     /// A checker could not be started: the client is neither better nor worse off, and is checked at its next turn.
@@ -148,7 +163,7 @@ public struct Client: Equatable, Sendable {
             switch life.check {
             case .scheduled: return
             case .queued(_, let due), .running(let due):
-                life.until = life.end(at: now, graceAtMost: grace)
+                life.stopWaiting(at: now, graceAtMost: grace)
                 life.check = .scheduled(due: due.next(every: interval, after: now))
             }
         }
@@ -160,7 +175,7 @@ public struct Client: Equatable, Sendable {
     public mutating func secretWasSent(at now: BootTime) {
         guard isEnabled(at: now) else { return }
         let extended = settings.extendedTimeout
-        changeLife { $0.until = now + extended }
+        changeLife { $0.prolong(until: now + extended) }
     }
 
     /// Somebody has to approve a request of it.
@@ -191,6 +206,8 @@ public struct Life: Equatable, Sendable {
     /// From this moment on the client counts as disabled, unless its check is queued.
     public internal(set) var until: BootTime
     public internal(set) var check: Check
+    /// By how much its end was put off since it was last seen, because its checks had to wait for their turn.
+    private(set) var graceUsed = TimeSpan.zero
 
     init(until: BootTime, check: Check) {
         self.until = until
@@ -200,7 +217,20 @@ public struct Life: Equatable, Sendable {
     /// The end as seen from `now`: while its check is queued it moves along with the time, but not for ever.
     func end(at now: BootTime, graceAtMost grace: TimeSpan) -> BootTime {
         guard case .queued(let since, _) = check, since < until else { return until }
-        return until + min(now - since, grace)
+        return until + max(.zero, min(now - since, grace - graceUsed))
+    }
+
+    /// Its check is not queued any more; what it was granted meanwhile stays.
+    mutating func stopWaiting(at now: BootTime, graceAtMost grace: TimeSpan) {
+        let end = end(at: now, graceAtMost: grace)
+        graceUsed = graceUsed + (end - until)
+        until = end
+    }
+
+    /// It was seen.
+    mutating func prolong(until: BootTime) {
+        self.until = until
+        graceUsed = .zero
     }
 }
 

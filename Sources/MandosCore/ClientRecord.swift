@@ -97,6 +97,22 @@ extension Client {
     }
 }
 
+extension Client {
+    /// Takes over what the configuration file says now, where it said `old` before: the same merge as at a restart.
+    public mutating func reconfigure(
+        from old: ClientSettings, to new: ClientSettings, untilFirstCheck: TimeSpan, at now: Moment
+    ) {
+        guard old != new else { return }
+        change(SettingOverrides(of: settings, over: old).applied(to: new), at: now.boot)
+        guard old.enabled != new.enabled else { return }
+        if !new.enabled {
+            disable()
+        } else if !isEnabled(at: now.boot) {
+            enable(untilFirstCheck: untilFirstCheck, at: now)
+        }
+    }
+}
+
 extension ClientRecord.Deadline {
     /// How long until then; not more than nothing if it has passed.
     func remaining(bootID: BootID, at now: Moment) -> TimeSpan {

@@ -16,21 +16,9 @@ public struct ServerSettings: Equatable, Sendable {
     /// A listening socket that whoever started us left open.
     public var socket: Int32?
     public var zeroconf = true
-    public var debugLevel = DebugLevel.warning
+    public var logLevels = LogLevels()
 
     public init() {}
-
-    /// Source: mandos(8) `--debuglevel`.
-    public enum DebugLevel: String, CaseIterable, Sendable {
-        case critical = "CRITICAL"
-        case error = "ERROR"
-        case warning = "WARNING"
-        case info = "INFO"
-        case debug = "DEBUG"
-
-        /// Reads a level in either case.
-        public init?(_ text: String) { self.init(rawValue: text.uppercased()) }
-    }
 
     public static let optionNames: Set<String> = [
         "interface", "address", "port", "debug", "priority", "servicename", "use_dbus", "use_ipv6", "restore",
@@ -55,10 +43,10 @@ public struct ServerSettings: Equatable, Sendable {
         settings.socket = values.number("socket", in: 0...Int(Int32.max)).map { Int32($0) }
         settings.zeroconf = values.boolean("zeroconf", default: true)
         if let text = values.nonEmptyString("debuglevel") {
-            if let level = DebugLevel(text) {
-                settings.debugLevel = level
-            } else {
-                values.report("debuglevel", "\"\(text)\" is no level; write one of \(DebugLevel.list)")
+            do throws(LogLevels.SyntaxError) {
+                settings.logLevels = try LogLevels(parsing: text)
+            } catch {
+                values.report("debuglevel", "\(error)")
             }
         }
         if !values.problems.isEmpty { throw ConfigProblems(problems: values.problems) }
@@ -66,6 +54,19 @@ public struct ServerSettings: Equatable, Sendable {
     }
 }
 
-extension ServerSettings.DebugLevel {
-    public static var list: String { allCases.map(\.rawValue).joined(separator: " ") }
+extension ServerSettings {
+    /// The options of mandos.conf that are different in `other`, and that only a new start can change.
+    public func optionsThatNeedRestart(to other: ServerSettings) -> [String] {
+        func option<Value: Equatable>(_ name: String, _ value: (ServerSettings) -> Value) -> String? {
+            value(self) == value(other) ? nil : name
+        }
+        return [
+            option("interface") { $0.interface }, option("address") { $0.address }, option("port") { $0.port },
+            option("debug") { $0.debug }, option("priority") { $0.priority },
+            option("servicename") { $0.serviceName }, option("use_dbus") { $0.useDBus },
+            option("use_ipv6") { $0.useIPv6 }, option("statedir") { $0.stateDirectory },
+            option("foreground") { $0.foreground }, option("socket") { $0.socket },
+            option("zeroconf") { $0.zeroconf },
+        ].compactMap { $0 }
+    }
 }

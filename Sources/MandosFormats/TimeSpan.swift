@@ -13,6 +13,10 @@ public struct TimeSpan: Hashable, Comparable, Sendable {
         TimeSpan(milliseconds: left.milliseconds + right.milliseconds)
     }
 
+    public static func - (left: TimeSpan, right: TimeSpan) -> TimeSpan {
+        TimeSpan(milliseconds: left.milliseconds - right.milliseconds)
+    }
+
     public static func < (left: TimeSpan, right: TimeSpan) -> Bool { left.milliseconds < right.milliseconds }
 }
 

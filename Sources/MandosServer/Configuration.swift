@@ -1,4 +1,3 @@
-import FoundationEssentials
 import InitramfsKit
 public import MandosCore
 public import MandosFormats
@@ -10,16 +9,21 @@ public struct Configuration: Sendable {
     /// What is odd, but does not stop us.
     public let warnings: [ConfigProblem]
 
-    /// No configuration file may be longer, in bytes: with 100,000 clients it has some 200 MB.
-    static let largestFile = 2 << 30
-
     /// Reads all files of `directory`, or says everything that is wrong with them.
     ///
     /// The `[DEFAULT]` of clients.conf is for all clients; that of a file in clients.d is for the clients in that
     /// file, and comes first there.
     /// Source: mandos.conf(5), mandos-clients.conf(5); clients.d is ours.
     public static func load(directory: String) throws(ConfigProblems) -> Configuration {
-        var loader = Loader()
+        var files = FilesOnDisk()
+        return try load(directory: directory, from: &files)
+    }
+
+    static func load(
+        directory: String, from files: inout some ConfigurationFiles
+    ) throws(ConfigProblems) -> Configuration {
+        var loader = Loader(files: files)
+        defer { files = loader.files }
         let server = loader.serverSettings(path: directory + "/mandos.conf")
         loader.readClients(directory: directory)
         if !loader.problems.isEmpty { throw ConfigProblems(problems: loader.problems) }
@@ -27,12 +31,15 @@ public struct Configuration: Sendable {
     }
 }
 
-private struct Loader {
+private struct Loader<Files: ConfigurationFiles> {
+    var files: Files
     var clients: [ClientSettings] = []
     var problems: [ConfigProblem] = []
     var warnings: [ConfigProblem] = []
     private var placeOfName: [String: Place] = [:]
     private var placeOfKey: [KeyID: Place] = [:]
+
+    init(files: Files) { self.files = files }
 
     /// Where a section began; the section itself, with its secret, would take too much memory to keep.
     private struct Place {
@@ -117,69 +124,39 @@ private struct Loader {
     }
 
     private mutating func parse(_ path: String, isRequired: Bool, holdsSecrets: Bool) -> ConfigFile? {
-        switch readContents(path, limit: Configuration.largestFile) {
-        case .success(let contents):
+        switch files.answer(FileQuestion(kind: .configuration, path: path)) {
+        case .contents(let contents, let mode):
             let file = ConfigFile.parse(contents, path: path)
             problems += file.problems
-            if holdsSecrets { warnings += permissionWarning(path) }
+            if holdsSecrets && mode & 0o077 != 0 {
+                let octal = String(mode & 0o777, radix: 8)
+                let message = "is open to others (mode \(octal)); run: chmod 600 \(path)"
+                warnings.append(ConfigProblem(path: path, message: message))
+            }
             return file
         case .failure(let error):
             if isRequired || !error.isNoSuchFile { problems.append(ConfigProblem(path: path, message: error.reason)) }
             return nil
+        case .names: preconditionFailure("nobody asked for names")
         }
-    }
-
-    private func permissionWarning(_ path: String) -> [ConfigProblem] {
-        let attributes = try? FileManager.default.attributesOfItem(atPath: path)
-        guard let mode = attributes?[.posixPermissions] as? Int, mode & 0o077 != 0 else { return [] }
-        let octal = String(mode & 0o777, radix: 8)
-        return [ConfigProblem(path: path, message: "is open to others (mode \(octal)); run: chmod 600 \(path)")]
     }
 
     private mutating func fileNames(in directory: String) -> [String] {
-        do {
-            let names = try FileManager.default.contentsOfDirectory(atPath: directory)
-            return names.filter { $0.hasSuffix(".conf") && !$0.hasPrefix(".") }.sorted()
-        } catch let error as CocoaError where error.code == .fileReadNoSuchFile || error.code == .fileNoSuchFile {
+        switch files.answer(FileQuestion(kind: .directory, path: directory)) {
+        case .names(let names): return names.filter { $0.hasSuffix(".conf") && !$0.hasPrefix(".") }.sorted()
+        case .failure(let error):
+            if !error.isNoSuchFile { problems.append(ConfigProblem(path: directory, message: error.reason)) }
             return []
-        } catch {
-            problems.append(ConfigProblem(path: directory, message: "cannot be read as a directory"))
-            return []
+        case .contents: preconditionFailure("nobody asked for contents")
         }
     }
-}
 
-private func readContents(_ path: String, limit: Int) -> Result<[UInt8], SystemError> {
-    do throws(SystemError) {
-        return .success(try readFile(path, limit: limit))
-    } catch {
-        return .failure(error)
+    /// Source: mandos-clients.conf(5) `secfile`.
+    private mutating func readSecret(_ path: String) -> Result<[UInt8], FileProblem> {
+        switch files.answer(FileQuestion(kind: .secret, path: path)) {
+        case .contents(let contents, _): .success(contents)
+        case .failure(let error): .failure(FileProblem(reason: "\(error)"))
+        case .names: preconditionFailure("nobody asked for names")
+        }
     }
-}
-
-/// Source: mandos-clients.conf(5) `secfile`.
-private func readSecret(_ path: String) -> Result<[UInt8], FileProblem> {
-    readContents(expandingTilde(expandingVariables(path)), limit: Secret.largest)
-        .mapError { FileProblem(reason: $0.description) }
-}
-
-/// `$NAME` and `${NAME}`; a variable that is not set stays as it is written.
-private func expandingVariables(_ path: String) -> String {
-    let environment = ProcessInfo.processInfo.environment
-    return path.replacing(/\$(?:\{(\w+)\}|(\w+))/) { match in
-        environment[String(match.output.1 ?? match.output.2 ?? "")] ?? String(match.output.0)
-    }
-}
-
-/// `~/…` and `~user/…`; a user that does not exist stays as it is written.
-private func expandingTilde(_ path: String) -> String {
-    guard path.hasPrefix("~") else { return path }
-    let user = path.dropFirst().prefix { $0 != "/" }
-    let home =
-        user.isEmpty
-        ? FileManager.default.homeDirectoryForCurrentUser
-        : FileManager.default.homeDirectory(forUser: String(user))
-    guard let home else { return path }
-    let rest = path.dropFirst(1 + user.count).drop { $0 == "/" }
-    return home.appending(path: rest).path(percentEncoded: false)
 }

@@ -53,6 +53,13 @@ final class Connection: Sendable {
         try await channel.writeAndFlush(ByteBuffer(bytes: secret.bytes))
     }
 
+    /// Ends the connection before long, whatever is under way.
+    func end(after span: TimeSpan) {
+        channel.eventLoop.scheduleTask(in: .milliseconds(span.milliseconds)) { [channel] in
+            channel.close(promise: nil)
+        }
+    }
+
     /// Says goodbye and ends the connection.
     func close() async {
         // It fails only if the connection has ended already.

@@ -1,5 +1,5 @@
 import Glibc
-public import Logging
+import Logging
 import MandosCore
 import MandosFormats
 public import MandosTLS
@@ -14,18 +14,18 @@ public final class Listener: Service {
     private let registry: Registry
     private let priority: Priority
     private let credentials: Credentials
-    private let logger: Logger
+    private let log: Log
     private let unauthenticated: Mutex<UnauthenticatedConnections<any Channel>>
 
     /// Takes over `socket`. `spareDescriptors` is how many more files this process may open.
     public init(
-        socket: ListeningSocket, registry: Registry, priority: Priority, spareDescriptors: Int, logger: Logger
+        socket: ListeningSocket, registry: Registry, priority: Priority, spareDescriptors: Int, log: Log
     ) throws(TLSError) {
         self.socket = socket
         self.registry = registry
         self.priority = priority
         self.credentials = try Credentials()
-        self.logger = logger
+        self.log = log
         unauthenticated = Mutex(UnauthenticatedConnections(limits: .init(spareDescriptors: spareDescriptors)))
     }
 
@@ -33,14 +33,20 @@ public final class Listener: Service {
     /// for approval is let go.
     public func run() async throws {
         let (connections, arrivals) = AsyncStream.makeStream(of: Connection.self)
-        logger.info("serving", metadata: ["address": "\(socket.address)", "port": "\(socket.port)"])
+        log[.server].info("serving", metadata: ["address": "\(socket.address)", "port": "\(socket.port)"])
         try await withThrowingDiscardingTaskGroup { group in
             group.addTask {
                 defer { arrivals.finish() }
                 try await self.accept(into: arrivals)
             }
             for await connection in connections {
-                group.addTask { await self.serve(connection) }
+                group.addTask {
+                    await withGracefulShutdownHandler {
+                        await self.serve(connection)
+                    } onGracefulShutdown: {
+                        connection.end(after: Self.timeToFinish)
+                    }
+                }
             }
         }
     }
@@ -57,17 +63,20 @@ public final class Listener: Service {
                 server.close(promise: nil)
             }
             if Task.isShuttingDownGracefully { return }
-            logger.error("the network failed; accepting connections again")
+            log[.server].error("the network failed; accepting connections again")
             try await Task.sleep(for: Self.pauseAfterFailure)
         }
     }
+
+    /// How long a client has to take its secret once the server is to stop.
+    private static let timeToFinish = TimeSpan(milliseconds: 500)
 
     private static let pauseAfterFailure = Duration.milliseconds(100)
 
     /// One request, from the proof of the key to the end of the connection.
     private func serve(_ connection: Connection) async {
         let asked = registry.bootTime
-        var log = logger
+        var log = log[.request]
         log[metadataKey: "peer.address"] = "\(connection.address)"
         log[metadataKey: "key.id"] = "\(connection.keyID.map(String.init(describing:)) ?? "none")"
         var watched: String?
@@ -134,7 +143,7 @@ public final class Listener: Service {
             $0.admit(channel, from: PeerAddress.host(of: channel.remoteAddress))
         }
         if let evicted {
-            logger.debug("too many connections without a handshake: ending the oldest")
+            log[.tls].debug("too many connections without a handshake: ending the oldest")
             evicted.close(promise: nil)
         }
         let handler = TLSHandler(priority: priority, credentials: credentials, limits: .init()) { [self] result in
@@ -143,7 +152,7 @@ public final class Listener: Service {
             case .success(let keyID):
                 arrivals.yield(Connection(keyID: keyID, address: address, channel: channel, presence: presence))
             case .failure(let failure):
-                logger.debug("connection ended", metadata: ["peer.address": "\(address)", "reason": "\(failure)"])
+                log[.tls].debug("connection ended", metadata: ["peer.address": "\(address)", "reason": "\(failure)"])
             }
         } peerLeft: {
             presence.end()

@@ -29,10 +29,16 @@ public enum Privileges {
         return (lastResort, lastResort)
     }
 
+    private struct MissingDirectory: Error, CustomStringConvertible {
+        let path: String
+        var description: String { "there is no directory \(path) for the state; run: install -d -m 700 \(path)" }
+    }
+
     private static func giveAway(_ directory: String, to user: uid_t, _ group: gid_t) throws {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
         let files = names.filter { $0.hasPrefix(SQLiteStateStore.fileName) }.map { directory + "/" + $0 }
         for path in [directory] + files where unsafe lchown(path, user, group) != 0 {
+            if errno == ENOENT { throw MissingDirectory(path: path) }
             throw SystemError("giving \(path) to user \(user)")
         }
     }

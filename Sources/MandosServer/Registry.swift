@@ -1,4 +1,4 @@
-public import Logging
+import Logging
 public import MandosCore
 public import MandosFormats
 public import ServiceLifecycle
@@ -16,10 +16,10 @@ public actor Registry: Service {
         public var part: @Sendable (TimeSpan) -> TimeSpan
         public var checkers: any CheckerRunning
         public var store: any StateStore
-        public var logger: Logger
+        public var log: Log
 
         public init(
-            store: any StateStore, checkers: any CheckerRunning, logger: Logger,
+            store: any StateStore, checkers: any CheckerRunning, log: Log,
             now: @escaping @Sendable () -> Moment = SystemClock.now, bootID: BootID = .current,
             part: @escaping @Sendable (TimeSpan) -> TimeSpan = {
                 TimeSpan(milliseconds: Int64.random(in: 0...$0.milliseconds))
@@ -30,7 +30,7 @@ public actor Registry: Service {
             self.part = part
             self.checkers = checkers
             self.store = store
-            self.logger = logger
+            self.log = log
         }
     }
 
@@ -40,6 +40,8 @@ public actor Registry: Service {
     static let mostWaitingRequests = 64
     /// What only gives time is saved within this time: to lose it fails closed.
     static let saveDelay = TimeSpan.seconds(1)
+    /// How often to say at most that checks cannot keep up.
+    static let backlogReportInterval = TimeSpan.minutes(1)
 
     /// A client, and what the configuration says of it. A class, so that 100,000 of them move by reference.
     private final class Entry {
@@ -65,6 +67,7 @@ public actor Registry: Service {
     /// Clients whose record on disk is older than what we know.
     private var unsaved: Set<String> = []
     private var nextSave: BootTime?
+    private var nextBacklogReport: BootTime?
     private let alarm = Alarm()
 
     /// Restores what was saved of the clients that are still configured, and forgets the others.
@@ -94,13 +97,77 @@ public actor Registry: Service {
         }
         try environment.store.commit(new, removing: Array(saved.keys))
         for name in disabled {
-            environment.logger.warning(
-                "client disabled",
-                metadata: [
-                    "client.name": "\(name)",
-                    "reason": "its time ran out, or clients.conf disabled it, while the server was down",
-                ])
+            logDisabled(name, "its time ran out, or clients.conf disabled it, while the server was down")
         }
+    }
+
+    /// What a reload came to, in numbers of clients.
+    public struct ReloadSummary: Equatable, Sendable {
+        public var added = 0
+        public var changed = 0
+        public var removed = 0
+    }
+
+    /// Takes over a configuration that was read again, by the same merge as at a restart. Durable when it returns.
+    ///
+    /// - Throws: if it could not be saved; then nothing has changed.
+    public func reload(_ settings: [ClientSettings]) throws(StateStoreError) -> ReloadSummary {
+        let now = environment.now()
+        var summary = ReloadSummary()
+        var changed: [Entry] = []
+        var removed = Set(entries.keys)
+        for new in settings {
+            let untilFirstCheck = environment.part(new.interval)
+            guard let entry = entries[new.name] else {
+                changed.append(Entry(Client(new, untilFirstCheck: untilFirstCheck, at: now), configured: new))
+                summary.added += 1
+                continue
+            }
+            removed.remove(new.name)
+            guard entry.configured != new else { continue }
+            var client = entry.client
+            client.reconfigure(from: entry.configured, to: new, untilFirstCheck: untilFirstCheck, at: now)
+            changed.append(Entry(client, configured: new))
+            summary.changed += 1
+        }
+        summary.removed = removed.count
+        try environment.store.commit(
+            changed.map { $0.client.record(configured: $0.configured, bootID: environment.bootID, at: now) },
+            removing: Array(removed))
+        for name in removed {
+            forget(name)
+            environment.log[.checker].warning("client removed", metadata: ["client.name": "\(name)"])
+        }
+        for entry in changed { adopt(entry) }
+        // Only now: a key may have gone from one client to another.
+        for entry in changed { if let keyID = entry.configured.keyID { nameOfKey[keyID] = entry.configured.name } }
+        alarm.ring()
+        return summary
+    }
+
+    private func forget(_ name: String) {
+        if let keyID = entries[name]?.configured.keyID { nameOfKey[keyID] = nil }
+        entries[name] = nil
+        unsaved.remove(name)
+        deadlines.set(nil, for: name)
+        environment.checkers.kill(name)
+        wakeWatchers(of: name)
+    }
+
+    private func adopt(_ new: Entry) {
+        let client = new.client
+        let name = client.settings.name
+        let old = entries[name]
+        let wasEnabled = old.map { $0.client.status != .disabled } ?? false
+        if let keyID = old?.configured.keyID { nameOfKey[keyID] = nil }
+        entries[name] = new
+        unsaved.remove(name)
+        deadlines.set(client.nextDeadline, for: name)
+        if client.status == .disabled {
+            environment.checkers.kill(name)
+            if wasEnabled { logDisabled(name, "clients.conf says so") }
+        }
+        wakeWatchers(of: name)
     }
 
     // MARK: Requests
@@ -180,6 +247,9 @@ public actor Registry: Service {
         alarm.ring()
     }
 
+    /// How many clients there are.
+    public var count: Int { entries.count }
+
     /// A client as it is now.
     public func client(named name: String) -> Client? { entries[name]?.client }
 
@@ -228,8 +298,23 @@ public actor Registry: Service {
         }
         if !expired.isEmpty { disableExpired(expired) }
         if let nextSave, nextSave <= now.boot { saveUnsaved() }
+        defer { reportBacklog(at: now) }
         return startChecks(at: now)
     }
+
+    /// Says so, now and then, when checks have to wait for longer than their interval.
+    private func reportBacklog(at now: Moment) {
+        guard let name = turns.first, let client = entries[name]?.client, let delay = client.queueDelay(at: now.boot),
+            delay > client.settings.interval, nextBacklogReport.map({ $0 <= now.boot }) ?? true
+        else { return }
+        nextBacklogReport = now.boot + Self.backlogReportInterval
+        environment.log[.checker].warning(
+            "checks cannot keep up: give clients a longer interval, or a checker that takes less time",
+            metadata: ["waiting": "\(turns.waitingCount)", "longest.wait": "\(delay.rfc3339)"])
+    }
+
+    /// How long something has been due, and was not done.
+    var lateness: TimeSpan { max(.zero, bootTime - (deadlines.next() ?? bootTime)) }
 
     private func nextTurn() -> TimeSpan {
         let next = [deadlines.next(), nextSave].compactMap { $0 }.min()
@@ -254,7 +339,7 @@ public actor Registry: Service {
             let ending = try await environment.checkers.run(check.command, for: check.name)
             checkerEnded(check.name, ending)
         } catch {
-            environment.logger.error(
+            environment.log[.checker].error(
                 "checker not started", metadata: ["client.name": "\(check.name)", "reason": "\(error)"])
             change(check.name) { $0.checkFailedToStart(at: environment.now().boot) }
         }
@@ -264,7 +349,7 @@ public actor Registry: Service {
 
     private func checkerEnded(_ name: String, _ ending: Client.CheckerEnding) {
         guard let before = entries[name]?.client else { return }
-        environment.logger.debug("checker ended", metadata: ["client.name": "\(name)", "ending": "\(ending)"])
+        environment.log[.checker].debug("checker ended", metadata: ["client.name": "\(name)", "ending": "\(ending)"])
         change(name) { $0.checkEnded(ending, at: environment.now()) }
         // After a restart the last checker decides whether a client whose time is over gets more of it: a failure
         // takes that right away.
@@ -286,14 +371,16 @@ public actor Registry: Service {
             unsaved.subtract(names)
         } catch {
             // They stay disabled as long as the server lives; saving is tried again.
-            environment.logger.error("state not saved", metadata: ["reason": "\(error)"])
+            environment.log[.state].error("state not saved", metadata: ["reason": "\(error)"])
             unsaved.formUnion(names)
             nextSave = now.boot + Self.saveDelay
         }
-        for name in names {
-            environment.logger.warning(
-                "client disabled", metadata: ["client.name": "\(name)", "reason": "not seen for too long"])
-        }
+        for name in names { logDisabled(name, "not seen for too long") }
+    }
+
+    private nonisolated func logDisabled(_ name: String, _ reason: String) {
+        environment.log[.checker].warning(
+            "client disabled", metadata: ["client.name": "\(name)", "reason": "\(reason)"])
     }
 
     private func stopCheckers() {
@@ -321,7 +408,10 @@ public actor Registry: Service {
         let before = entry.client
         entry.client = client
         deadlines.set(client.nextDeadline, for: name)
-        guard before.approval != client.approval || before.status != client.status else { return }
+        if before.approval != client.approval || before.status != client.status { wakeWatchers(of: name) }
+    }
+
+    private func wakeWatchers(of name: String) {
         for connection in watchers[name, default: [:]].values { connection.alarm.ring() }
     }
 
@@ -341,7 +431,7 @@ public actor Registry: Service {
         do throws(StateStoreError) {
             try environment.store.commit(records, removing: [])
         } catch {
-            environment.logger.error("state not saved", metadata: ["reason": "\(error)"])
+            environment.log[.state].error("state not saved", metadata: ["reason": "\(error)"])
             unsaved.formUnion(names)
             nextSave = now.boot + Self.saveDelay
         }

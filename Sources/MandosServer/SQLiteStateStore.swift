@@ -1,5 +1,7 @@
 import FoundationEssentials
 import GRDB
+import Glibc
+import InitramfsKit
 public import MandosCore
 import MandosFormats
 
@@ -25,6 +27,8 @@ public final class SQLiteStateStore: StateStore {
             var configuration = GRDB.Configuration()
             configuration.label = "mandos.state"
             configuration.prepareDatabase { database in
+                // Two servers with one state would undo what the other has disabled.
+                try database.execute(sql: "PRAGMA locking_mode = EXCLUSIVE")
                 try database.execute(sql: "PRAGMA synchronous = FULL")
                 try database.execute(sql: "PRAGMA journal_mode = WAL")
             }
@@ -54,6 +58,31 @@ public final class SQLiteStateStore: StateStore {
         return "\(path).~\(number)~"
     }
 
+    /// Looks at the database in `directory` without changing it, and whether it could be changed.
+    ///
+    /// - Returns: what there is, for people to read.
+    public static func examine(directory: String) throws(StateStoreError) -> String {
+        guard unsafe access(directory, W_OK | X_OK) == 0 else {
+            throw explain(SystemError("writing to the directory"), "using", directory)
+        }
+        let path = directory + "/" + fileName
+        guard FileManager.default.fileExists(atPath: path) else { return "none yet in \(directory)" }
+        do {
+            var configuration = GRDB.Configuration()
+            configuration.readonly = true
+            let queue = try DatabaseQueue(path: path, configuration: configuration)
+            let count = try queue.read { database in
+                try check(database, path)
+                return try Int.fetchOne(database, sql: "SELECT count(*) FROM client") ?? 0
+            }
+            return "\(count) clients in \(path)"
+        } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
+            return "\(path) is in use by a server that runs"
+        } catch {
+            throw explain(error, "reading", path)
+        }
+    }
+
     private static func prepare(_ database: Database, _ path: String) throws {
         let application = try Int32.fetchOne(database, sql: "PRAGMA application_id") ?? 0
         let version = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
@@ -67,6 +96,12 @@ public final class SQLiteStateStore: StateStore {
             try database.execute(sql: schema)
             return
         }
+        try check(database, path)
+    }
+
+    private static func check(_ database: Database, _ path: String) throws {
+        let application = try Int32.fetchOne(database, sql: "PRAGMA application_id") ?? 0
+        let version = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
         guard application == applicationID else {
             throw StateStoreError("\(path) is a database of another program; choose another --statedir")
         }
@@ -165,6 +200,8 @@ public final class SQLiteStateStore: StateStore {
             return StateStoreError(
                 "\(path) is damaged: \(error.message ?? "no reason given"); restore it from a backup, or put it aside"
                     + " with --no-restore, which enables every client that clients.conf does not disable")
+        case let error as DatabaseError where error.resultCode == .SQLITE_BUSY:
+            return StateStoreError("\(path) is in use by another process; is there a server already?")
         case is DecodingError: return StateStoreError("\(path) is damaged: overrides that are none")
         case let error as DatabaseError:
             return StateStoreError("\(action) \(path): \(error.message ?? "\(error.resultCode)")")

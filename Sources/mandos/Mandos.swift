@@ -1,5 +1,7 @@
 import ArgumentParser
 import Dispatch
+import FoundationEssentials
+import Glibc
 import InitramfsKit
 import Logging
 import MandosCore
@@ -27,22 +29,31 @@ import UnixSignals
     @Option(name: .shortAndLong, help: "Port to serve on. (default: one that is free)")
     var port: UInt16?
 
+    @Flag(help: "See whether this program, the configuration and the saved state work, and exit.")
+    var check = false
+
     @Flag(help: "Stay in the foreground and tell everything that happens.")
     var debug = false
 
     @Option(
         name: .customLong("debuglevel"),
-        help: "How much to tell: \(ServerSettings.DebugLevel.list). (default: WARNING)",
+        help: ArgumentHelp(
+            "How much to tell: CRITICAL, ERROR, WARNING, INFO or DEBUG; or for parts of the server, as in"
+                + " checker=DEBUG,tls=ERROR. (default: WARNING)", valueName: "level"),
         transform: { text throws in
-            guard let level = ServerSettings.DebugLevel(text) else {
-                throw ValidationError("it is one of \(ServerSettings.DebugLevel.list)")
+            do throws(LogLevels.SyntaxError) {
+                return try LogLevels(parsing: text)
+            } catch {
+                throw ValidationError("\(error)")
             }
-            return level
         })
-    var debugLevel: ServerSettings.DebugLevel?
+    var logLevels: LogLevels?
 
     @Option(help: "GnuTLS priority string; see gnutls_priority_init(3).")
     var priority: String?
+
+    @Option(name: .customLong("servicename"), help: "Name to announce the server under. (default: Mandos)")
+    var serviceName: String?
 
     @Option(name: .customLong("configdir"), help: "Directory of the configuration files.")
     var configurationDirectory = "/etc/mandos"
@@ -73,13 +84,19 @@ import UnixSignals
     }
 
     func run() throws {
-        let configuration = loadConfiguration()
-        let settings = overridden(configuration.server)
-        refuseWhatIsMissing(settings)
+        if check { SelfTest(configurationDirectory: configurationDirectory, override: override).run() }
+        // A reload that is asked for too early is of no use, and should do no harm.
+        ignoreSignal(SIGHUP)
         // Who started us waits as long as this lives: also until we have said what went wrong.
         var daemon: Daemon?
         do {
-            try start(configuration, settings, &daemon)
+            // First of all, so that it has nothing of ours.
+            let reader = try ConfigurationReader(directory: Self.absolute(configurationDirectory))
+            let configuration = loadConfiguration()
+            var settings = override(configuration.server)
+            settings.socket = try settings.socket ?? socketFromServiceManager()
+            refuseWhatIsMissing(settings)
+            try start(configuration, settings, reader, &daemon)
         } catch {
             Self.stop("\(error)", status: .osError)
         }
@@ -87,7 +104,8 @@ import UnixSignals
 
     /// The order matters: what needs root comes before it is given up, and threads come after the forks.
     private func start(
-        _ configuration: Configuration, _ settings: ServerSettings, _ daemon: inout Daemon?
+        _ configuration: Configuration, _ settings: ServerSettings, _ reader: ConfigurationReader,
+        _ daemon: inout Daemon?
     ) throws {
         let priority = try Priority(settings.priority ?? Priority.standard)
         let spareDescriptors = ResourceLimits.raiseOpenFiles()
@@ -98,39 +116,51 @@ import UnixSignals
             daemon = try Daemon.begin()
         }
         try Privileges.drop(stateDirectory: settings.stateDirectory)
-        let logger = makeLogger(settings)
-        for warning in configuration.warnings { logger.warning("\(warning)") }
-        warnOfWhatIsMissing(settings, logger)
-        let store = try openState(settings, logger)
-        let registry = try Registry(
-            configuration.clients, .init(store: store, checkers: CheckerRunner(), logger: logger))
+        let log = Log(settings.logLevels, to: sinks(settings))
+        for warning in configuration.warnings { log[.configuration].warning("\(warning)") }
+        warnOfWhatIsMissing(settings, log[.server])
+        let store = try openState(settings, log[.state])
+        let checkers = CheckerRunner(logger: log[.checker])
+        let registry = try Registry(configuration.clients, .init(store: store, checkers: checkers, log: log))
         let listener = try Listener(
-            socket: socket, registry: registry, priority: priority, spareDescriptors: spareDescriptors, logger: logger)
+            socket: socket, registry: registry, priority: priority, spareDescriptors: spareDescriptors, log: log)
+        let reloader = Reloader(
+            at: try waiting { await UnixSignalsSequence(trapping: .sighup) }, reader, registry, log,
+            running: override(configuration.server), override: override)
+        var services: [any Service] = [registry, listener, reloader]
+        if let interval = ServiceManager.watchdogInterval { services.append(Watchdog(every: interval, registry)) }
+        let group = ServiceGroup(
+            services: services, gracefulShutdownSignals: [.sigterm, .sigint],
+            logger: Logger(label: "lifecycle") { _ in SwiftLogNoOpLogHandler() })
         returnFreeMemory()
         try processIDFile?.write()
         if let daemon = daemon.take() { try daemon.isReady() }
-        let quiet = Logger(label: "lifecycle") { _ in SwiftLogNoOpLogHandler() }
-        try serve(
-            ServiceGroup(
-                services: [registry, listener], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
+        ServiceManager.tell(.ready, .status("serving \(configuration.clients.count) clients"))
+        try waiting { try await group.run() }
+        ServiceManager.tell(.stopping)
         processIDFile = nil
     }
 
-    /// Waits for the services on the main thread: an asynchronous `main` would end that thread, and what is left of it
-    /// would keep root's identity for all to see.
-    private func serve(_ services: ServiceGroup) throws {
-        let failure = Mutex<(any Error)?>(nil)
+    /// Waits for `body` on the main thread: an asynchronous `main` would end that thread, and what is left of it would
+    /// keep root's identity for all to see.
+    private func waiting<Success: Sendable>(for body: @escaping @Sendable () async throws -> Success) throws -> Success
+    {
+        let result = Mutex<Result<Success, any Error>?>(nil)
         let ended = DispatchSemaphore(value: 0)
         Task {
             do {
-                try await services.run()
+                let success = try await body()
+                result.withLock { $0 = .success(success) }
             } catch {
-                failure.withLock { $0 = error }
+                result.withLock { $0 = .failure(error) }
             }
             ended.signal()
         }
         ended.wait()
-        if let error = failure.withLock({ $0 }) { throw error }
+        guard let result = result.withLock({ $0 }) else {
+            preconditionFailure("the task has signalled without a result")
+        }
+        return try result.get()
     }
 
     private func loadConfiguration() -> Configuration {
@@ -141,17 +171,21 @@ import UnixSignals
         }
     }
 
-    private func overridden(_ configured: ServerSettings) -> ServerSettings {
+    /// What holds: the command line, else mandos.conf.
+    private func override(_ configured: ServerSettings) -> ServerSettings {
         var settings = configured
         settings.interface = interface ?? settings.interface
         settings.address = address ?? settings.address
         settings.port = port ?? settings.port
         settings.debug = debug || settings.debug
-        settings.debugLevel = debugLevel ?? settings.debugLevel
+        settings.logLevels = logLevels ?? settings.logLevels
+        if settings.debug { settings.logLevels.standard = .debug }
+        settings.serviceName = serviceName ?? settings.serviceName
         settings.priority = priority ?? settings.priority
         settings.socket = socket ?? settings.socket
         settings.foreground = foreground || settings.foreground || settings.debug
         settings.stateDirectory = stateDirectory ?? settings.stateDirectory
+        settings.stateDirectory = Self.absolute(settings.stateDirectory)
         if noDBus { settings.useDBus = false }
         if noRestore { settings.restore = false }
         if noIPv6 { settings.useIPv6 = false }
@@ -159,11 +193,25 @@ import UnixSignals
         return settings
     }
 
+    /// A daemon leaves the directory that it is started in.
+    private static func absolute(_ path: String) -> String {
+        path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
+    }
+
     private func openState(_ settings: ServerSettings, _ logger: Logger) throws(StateStoreError) -> SQLiteStateStore {
         if !settings.restore, let old = try SQLiteStateStore.putAside(directory: settings.stateDirectory) {
             logger.warning("saved state put aside: clients are as clients.conf says", metadata: ["file": "\(old)"])
         }
         return try SQLiteStateStore(directory: settings.stateDirectory)
+    }
+
+    /// Source: sd_listen_fds(3); systemd.socket(5).
+    private func socketFromServiceManager() throws -> Int32? {
+        let sockets = ServiceManager.takeSockets()
+        guard sockets.count <= 1 else {
+            throw ValidationError("systemd gave \(sockets.count) sockets; leave one ListenStream= in mandos.socket")
+        }
+        return sockets.first
     }
 
     private func refuseWhatIsMissing(_ settings: ServerSettings) {
@@ -180,21 +228,11 @@ import UnixSignals
         }
     }
 
-    private func makeLogger(_ settings: ServerSettings) -> Logger {
-        var logger = Logger(label: "mandos") { label in
-            if !settings.foreground { return SyslogHandler() }
-            let console = StreamLogHandler.standardError(label: label)
-            return settings.debug ? MultiplexLogHandler([console, SyslogHandler()]) : console
-        }
-        logger.logLevel =
-            switch settings.debug ? .debug : settings.debugLevel {
-            case .critical: .critical
-            case .error: .error
-            case .warning: .warning
-            case .info: .info
-            case .debug: .debug
-            }
-        return logger
+    /// Source: mandos(8), LOGGING and `--debug`.
+    private func sinks(_ settings: ServerSettings) -> [any LogSink] {
+        guard settings.foreground else { return [SyslogSink()] }
+        if let journal = JournalSink() { return [journal] }
+        return settings.debug ? [StandardErrorSink(), SyslogSink()] : [StandardErrorSink()]
     }
 
     private static func stop(_ messages: String..., status: ExitStatus) -> Never { stop(messages, status: status) }

@@ -46,7 +46,7 @@ struct Server {
 
     var address: String { "[::1]:\(port)" }
 
-    init(clients: String, options: [String] = []) async throws {
+    init(clients: String, options: [String] = [], environment: [String: String] = [:]) async throws {
         configuration = try Directory()
         try configuration.write(clients, to: "clients.conf")
         program = try RunningProgram(
@@ -54,7 +54,7 @@ struct Server {
             [
                 "--configdir", configuration.path, "--statedir", configuration.path, "--foreground", "--no-dbus",
                 "--debuglevel", "DEBUG",
-            ] + options)
+            ] + options, environment: environment)
         let line = try await program.line(with: " serving")
         port = try #require(line.firstMatch(of: /port=(\d+)/).flatMap { Int($0.output.1) })
     }

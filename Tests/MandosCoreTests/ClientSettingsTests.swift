@@ -127,7 +127,7 @@ private func read(_ options: String, defaults: String = "") throws -> ClientSett
                 == ServerSettings())
         #expect(ServerSettings().serviceName == "Mandos")
         #expect(ServerSettings().stateDirectory == "/var/lib/mandos")
-        #expect(ServerSettings().debugLevel == .warning)
+        #expect(ServerSettings().logLevels == LogLevels(.warning))
     }
 
     @Test func `overrides them`() throws {
@@ -163,7 +163,7 @@ private func read(_ options: String, defaults: String = "") throws -> ClientSett
         expected.foreground = true
         expected.socket = 3
         expected.zeroconf = false
-        expected.debugLevel = .info
+        expected.logLevels = LogLevels(.info)
         #expect(settings == expected)
     }
 

@@ -221,7 +221,7 @@ struct Seeded: RandomNumberGenerator {
         changed.timeout = .seconds(60)
         changed.host = "saved"
         var client = Client(testSettings(), untilFirstCheck: .zero, at: at(0))
-        client.change(changed)
+        client.change(changed, at: at(0).boot)
         var file = testSettings()
         file.timeout = .seconds(77)
         file.interval = .seconds(88)

@@ -83,7 +83,7 @@ private struct World {
         return try Registry(
             settings,
             .init(
-                store: store, checkers: checkers, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+                store: store, checkers: checkers, log: Log(LogLevels(), to: []),
                 now: { clock.now }, bootID: BootID("test"), part: { _ in .zero }))
     }
 
@@ -146,7 +146,7 @@ private struct World {
             func commit(_: [ClientRecord], removing _: [String]) throws(StateStoreError) {}
         }
         #expect(throws: StateStoreError.self) {
-            try Registry([], .init(store: Broken(), checkers: TestCheckers(), logger: Logger(label: "test")))
+            try Registry([], .init(store: Broken(), checkers: TestCheckers(), log: Log(LogLevels(), to: [])))
         }
     }
 

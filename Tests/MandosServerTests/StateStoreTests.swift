@@ -33,8 +33,10 @@ private func record(_ name: String, until: Int64? = nil, ending: Client.CheckerE
             record("d", ending: .signal(9)),
         ]
         try SQLiteStateStore(directory: directory.path).commit(records + [record("gone")], removing: [])
-        let store = try SQLiteStateStore(directory: directory.path)
-        try store.commit([record("a", until: 6)], removing: ["gone"])
+        do {
+            let store = try SQLiteStateStore(directory: directory.path)
+            try store.commit([record("a", until: 6)], removing: ["gone"])
+        }
         let loaded = try SQLiteStateStore(directory: directory.path).load().sorted { $0.name < $1.name }
         #expect(loaded == [record("a", until: 6)] + records.dropFirst().sorted { $0.name < $1.name })
     }
@@ -84,6 +86,15 @@ private func record(_ name: String, until: Int64? = nil, ending: Client.CheckerE
         try run("PRAGMA user_version = 99", on: directory.file)
         let error = try #require(throws: StateStoreError.self) { try SQLiteStateStore(directory: directory.path) }
         #expect(error.description.contains("later version (schema 99)"))
+    }
+
+    @Test func `belongs to one server at a time`() throws {
+        let directory = try StateDirectory()
+        let first = try SQLiteStateStore(directory: directory.path)
+        let error = try #require(throws: StateStoreError.self) { try SQLiteStateStore(directory: directory.path) }
+        #expect(error.description.contains("in use by another process"))
+        #expect(try SQLiteStateStore.examine(directory: directory.path).contains("in use by a server"))
+        try first.commit([record("a")], removing: [])
     }
 
     @Test func `cannot be where there is no directory`() throws {

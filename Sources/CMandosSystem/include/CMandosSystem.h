@@ -42,6 +42,7 @@ int cmandos_open(const char *_Nonnull path, int flags, mode_t mode);
 int cmandos_set_nonblocking(int descriptor);
 _Bool cmandos_is_open(int descriptor);
 int cmandos_no_core_dumps(void);
+void cmandos_set_name(const char *_Nonnull name);
 
 // Extensions that the headers hide unless asked; asking would change how Swift sees the socket functions.
 int cmandos_pidfd_open(pid_t pid);
@@ -49,6 +50,7 @@ void cmandos_wipe(void *_Nonnull memory, size_t size);
 int cmandos_set_user_ids(uid_t user);    // real, effective and saved
 int cmandos_set_group_ids(gid_t group);  // real, effective and saved
 int cmandos_pipe(int descriptors[_Nonnull 2]);
+int cmandos_memory_file(const char *_Nonnull name);
 
 // Macros with arguments.
 int cmandos_exit_status(int wait_status);    // -1 if the process did not exit by itself

@@ -1,0 +1,68 @@
+import InitramfsKit
+import Logging
+public import MandosCore
+public import ServiceLifecycle
+public import UnixSignals
+
+/// Takes over what the configuration files say by now: clients, and how much to log.
+///
+/// Source: ours; the reference has to be restarted. systemd.service(5), `Type=notify-reload`.
+public struct Reloader: Service {
+    private let hangups: UnixSignalsSequence
+    private let reader: ConfigurationReader
+    private let registry: Registry
+    private let log: Log
+    private let running: ServerSettings
+    private let override: @Sendable (ServerSettings) -> ServerSettings
+
+    /// `hangups` are the signals that ask for a reload; `running` the settings that are in force, which are those of
+    /// mandos.conf after `override` has put in what the command line says.
+    public init(
+        at hangups: UnixSignalsSequence, _ reader: ConfigurationReader, _ registry: Registry, _ log: Log,
+        running: ServerSettings, override: @escaping @Sendable (ServerSettings) -> ServerSettings
+    ) {
+        self.hangups = hangups
+        self.reader = reader
+        self.registry = registry
+        self.log = log
+        self.running = running
+        self.override = override
+    }
+
+    public func run() async throws {
+        for await _ in hangups.cancelOnGracefulShutdown() {
+            ServiceManager.tell(.reloading)
+            await reload()
+            ServiceManager.tell(.ready, .status("serving \(await registry.count) clients"))
+        }
+    }
+
+    /// All or nothing: with any error everything stays as it was.
+    private func reload() async {
+        let logger = log[.configuration]
+        do {
+            let configuration = try await reader.read()
+            let summary = try await registry.reload(configuration.clients)
+            let settings = override(configuration.server)
+            log.levels = settings.logLevels
+            for warning in configuration.warnings { logger.warning("\(warning)") }
+            let later = running.optionsThatNeedRestart(to: settings)
+            if !later.isEmpty {
+                logger.warning(
+                    "mandos.conf has changes that count only after a restart",
+                    metadata: ["options": "\(later.joined(separator: " "))"])
+            }
+            logger.notice(
+                "configuration reloaded",
+                metadata: [
+                    "added": "\(summary.added)", "changed": "\(summary.changed)", "removed": "\(summary.removed)",
+                ])
+        } catch let error as ConfigProblems {
+            for problem in error.problems { logger.error("\(problem)") }
+            logger.error("configuration not reloaded: nothing has changed; mend the above and reload again")
+        } catch {
+            logger.error("configuration not reloaded: nothing has changed", metadata: ["reason": "\(error)"])
+        }
+        returnFreeMemory()
+    }
+}

@@ -1,0 +1,105 @@
+import Foundation
+import Glibc
+import Testing
+
+/// Checkers are other people's programs: what they find, and what they may do to us.
+@Suite struct `A checker` {
+    private func server(checker: String, _ rest: String = "") async throws -> Server {
+        try await Server(
+            clients: """
+                [foo]
+                key_id = \(String(repeating: "7", count: 64))
+                secret = c2VjcmV0
+                interval = PT1S
+                checker = \(checker.replacing("%", with: "%%%%"))
+                \(rest)
+                """,
+            environment: ["NOTIFY_SOCKET": "/nonexistent", "JOURNAL_STREAM": "1:1", "KEPT": "yes"])
+    }
+
+    @Test func `starts with nothing of ours but the environment`() async throws {
+        let server = try await server(
+            checker: "pwd; readlink /proc/self/fd/0; ls /proc/self/fd; grep -E 'Sig(Ign|Blk)' /proc/self/status; env")
+        let line = try await server.program.line(with: "checker output")
+        let found = try #require(
+            line.firstMatch(of: #/output=/ /dev/null 0 1 2 3 SigBlk:\s(\w+) SigIgn:\s(\w+) /#), "3 is ls's; \(line)")
+        // The C library keeps two signals for itself.
+        let signals: UInt64 = 0x7FFF_FFFF
+        #expect([found.output.1, found.output.2].allSatisfy { UInt64($0, radix: 16).map { $0 & signals } == 0 })
+        #expect(line.contains("KEPT=yes"))
+        #expect(!line.contains("NOTIFY_SOCKET") && !line.contains("JOURNAL_STREAM"))
+    }
+
+    @Test func `that floods its output still ends, and little of that is kept`() async throws {
+        let server = try await server(checker: "yes xxxxxxx | head -c 20000000; exit 3")
+        let line = try await server.program.line(with: "checker ended")
+        #expect(line.contains("exit(status: 3)"))
+        let output = try await server.program.line(with: "checker output")
+        #expect(output.utf8.count < 4500 && output.hasSuffix("xxx xxxxxxx"))
+    }
+
+    @Test func `that leaves a daemon behind has ended all the same`() async throws {
+        let marker = "\(Int.random(in: 1_000_000...9_999_999))"
+        let server = try await server(checker: "setsid sleep 30.\(marker) & echo started")
+        for _ in 0..<2000 where server.program.errors.ranges(of: "checker ended").count < 2 {
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        #expect(server.program.errors.ranges(of: "ending=exit(status: 0)").count >= 2, "\(server.program.errors)")
+        _ = try await run("/usr/bin/pkill", ["-f", "sleep 30.\(marker)"])
+    }
+
+    @Test func `that is killed counts as a failure`() async throws {
+        let server = try await server(checker: "kill -KILL $$")
+        #expect(try await server.program.line(with: "checker ended").contains("ending=signal(9)"))
+    }
+
+    @Test func `is never started twice at once`() async throws {
+        let server = try await server(checker: "echo started; sleep 2.5")
+        try await Task.sleep(for: .milliseconds(2300))
+        #expect(server.program.errors.ranges(of: "checker ended").count == 0)
+        let children = "/proc/\(server.program.processID)/task"
+        let running = try FileManager.default.contentsOfDirectory(atPath: children).reduce(0) { count, thread in
+            let list = FileManager.default.contents(atPath: "\(children)/\(thread)/children") ?? Data()
+            return count + String(decoding: list, as: UTF8.self).split(separator: " ").count
+        }
+        // Beside the process that reads the configuration.
+        #expect(running <= 2)
+    }
+
+    @Test(.enabled(if: Root.isHere, Root.reason))
+    func `that cannot be started because there are no processes left costs nobody anything`() async throws {
+        // A user of which there is no other process.
+        let user = Int.random(in: 1_000_000...2_000_000)
+        let asUser = ["--reuid=\(user)", "--regid=\(user)", "--clear-groups"]
+        let directory = try Directory()
+        let clients = try directory.write(
+            "[foo]\nkey_id = \(String(repeating: "7", count: 64))\nsecret = c2VjcmV0\ninterval = PT1S\nchecker = true\n",
+            to: "clients.conf")
+        for path in [directory.path, clients] {
+            try FileManager.default.setAttributes([.ownerAccountID: user], ofItemAtPath: path)
+        }
+        let server = try RunningProgram(
+            "/usr/bin/setpriv",
+            asUser + [
+                Place.program("mandos"), "--configdir", directory.path, "--statedir", directory.path, "--foreground",
+                "--no-dbus", "--debuglevel", "DEBUG",
+            ])
+        func setLimit(_ limit: String) async throws {
+            let result = try await run(
+                "/usr/bin/setpriv",
+                asUser + ["prlimit", "--pid", "\(server.processID)", "--nproc=\(limit):"])
+            try #require(result.status == 0, "\(result.errors)")
+        }
+        _ = try await server.line(with: "checker ended")
+        try await setLimit("1")
+        let failure = try await server.line(with: "checker not started")
+        #expect(failure.contains("error checker") && failure.contains("client.name=foo"))
+        try await setLimit("1000")
+        let before = server.errors.ranges(of: "checker ended").count
+        for _ in 0..<1000 where server.errors.ranges(of: "checker ended").count == before {
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        #expect(server.errors.ranges(of: "checker ended").count > before, "\(server.errors)")
+        #expect(!server.errors.contains("client disabled"))
+    }
+}
