@@ -50,8 +50,9 @@ public struct JournalSink: LogSink {
             var start = 0
             let vectors = unsafe bytes.map { field in
                 defer { start += field.count }
+                let part = unsafe UnsafeRawBufferPointer(rebasing: memory[start..<start + field.count])
                 return unsafe iovec(
-                    iov_base: UnsafeMutableRawPointer(mutating: memory.baseAddress! + start), iov_len: field.count)
+                    iov_base: UnsafeMutableRawPointer(mutating: part.baseAddress), iov_len: part.count)
             }
             return unsafe sd_journal_sendv(vectors, Int32(vectors.count))
         }

@@ -273,7 +273,7 @@ public actor Registry: Service {
         }
     }
 
-    private struct DueCheck: Sendable {
+    struct DueCheck: Sendable {
         let name: String
         let command: String
     }
@@ -281,7 +281,7 @@ public actor Registry: Service {
     /// Does all that is due now.
     ///
     /// - Returns: the checkers to start.
-    private func advance() -> [DueCheck] {
+    func advance() -> [DueCheck] {
         let now = environment.now()
         var expired: [String] = []
         while let name = deadlines.popDue(at: now.boot) {
@@ -342,12 +342,16 @@ public actor Registry: Service {
             environment.log[.checker].error(
                 "checker not started", metadata: ["client.name": "\(check.name)", "reason": "\(error)"])
             change(check.name) { $0.checkFailedToStart(at: environment.now().boot) }
+            turns.ended(check.name)
+            alarm.ring()
         }
-        turns.ended(check.name)
-        alarm.ring()
     }
 
-    private func checkerEnded(_ name: String, _ ending: Client.CheckerEnding) {
+    func checkerEnded(_ name: String, _ ending: Client.CheckerEnding) {
+        defer {
+            turns.ended(name)
+            alarm.ring()
+        }
         guard let before = entries[name]?.client else { return }
         environment.log[.checker].debug("checker ended", metadata: ["client.name": "\(name)", "ending": "\(ending)"])
         change(name) { $0.checkEnded(ending, at: environment.now()) }
@@ -421,7 +425,7 @@ public actor Registry: Service {
             configured: entries[name]?.configured ?? client.settings, bootID: environment.bootID, at: now)
     }
 
-    private func saveUnsaved() {
+    func saveUnsaved() {
         nextSave = nil
         guard !unsaved.isEmpty else { return }
         let now = environment.now()

@@ -104,6 +104,28 @@ import Testing
         #expect(waiting.output.isEmpty)
     }
 
+    @Test func `does not wait for a client that takes its secret slowly, once it is to stop`() async throws {
+        let keys = try await Keys.make()
+        // More than the network holds by itself; its first byte promises an encrypted message.
+        let secret = try keys.directory.write(Data([0xC1]) + Data(count: 12_000_000), to: "secret")
+        let section = try await keys.section("foo", password: Self.secret)
+            .replacing(/(?m)^secret =.*\n(?:[ \t].*\n)*/, with: "secfile = \(secret)\n")
+        let server = try await Server(clients: section + "approval_delay = PT1S\n")
+        let client = try client(keys, [server.address])
+        _ = try await server.program.line(with: "waiting for approval")
+        client.signal(SIGSTOP)
+        try await Task.sleep(for: .milliseconds(1500))
+        #expect(!server.program.errors.contains("secret sent"))
+        server.program.signal(SIGTERM)
+        let begin = ContinuousClock.now
+        #expect(try await server.program.ending(within: .seconds(5)) == .exit(status: 0))
+        #expect(ContinuousClock.now - begin < .seconds(1.5))
+        #expect(server.program.errors.contains("secret not sent"), "\(server.program.errors)")
+        client.signal(SIGCONT)
+        _ = try await client.line(with: "mandos-client: ")
+        #expect(client.output.isEmpty, "half a secret is none")
+    }
+
     private func connect(to port: Int) throws -> Int32 {
         let connection = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         var address = sockaddr_in()

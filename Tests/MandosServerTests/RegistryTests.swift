@@ -7,45 +7,6 @@ import Testing
 
 @testable import MandosServer
 
-/// A clock that only the test moves.
-private final class TestClock: Sendable {
-    private let milliseconds = Mutex<Int64>(0)
-
-    var now: Moment {
-        let passed = milliseconds.withLock { $0 }
-        return Moment(
-            boot: BootTime(milliseconds: 1_000_000 + passed),
-            wall: Timestamp(millisecondsSince1970: 1_800_000_000_000 + passed))
-    }
-
-    func advance(by span: TimeSpan) { milliseconds.withLock { $0 += span.milliseconds } }
-}
-
-/// A disk that can be full.
-private final class TestStore: StateStore {
-    struct State {
-        var records: [String: ClientRecord] = [:]
-        var isFull = false
-        var commits = 0
-    }
-
-    let state = Mutex(State())
-
-    func load() throws(StateStoreError) -> [ClientRecord] { state.withLock { Array($0.records.values) } }
-
-    func commit(_ records: [ClientRecord], removing names: [String]) throws(StateStoreError) {
-        try state.withLock { (state) throws(StateStoreError) in
-            if state.isFull { throw StateStoreError("the disk is full") }
-            for record in records { state.records[record.name] = record }
-            for name in names { state.records[name] = nil }
-            state.commits += 1
-        }
-    }
-
-    func setFull(_ isFull: Bool) { state.withLock { $0.isFull = isFull } }
-    var records: [String: ClientRecord] { state.withLock { $0.records } }
-}
-
 /// Checkers that end as the test says.
 private final class TestCheckers: CheckerRunning {
     struct Failure: Error {}

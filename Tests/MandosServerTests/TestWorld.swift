@@ -1,0 +1,49 @@
+import MandosCore
+import MandosFormats
+import Synchronization
+
+@testable import MandosServer
+
+/// A clock that only the test moves.
+final class TestClock: Sendable {
+    private let passed = Mutex((boot: TimeSpan.zero, wall: TimeSpan.zero))
+
+    var now: Moment {
+        let passed = passed.withLock { $0 }
+        return Moment(
+            boot: BootTime(milliseconds: 1_000_000) + passed.boot,
+            wall: Timestamp(millisecondsSince1970: 1_800_000_000_000 + passed.wall.milliseconds))
+    }
+
+    func advance(by span: TimeSpan) {
+        passed.withLock { $0 = (boot: $0.boot + span, wall: $0.wall + span) }
+    }
+
+    /// Somebody sets the clock on the wall.
+    func stepWall(by span: TimeSpan) { passed.withLock { $0.wall = $0.wall + span } }
+}
+
+/// A disk that can be full.
+final class TestStore: StateStore {
+    struct State {
+        var records: [String: ClientRecord] = [:]
+        var isFull = false
+        var commits = 0
+    }
+
+    let state = Mutex(State())
+
+    func load() throws(StateStoreError) -> [ClientRecord] { state.withLock { Array($0.records.values) } }
+
+    func commit(_ records: [ClientRecord], removing names: [String]) throws(StateStoreError) {
+        try state.withLock { (state) throws(StateStoreError) in
+            if state.isFull { throw StateStoreError("the disk is full") }
+            for record in records { state.records[record.name] = record }
+            for name in names { state.records[name] = nil }
+            state.commits += 1
+        }
+    }
+
+    func setFull(_ isFull: Bool) { state.withLock { $0.isFull = isFull } }
+    var records: [String: ClientRecord] { state.withLock { $0.records } }
+}
