@@ -19,13 +19,14 @@ endif
 HOST_PROGRAMS = mandos mandos-keygen
 INITRAMFS_PROGRAMS = mandos-client
 
-.PHONY: help demo test lint format build build-host build-initramfs install clean
+.PHONY: help demo test lint format build build-host build-initramfs bench-server install clean
 
 help:
 	@echo "make demo      build, and watch a password travel from the server to an encrypted volume"
 	@echo "make test      run every test"
 	@echo "make lint      check format, imports and linkage"
 	@echo "make build     build the programs"
+	@echo "make bench-server  measure the server, beside what it should reach"
 	@echo "make install   install them; DESTDIR= and PREFIX=/usr as usual"
 	@echo "make format    put the sources into the project's format"
 	@echo "make clean     remove what was built"
@@ -43,8 +44,10 @@ test:
 	$(SWIFT) test --skip-build
 
 lint: build-initramfs
-	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
+	@scripts/install-dependencies lint
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
 	@scripts/check-imports
+	@scripts/check-unit
 ifeq ($(shell uname -m),x86_64)
 	@scripts/check-linkage $(INITRAMFS)
 endif
@@ -66,6 +69,10 @@ else
 	@for program in $(INITRAMFS_PROGRAMS); do $(SWIFT) build $(RELEASE) --product $$program || exit; done
 endif
 
+bench-server: build-host
+	$(SWIFT) build -c release --package-path Benchmarks
+	@Benchmarks/bench-server $(HOST) Benchmarks/.build/release
+
 # Where the reference's packages put the same programs.
 install: build
 	install -d -m 755 $(DESTDIR)$(PREFIX)/sbin
@@ -78,6 +85,11 @@ install: build
 	install -d -m 700 $(DESTDIR)/etc/mandos/clients.d $(DESTDIR)/etc/keys/mandos
 	test -e $(DESTDIR)/etc/mandos/mandos.conf || install -m 644 packaging/etc/mandos.conf $(DESTDIR)/etc/mandos/
 	test -e $(DESTDIR)/etc/mandos/clients.conf || install -m 600 packaging/etc/clients.conf $(DESTDIR)/etc/mandos/
+	test -e $(DESTDIR)/etc/default/mandos || install -D -m 644 packaging/etc/default-mandos $(DESTDIR)/etc/default/mandos
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system packaging/systemd/mandos.service packaging/systemd/mandos.socket
+	install -D -m 644 packaging/sysusers/mandos.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/mandos.conf
+	install -D -m 644 packaging/tmpfiles/mandos.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/mandos.conf
+	install -D -m 755 packaging/import-reference-state $(DESTDIR)$(PREFIX)/share/mandos/import-reference-state
 	install -d -m 755 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 	    $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	for program in $(HOST_PROGRAMS); do \

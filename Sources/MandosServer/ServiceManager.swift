@@ -46,5 +46,5 @@ public enum ServiceManager {
     }
 
     /// What is meant for us alone, and not for the programs that we run.
-    static let variables = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM"]
+    static let variables = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "STATE_DIRECTORY"]
 }
