@@ -178,7 +178,9 @@ private final class History {
         case 7:
             log.append("\(name) got its secret")
             await registry.secretWasSent(toClientNamed: name)
-            if let client = clients[name], client.until != nil { clients[name]?.until = now + client.file.extendedTimeout }
+            if let client = clients[name], client.until != nil {
+                clients[name]?.until = now + client.file.extendedTimeout
+            }
         case 8:
             let approved = Bool.random(using: &random)
             log.append("\(approved ? "approved" : "denied") \(name)")
@@ -211,7 +213,8 @@ private final class History {
         }
         guard let name = running.sorted().randomElement(using: &random), Bool.random(using: &random) else { return }
         running.remove(name)
-        let ending = [Client.CheckerEnding.exit(status: 0), .exit(status: 0), .exit(status: 1), .signal(9)]
+        let ending =
+            [Client.CheckerEnding.exit(status: 0), .exit(status: 0), .exit(status: 1), .signal(9)]
             .randomElement(using: &random) ?? .exit(status: 0)
         log.append("checker of \(name) ends: \(ending)")
         await registry.checkerEnded(name, ending)
