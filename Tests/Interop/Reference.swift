@@ -56,7 +56,7 @@ enum Reference {
         let port: Int
         let program: RunningProgram
         private let bus: RunningProgram
-        private let directory: Directory
+        let directory: Directory
 
         var address: String { "::1:\(port)" }
 
