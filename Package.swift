@@ -44,6 +44,8 @@ let initramfsTargets: [Target] = [
 let hostTargets: [Target] = [
     .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
     .systemLibrary(name: "CBSD", pkgConfig: "libbsd", providers: [.apt(["libbsd-dev"])]),
+    .systemLibrary(name: "CSDBus", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+    .target(name: "MandosBus", dependencies: ["CSDBus"], swiftSettings: strict),
     .target(
         name: "MandosCore",
         dependencies: [
@@ -55,7 +57,7 @@ let hostTargets: [Target] = [
     .target(
         name: "MandosServer",
         dependencies: [
-            "CSystemd", "InitramfsKit", "MandosCore", "MandosFormats", "MandosTLS",
+            "CSystemd", "InitramfsKit", "MandosBus", "MandosCore", "MandosFormats", "MandosTLS",
             .product(name: "DequeModule", package: "swift-collections"),
             .product(name: "GRDB", package: "GRDB.swift"),
             .product(name: "Subprocess", package: "swift-subprocess"),

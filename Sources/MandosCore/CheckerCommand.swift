@@ -27,11 +27,21 @@ public struct CheckerCommand: Equatable, Sendable {
             switch self {
             case .empty: "empty command; write \"true\" for a client that always counts as alive"
             case .badFormat(let error): "when the checker runs, \(error); in the file that is %%%%"
-            case .unknownField(let name):
-                "%%(\(name))s is nothing a checker can refer to; there are: "
-                    + Field.allCases.map(\.rawValue).joined(separator: " ")
+            case .unknownField(let name): "%%(\(name))s" + Self.unknown
             }
         }
+
+        /// For a command that is given while the server runs, where a percent sign is written once.
+        var whileRunning: String {
+            switch self {
+            case .empty: description
+            case .badFormat(let error): "\(error)"
+            case .unknownField(let name): "%(\(name))s" + Self.unknown
+            }
+        }
+
+        private static let unknown =
+            " is nothing a checker can refer to; there are: " + Field.allCases.map(\.rawValue).joined(separator: " ")
     }
 
     public static let standard = "fping -q -- %(host)s"
@@ -91,7 +101,9 @@ public struct CheckerCommand: Equatable, Sendable {
 
 extension Client {
     /// What a checker may want to know of the client. Source: mandos-clients.conf(5), RUNTIME EXPANSION.
-    public func value(of field: CheckerCommand.Field, at now: Moment) -> String {
+    public func value(
+        of field: CheckerCommand.Field, at now: Moment, objectPath: @autoclosure () -> String
+    ) -> String {
         switch field {
         case .approvalDelay: settings.approvalDelay.rfc3339
         case .approvalDuration: settings.approvalDuration.rfc3339
@@ -107,7 +119,7 @@ extension Client {
         case .lastEnabled: lastEnabled?.rfc3339 ?? ""
         case .name: settings.name
         case .timeout: settings.timeout.rfc3339
-        case .dbusObjectPath: "/clients/" + settings.name
+        case .dbusObjectPath: objectPath()
         }
     }
 

@@ -126,6 +126,34 @@ public struct Client: Equatable, Sendable {
         }
     }
 
+    /// Somebody wants it checked now. A check that is under way is enough.
+    public mutating func requestCheck(at now: BootTime) {
+        changeLife { life in
+            if case .scheduled = life.check { life.check = .scheduled(due: now) }
+        }
+    }
+
+    /// Its checker is to be killed; what comes of that is nothing.
+    public mutating func abandonCheck(at now: BootTime) {
+        let interval = settings.interval
+        changeLife { life in
+            guard case .running(let due) = life.check else { return }
+            life.check = .scheduled(due: due.next(every: interval, after: now))
+        }
+    }
+
+    public var isBeingChecked: Bool {
+        guard case .enabled(let life) = status, case .running = life.check else { return false }
+        return true
+    }
+
+    /// Somebody knows that it is alive.
+    public mutating func wasSeen(at now: Moment) {
+        lastCheckedOK = now.wall
+        let timeout = settings.timeout
+        if isEnabled(at: now.boot) { changeLife { $0.prolong(until: now.boot + timeout) } }
+    }
+
     /// How long its check has been waiting for its turn, if it is.
     public func queueDelay(at now: BootTime) -> TimeSpan? {
         guard case .enabled(let life) = status, case .queued(let since, _) = life.check else { return nil }

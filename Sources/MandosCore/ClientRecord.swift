@@ -33,11 +33,13 @@ public struct ClientRecord: Equatable, Sendable {
     public let lastCheckerEnding: Client.CheckerEnding?
     public let lastApprovalRequest: Timestamp?
     public let overrides: SettingOverrides
+    /// An operator removed it; it stays away as long as it is in the configuration files.
+    public var isRemoved: Bool
 
     public init(
         name: String, until: Deadline?, wasEnabledInFile: Bool, created: Timestamp, lastEnabled: Timestamp?,
         lastCheckedOK: Timestamp?, lastCheckerEnding: Client.CheckerEnding?, lastApprovalRequest: Timestamp?,
-        overrides: SettingOverrides
+        overrides: SettingOverrides, isRemoved: Bool = false
     ) {
         self.name = name
         self.until = until
@@ -48,6 +50,7 @@ public struct ClientRecord: Equatable, Sendable {
         self.lastCheckerEnding = lastCheckerEnding
         self.lastApprovalRequest = lastApprovalRequest
         self.overrides = overrides
+        self.isRemoved = isRemoved
     }
 }
 

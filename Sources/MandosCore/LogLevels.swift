@@ -21,6 +21,7 @@ public struct LogLevels: Equatable, Sendable {
         case tls
         case checker
         case state
+        case dbus
     }
 
     public struct SyntaxError: Error, Equatable, CustomStringConvertible {

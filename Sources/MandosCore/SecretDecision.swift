@@ -1,7 +1,7 @@
 import MandosFormats
 
 /// Why a client does not get its secret.
-public enum Refusal: String, Error, Sendable {
+public enum Refusal: String, Error, CaseIterable, Sendable {
     case unknownKey = "no client has this key ID"
     case disabled = "client is disabled"
     case keyExpired = "the client's key has expired"

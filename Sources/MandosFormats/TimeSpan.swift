@@ -44,7 +44,8 @@ public struct DurationSyntaxError: Error, Equatable, CustomStringConvertible {
 
 extension TimeSpan {
     /// More than any timeout can mean, and far from where adding it to a point in time could overflow.
-    static let longestYears: Int64 = 10_000
+    public static let longestYears: Int64 = 10_000
+    public static let longest = TimeSpan(milliseconds: longestYears * 52 * week)
 
     private static let second: Int64 = 1000
     private static let minute = 60 * second

@@ -10,12 +10,14 @@ final class Alarm: Sendable {
 
     private let state = Mutex(State())
 
+    // Nobody is woken under the lock: that takes a lock of the task's, which a cancellation holds when it comes for ours.
+
     func ring() {
-        state.withLock { state in
+        let sleeper = state.withLock { state in
             state.hasRung = state.sleeper == nil
-            state.sleeper?.resume()
-            state.sleeper = nil
+            return state.sleeper.take()
         }
+        sleeper?.resume()
     }
 
     /// Returns after `span`, at a ring, or when the task is cancelled, whichever comes first.
@@ -32,21 +34,16 @@ final class Alarm: Sendable {
     private func waitForRing() async {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                state.withLock { state in
+                let isOver = state.withLock { state in
                     // A cancellation after this finds the continuation.
-                    if state.hasRung || Task.isCancelled {
-                        state.hasRung = false
-                        continuation.resume()
-                    } else {
-                        state.sleeper = continuation
-                    }
+                    let isOver = state.hasRung || Task.isCancelled
+                    if isOver { state.hasRung = false } else { state.sleeper = continuation }
+                    return isOver
                 }
+                if isOver { continuation.resume() }
             }
         } onCancel: {
-            state.withLock { state in
-                state.sleeper?.resume()
-                state.sleeper = nil
-            }
+            state.withLock { $0.sleeper.take() }?.resume()
         }
     }
 }

@@ -12,6 +12,8 @@ import NIOCore
 public final class ConfigurationReader: Sendable {
     private let directory: String
     private let helper: Helper?
+    /// One reload at a time.
+    private let queue = DispatchQueue(label: "mandos.configuration")
 
     private final class Helper: Sendable {
         let process: HelperProcess
@@ -47,7 +49,7 @@ public final class ConfigurationReader: Sendable {
     /// - Throws: `ConfigProblems` for what is wrong with it, `SystemError` if it could not be read at all.
     public func read() async throws -> Configuration {
         try await withCheckedThrowingContinuation { continuation in
-            DispatchQueue.global().async { continuation.resume(with: Result { try self.readAndWait() }) }
+            queue.async { continuation.resume(with: Result { try self.readAndWait() }) }
         }
     }
 

@@ -88,13 +88,14 @@ public final class Listener: Service {
                 case .awaitApproval(let deadline):
                     if watched == nil, let name = answer.clientName {
                         log.debug("waiting for approval")
-                        await registry.watch(name, for: connection)
+                        await registry.watch(name, for: connection, until: deadline)
                         watched = name
                     } else {
                         try await connection.wait(for: deadline - registry.bootTime)
                     }
                     continue
                 case .refuse(let refusal):
+                    await registry.secretWasRefused(refusal, to: connection, clientName: answer.clientName)
                     log.warning("secret refused", metadata: ["reason": "\(refusal.rawValue)"])
                 case .release(let secret):
                     try await connection.send(secret)
@@ -116,6 +117,8 @@ public final class Listener: Service {
 
     private func bootstrap(_ arrivals: AsyncStream<Connection>.Continuation) -> ServerBootstrap {
         ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            // NIO listens once more, with a backlog of its own unless it is told.
+            .serverChannelOption(.backlog, value: Int32(SOMAXCONN))
             .serverChannelInitializer { channel in
                 // Without descriptors or memory to spare, accepting has to wait a little for some.
                 channel.eventLoop.makeCompletedFuture {

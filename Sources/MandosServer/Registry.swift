@@ -1,4 +1,5 @@
 import Logging
+import MandosBus
 public import MandosCore
 public import MandosFormats
 public import ServiceLifecycle
@@ -44,7 +45,7 @@ public actor Registry: Service {
     static let backlogReportInterval = TimeSpan.minutes(1)
 
     /// A client, and what the configuration says of it. A class, so that 100,000 of them move by reference.
-    private final class Entry {
+    final class Entry {
         var client: Client
         var configured: ClientSettings
 
@@ -57,18 +58,27 @@ public actor Registry: Service {
     private let executor = DispatchExecutor(label: "mandos.registry")
     public nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe executor.asUnownedSerialExecutor() }
 
-    private let environment: Environment
-    private var entries: [String: Entry] = [:]
-    private var nameOfKey: [KeyID: String] = [:]
+    let environment: Environment
+    var entries: [String: Entry] = [:]
+    var nameOfKey: [KeyID: String] = [:]
     /// The connections that wait for an answer.
-    private var watchers: [String: [ObjectIdentifier: Connection]] = [:]
-    private var deadlines = DeadlineQueue()
-    private var turns = CheckerTurns(limit: mostCheckersAtOnce)
+    var watchers: [String: [ObjectIdentifier: Connection]] = [:]
+    var deadlines = DeadlineQueue()
+    var turns = CheckerTurns(limit: mostCheckersAtOnce)
     /// Clients whose record on disk is older than what we know.
-    private var unsaved: Set<String> = []
-    private var nextSave: BootTime?
-    private var nextBacklogReport: BootTime?
-    private let alarm = Alarm()
+    var unsaved: Set<String> = []
+    var nextSave: BootTime?
+    var nextBacklogReport: BootTime?
+    /// Clients that an operator removed although the configuration files still have them.
+    var removed: Set<String> = []
+    public internal(set) var counts = RequestCounts()
+    /// nil when clients have come or gone since somebody asked.
+    var sortedNames: [String]?
+    /// Where the clients are on D-Bus; made when somebody first asks.
+    lazy var paths = ObjectPaths(names)
+    /// Who wants to know what happens.
+    var observer: (@Sendable (RegistryEvent) -> Void)?
+    let alarm = Alarm()
 
     /// Restores what was saved of the clients that are still configured, and forgets the others.
     public init(_ settings: [ClientSettings], _ environment: Environment) throws(StateStoreError) {
@@ -78,9 +88,15 @@ public actor Registry: Service {
         var saved = Dictionary(records.map { ($0.name, $0) }) { $1 }
         var new: [ClientRecord] = []
         var disabled: [String] = []
+        var leftOut: Set<String> = []
         entries.reserveCapacity(settings.count)
         nameOfKey.reserveCapacity(settings.count)
         for settings in settings {
+            if let record = saved[settings.name], record.isRemoved {
+                saved[settings.name] = nil
+                leftOut.insert(settings.name)
+                continue
+            }
             let untilFirstCheck = environment.part(settings.interval)
             let client: Client
             if let record = saved.removeValue(forKey: settings.name) {
@@ -96,79 +112,61 @@ public actor Registry: Service {
             new.append(client.record(configured: settings, bootID: environment.bootID, at: now))
         }
         try environment.store.commit(new, removing: Array(saved.keys))
+        removed = leftOut
         for name in disabled {
             logDisabled(name, "its time ran out, or clients.conf disabled it, while the server was down")
         }
+        for name in leftOut { logStillConfigured(name) }
     }
 
-    /// What a reload came to, in numbers of clients.
-    public struct ReloadSummary: Equatable, Sendable {
-        public var added = 0
-        public var changed = 0
-        public var removed = 0
+    nonisolated func logStillConfigured(_ name: String) {
+        environment.log[.configuration].warning(
+            "client left out: an operator removed it; delete its section, and reload",
+            metadata: ["client.name": "\(name)"])
     }
 
-    /// Takes over a configuration that was read again, by the same merge as at a restart. Durable when it returns.
-    ///
-    /// - Throws: if it could not be saved; then nothing has changed.
-    public func reload(_ settings: [ClientSettings]) throws(StateStoreError) -> ReloadSummary {
-        let now = environment.now()
-        var summary = ReloadSummary()
-        var changed: [Entry] = []
-        var removed = Set(entries.keys)
-        for new in settings {
-            let untilFirstCheck = environment.part(new.interval)
-            guard let entry = entries[new.name] else {
-                changed.append(Entry(Client(new, untilFirstCheck: untilFirstCheck, at: now), configured: new))
-                summary.added += 1
-                continue
-            }
-            removed.remove(new.name)
-            guard entry.configured != new else { continue }
-            var client = entry.client
-            client.reconfigure(from: entry.configured, to: new, untilFirstCheck: untilFirstCheck, at: now)
-            changed.append(Entry(client, configured: new))
-            summary.changed += 1
+    /// From now on `observer` is told what happens. It must not wait for anything.
+    public func observe(with observer: (@Sendable (RegistryEvent) -> Void)?) { self.observer = observer }
+
+    /// A client as it is now.
+    public func snapshot(_ name: String) -> ClientSnapshot? {
+        guard let client = entries[name]?.client else { return nil }
+        return ClientSnapshot(
+            client: client, isApprovalPending: watchers[name] != nil, path: paths.add(name))
+    }
+
+    /// The clients' names, in order.
+    public var names: [String] {
+        if let sortedNames { return sortedNames }
+        let names = entries.keys.sorted()
+        sortedNames = names
+        return names
+    }
+
+    /// Those of these clients that there still are.
+    func snapshots(_ names: some Sequence<String>) -> [ClientSnapshot] { names.compactMap(snapshot) }
+
+    /// Some clients whose names come after `name`, in order.
+    func snapshots(after name: String, atMost limit: Int) -> [ClientSnapshot] {
+        let names = names
+        // Where the first name is that comes after.
+        var (start, end) = (0, names.count)
+        while start < end {
+            let middle = (start + end) / 2
+            if names[middle] > name { end = middle } else { start = middle + 1 }
         }
-        summary.removed = removed.count
-        try environment.store.commit(
-            changed.map { $0.client.record(configured: $0.configured, bootID: environment.bootID, at: now) },
-            removing: Array(removed))
-        for name in removed {
-            forget(name)
-            environment.log[.checker].warning("client removed", metadata: ["client.name": "\(name)"])
-        }
-        for entry in changed { adopt(entry) }
-        // Only now: a key may have gone from one client to another.
-        for entry in changed { if let keyID = entry.configured.keyID { nameOfKey[keyID] = entry.configured.name } }
-        alarm.ring()
-        return summary
+        return snapshots(names[start...].prefix(limit))
     }
 
-    private func forget(_ name: String) {
-        if let keyID = entries[name]?.configured.keyID { nameOfKey[keyID] = nil }
-        entries[name] = nil
-        unsaved.remove(name)
-        deadlines.set(nil, for: name)
-        environment.checkers.kill(name)
-        wakeWatchers(of: name)
+    /// How many clients are enabled, and how many not.
+    var countsByState: [String: Int] {
+        let now = bootTime
+        let enabled = entries.values.count { $0.client.isEnabled(at: now) }
+        return ["enabled": enabled, "disabled": entries.count - enabled]
     }
 
-    private func adopt(_ new: Entry) {
-        let client = new.client
-        let name = client.settings.name
-        let old = entries[name]
-        let wasEnabled = old.map { $0.client.status != .disabled } ?? false
-        if let keyID = old?.configured.keyID { nameOfKey[keyID] = nil }
-        entries[name] = new
-        unsaved.remove(name)
-        deadlines.set(client.nextDeadline, for: name)
-        if client.status == .disabled {
-            environment.checkers.kill(name)
-            if wasEnabled { logDisabled(name, "clients.conf says so") }
-        }
-        wakeWatchers(of: name)
-    }
+    /// Which client is at a path on D-Bus.
+    public func name(at path: String) -> String? { paths.name(at: path) }
 
     // MARK: Requests
 
@@ -200,201 +198,61 @@ public actor Registry: Service {
 
     /// Records that a client has received its secret whole.
     public func secretWasSent(toClientNamed name: String) {
+        counts.secretsSent += 1
+        tell(of: name) { .secretSent(path: $0) }
         change(name) { $0.secretWasSent(at: environment.now().boot) }
     }
 
     /// The present time on the clock that decides.
     public nonisolated var bootTime: BootTime { environment.now().boot }
 
-    /// Wakes `connection` whenever there may be a new answer for the client.
-    func watch(_ name: String, for connection: Connection) {
+    /// Records that a peer was refused.
+    func secretWasRefused(_ refusal: Refusal, to connection: Connection, clientName: String?) {
+        counts.refusals[refusal, default: 0] += 1
+        if let clientName {
+            tell(of: clientName) { .secretRefused(path: $0, refusal) }
+        } else {
+            observer?(.unknownKey(connection.keyID, address: connection.address))
+        }
+    }
+
+    /// Wakes `connection` whenever there may be a new answer for the client; until `deadline` it waits for approval.
+    func watch(_ name: String, for connection: Connection, until deadline: BootTime) {
+        let before = observedSnapshot(name)
         watchers[name, default: [:]][ObjectIdentifier(connection)] = connection
+        tellOfChange(from: before, name)
+        let span = max(.zero, deadline - bootTime)
+        let isApproved = entries[name]?.client.settings.approvedByDefault ?? false
+        tell(of: name) {
+            .approvalNeeded(path: $0, within: span, approvedByDefault: isApproved, address: connection.address)
+        }
     }
 
     func unwatch(_ name: String, for connection: Connection) {
+        let before = observedSnapshot(name)
         watchers[name]?[ObjectIdentifier(connection)] = nil
         if watchers[name]?.isEmpty == true { watchers[name] = nil }
+        tellOfChange(from: before, name)
     }
 
-    // MARK: Operators
-
-    /// Approves or denies the requests of a client that wait now or come within its `approval_duration`.
-    public func answerRequests(of name: String, approved: Bool) {
-        guard var client = entries[name]?.client else { return }
-        client.answer(approved: approved, at: bootTime)
-        put(client, name)
+    /// Tells the observer, if there is one, of something about a client that there still is.
+    func tell(of name: String, _ event: (_ path: String) -> RegistryEvent) {
+        guard let observer, entries[name] != nil else { return }
+        observer(event(paths.add(name)))
     }
 
-    /// Takes a client's rights away; durable when it returns.
-    ///
-    /// - Throws: if it could not be saved. The client is disabled all the same, until the server restarts.
-    public func disable(_ name: String) throws(StateStoreError) {
-        guard var client = entries[name]?.client else { return }
-        client.disable()
-        environment.checkers.kill(name)
-        put(client, name)
-        try environment.store.commit([record(of: client, at: environment.now())], removing: [])
-        unsaved.remove(name)
-    }
+    /// What to compare with later, if anybody wants to know.
+    func observedSnapshot(_ name: String) -> ClientSnapshot? { observer == nil ? nil : snapshot(name) }
 
-    /// Gives a client a new life, which begins with a check; saved when it returns.
-    public func enable(_ name: String) throws(StateStoreError) {
-        guard var client = entries[name]?.client, client.status == .disabled else { return }
-        let now = environment.now()
-        client.enable(untilFirstCheck: .zero, at: now)
-        try environment.store.commit([record(of: client, at: now)], removing: [])
-        put(client, name)
-        alarm.ring()
-    }
-
-    /// How many clients there are.
-    public var count: Int { entries.count }
-
-    /// A client as it is now.
-    public func client(named name: String) -> Client? { entries[name]?.client }
-
-    // MARK: Time
-
-    /// Checks the clients and disables those whose time is over, until a graceful shutdown.
-    public func run() async throws {
-        await withGracefulShutdownHandler {
-            await withDiscardingTaskGroup { group in
-                while !Task.isShuttingDownGracefully && !Task.isCancelled {
-                    for check in advance() {
-                        group.addTask { await self.runChecker(check) }
-                    }
-                    await alarm.wait(for: nextTurn())
-                }
-                stopCheckers()
-            }
-            saveUnsaved()
-        } onGracefulShutdown: {
-            self.alarm.ring()
-        }
-    }
-
-    struct DueCheck: Sendable {
-        let name: String
-        let command: String
-    }
-
-    /// Does all that is due now.
-    ///
-    /// - Returns: the checkers to start.
-    func advance() -> [DueCheck] {
-        let now = environment.now()
-        var expired: [String] = []
-        while let name = deadlines.popDue(at: now.boot) {
-            guard var client = entries[name]?.client else { continue }
-            if client.hasExpired(at: now.boot) {
-                expired.append(name)
-            } else {
-                if client.isCheckDue(at: now.boot) {
-                    client.queueCheck(at: now.boot)
-                    turns.enqueue(name)
-                }
-                put(client, name)
-            }
-        }
-        if !expired.isEmpty { disableExpired(expired) }
-        if let nextSave, nextSave <= now.boot { saveUnsaved() }
-        defer { reportBacklog(at: now) }
-        return startChecks(at: now)
-    }
-
-    /// Says so, now and then, when checks have to wait for longer than their interval.
-    private func reportBacklog(at now: Moment) {
-        guard let name = turns.first, let client = entries[name]?.client, let delay = client.queueDelay(at: now.boot),
-            delay > client.settings.interval, nextBacklogReport.map({ $0 <= now.boot }) ?? true
-        else { return }
-        nextBacklogReport = now.boot + Self.backlogReportInterval
-        environment.log[.checker].warning(
-            "checks cannot keep up: give clients a longer interval, or a checker that takes less time",
-            metadata: ["waiting": "\(turns.waitingCount)", "longest.wait": "\(delay.rfc3339)"])
-    }
-
-    /// How long something has been due, and was not done.
-    var lateness: TimeSpan { max(.zero, bootTime - (deadlines.next() ?? bootTime)) }
-
-    private func nextTurn() -> TimeSpan {
-        let next = [deadlines.next(), nextSave].compactMap { $0 }.min()
-        guard let next else { return .minutes(60) }
-        return max(.zero, next - bootTime)
-    }
-
-    private func startChecks(at now: Moment) -> [DueCheck] {
-        var due: [DueCheck] = []
-        while let name = turns.start(where: { entries[$0]?.client.isEnabled(at: now.boot) == true }) {
-            guard var client = entries[name]?.client else { continue }
-            client.checkStarted(at: now.boot)
-            put(client, name)
-            due.append(
-                DueCheck(name: name, command: client.settings.checker.expanded { client.value(of: $0, at: now) }))
-        }
-        return due
-    }
-
-    private func runChecker(_ check: DueCheck) async {
-        do {
-            let ending = try await environment.checkers.run(check.command, for: check.name)
-            checkerEnded(check.name, ending)
-        } catch {
-            environment.log[.checker].error(
-                "checker not started", metadata: ["client.name": "\(check.name)", "reason": "\(error)"])
-            change(check.name) { $0.checkFailedToStart(at: environment.now().boot) }
-            turns.ended(check.name)
-            alarm.ring()
-        }
-    }
-
-    func checkerEnded(_ name: String, _ ending: Client.CheckerEnding) {
-        defer {
-            turns.ended(name)
-            alarm.ring()
-        }
-        guard let before = entries[name]?.client else { return }
-        environment.log[.checker].debug("checker ended", metadata: ["client.name": "\(name)", "ending": "\(ending)"])
-        change(name) { $0.checkEnded(ending, at: environment.now()) }
-        // After a restart the last checker decides whether a client whose time is over gets more of it: a failure
-        // takes that right away.
-        if before.lastCheckerEnding?.isOK == true && !ending.isOK { saveUnsaved() }
-    }
-
-    private func disableExpired(_ names: [String]) {
-        let now = environment.now()
-        var records: [ClientRecord] = []
-        for name in names {
-            guard var client = entries[name]?.client else { continue }
-            client.disable()
-            environment.checkers.kill(name)
-            put(client, name)
-            records.append(record(of: client, at: now))
-        }
-        do throws(StateStoreError) {
-            try environment.store.commit(records, removing: [])
-            unsaved.subtract(names)
-        } catch {
-            // They stay disabled as long as the server lives; saving is tried again.
-            environment.log[.state].error("state not saved", metadata: ["reason": "\(error)"])
-            unsaved.formUnion(names)
-            nextSave = now.boot + Self.saveDelay
-        }
-        for name in names { logDisabled(name, "not seen for too long") }
-    }
-
-    private nonisolated func logDisabled(_ name: String, _ reason: String) {
-        environment.log[.checker].warning(
-            "client disabled", metadata: ["client.name": "\(name)", "reason": "\(reason)"])
-    }
-
-    private func stopCheckers() {
-        for name in entries.keys { environment.checkers.kill(name) }
+    func tellOfChange(from before: ClientSnapshot?, _ name: String) {
+        guard let observer, let before, let after = snapshot(name), before != after else { return }
+        observer(.changed(from: before, to: after))
     }
 
     // MARK: Keeping
 
     /// Changes a client in a way that may wait up to ``saveDelay`` to be saved.
-    private func change(_ name: String, _ body: (inout Client) -> Void) {
+    func change(_ name: String, _ body: (inout Client) -> Void) {
         guard var client = entries[name]?.client else { return }
         let before = client
         body(&client)
@@ -407,19 +265,23 @@ public actor Registry: Service {
         }
     }
 
-    private func put(_ client: Client, _ name: String) {
+    func put(_ client: Client, _ name: String) {
         guard let entry = entries[name] else { return }
         let before = entry.client
+        let old = observedSnapshot(name)
         entry.client = client
         deadlines.set(client.nextDeadline, for: name)
-        if before.approval != client.approval || before.status != client.status { wakeWatchers(of: name) }
+        tellOfChange(from: old, name)
+        if before.approval != client.approval || before.status != client.status || before.settings != client.settings {
+            wakeWatchers(of: name)
+        }
     }
 
-    private func wakeWatchers(of name: String) {
+    func wakeWatchers(of name: String) {
         for connection in watchers[name, default: [:]].values { connection.alarm.ring() }
     }
 
-    private func record(of client: Client, at now: Moment) -> ClientRecord {
+    func record(of client: Client, at now: Moment) -> ClientRecord {
         let name = client.settings.name
         return client.record(
             configured: entries[name]?.configured ?? client.settings, bootID: environment.bootID, at: now)

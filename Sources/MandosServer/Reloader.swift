@@ -1,5 +1,6 @@
 import InitramfsKit
 import Logging
+import MandosFormats
 public import MandosCore
 public import ServiceLifecycle
 public import UnixSignals
@@ -31,14 +32,20 @@ public struct Reloader: Service {
 
     public func run() async throws {
         for await _ in hangups.cancelOnGracefulShutdown() {
-            ServiceManager.tell(.reloading)
-            await reload()
-            ServiceManager.tell(.ready, .status("serving \(await registry.count) clients"))
+            _ = await reload()
         }
     }
 
     /// All or nothing: with any error everything stays as it was.
-    private func reload() async {
+    public func reload() async -> Result<Void, ReloadFailure> {
+        ServiceManager.tell(.reloading)
+        let result = await reloadQuietly()
+        ServiceManager.tell(.ready, .status("serving \(await registry.count) clients"))
+        returnFreeMemory()
+        return result
+    }
+
+    private func reloadQuietly() async -> Result<Void, ReloadFailure> {
         let logger = log[.configuration]
         do {
             let configuration = try await reader.read()
@@ -57,12 +64,23 @@ public struct Reloader: Service {
                 metadata: [
                     "added": "\(summary.added)", "changed": "\(summary.changed)", "removed": "\(summary.removed)",
                 ])
+            return .success(())
         } catch let error as ConfigProblems {
             for problem in error.problems { logger.error("\(problem)") }
             logger.error("configuration not reloaded: nothing has changed; mend the above and reload again")
+            return .failure(ReloadFailure(error.problems.map(\.description)))
         } catch {
             logger.error("configuration not reloaded: nothing has changed", metadata: ["reason": "\(error)"])
+            return .failure(ReloadFailure(["\(error)"]))
         }
-        returnFreeMemory()
     }
+}
+
+/// Why nothing was reloaded, and nothing has changed.
+public struct ReloadFailure: Error, CustomStringConvertible {
+    public let reasons: [String]
+
+    init(_ reasons: [String]) { self.reasons = reasons }
+
+    public var description: String { reasons.joined(separator: "\n") }
 }

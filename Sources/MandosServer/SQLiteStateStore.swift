@@ -12,7 +12,7 @@ public final class SQLiteStateStore: StateStore {
 
     /// "Mnds": tells our database from any other.
     private static let applicationID: Int32 = 0x4D6E_6473
-    private static let schemaVersion = 1
+    private static let schemaVersion = 2
 
     private let path: String
     private let queue: DatabaseQueue
@@ -97,6 +97,10 @@ public final class SQLiteStateStore: StateStore {
             return
         }
         try check(database, path)
+        if version == 1 {
+            try database.execute(sql: "ALTER TABLE client ADD COLUMN is_removed INTEGER NOT NULL DEFAULT 0")
+            try database.execute(sql: "PRAGMA user_version = \(schemaVersion)")
+        }
     }
 
     private static func check(_ database: Database, _ path: String) throws {
@@ -105,7 +109,7 @@ public final class SQLiteStateStore: StateStore {
         guard application == applicationID else {
             throw StateStoreError("\(path) is a database of another program; choose another --statedir")
         }
-        guard version == schemaVersion else {
+        guard (1...schemaVersion).contains(version) else {
             throw StateStoreError("\(path) was written by a later version (schema \(version)); use that one")
         }
         let problem = try String.fetchOne(database, sql: "PRAGMA quick_check(1)")
@@ -122,7 +126,8 @@ public final class SQLiteStateStore: StateStore {
             last_enabled INTEGER, last_checked_ok INTEGER,
             last_checker_status INTEGER, last_checker_signal INTEGER,
             last_approval_request INTEGER,
-            overrides TEXT
+            overrides TEXT,
+            is_removed INTEGER NOT NULL DEFAULT 0
         ) STRICT, WITHOUT ROWID
         """
 
@@ -149,7 +154,7 @@ public final class SQLiteStateStore: StateStore {
 
     private static func save(_ records: [ClientRecord], _ database: Database) throws {
         let statement = try database.cachedStatement(
-            sql: "INSERT OR REPLACE INTO client VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+            sql: "INSERT OR REPLACE INTO client VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
         for record in records {
             var status: Int32?
             var signal: Int32?
@@ -168,6 +173,7 @@ public final class SQLiteStateStore: StateStore {
                 status, signal,
                 record.lastApprovalRequest?.millisecondsSince1970,
                 overrides.map { String(decoding: $0, as: UTF8.self) },
+                record.isRemoved,
             ])
         }
     }
@@ -190,7 +196,8 @@ public final class SQLiteStateStore: StateStore {
             name: row["name"], until: until, wasEnabledInFile: row["was_enabled_in_file"],
             created: Timestamp(millisecondsSince1970: row["created"]), lastEnabled: time("last_enabled"),
             lastCheckedOK: time("last_checked_ok"), lastCheckerEnding: ending,
-            lastApprovalRequest: time("last_approval_request"), overrides: overrides ?? SettingOverrides())
+            lastApprovalRequest: time("last_approval_request"), overrides: overrides ?? SettingOverrides(),
+            isRemoved: row["is_removed"])
     }
 
     private static func explain(_ error: any Error, _ action: String, _ path: String) -> StateStoreError {

@@ -128,6 +128,10 @@ import UnixSignals
             at: try waiting { await UnixSignalsSequence(trapping: .sighup) }, reader, registry, log,
             running: override(configuration.server), override: override)
         var services: [any Service] = [registry, listener, reloader]
+        if settings.useDBus {
+            let facts = ServerFacts(socket, interface: settings.interface)
+            services.append(BusService(registry, facts, log, reloader))
+        }
         if let interval = ServiceManager.watchdogInterval { services.append(Watchdog(every: interval, registry)) }
         let group = ServiceGroup(
             services: services, gracefulShutdownSignals: [.sigterm, .sigint],
@@ -221,7 +225,6 @@ import UnixSignals
     }
 
     private func warnOfWhatIsMissing(_ settings: ServerSettings, _ logger: Logger) {
-        if settings.useDBus { logger.warning("this version has no D-Bus interface yet; --no-dbus silences this") }
         if settings.zeroconf {
             logger.warning(
                 "this version does not announce itself yet: clients need --connect; --no-zeroconf silences this")

@@ -312,11 +312,11 @@ struct Seeded: RandomNumberGenerator {
 
     @Test func `fills in what the manual lists`() {
         let client = Client(testSettings(), untilFirstCheck: .zero, at: at(0))
-        #expect(client.value(of: .timeout, at: at(0)) == "PT5M")
-        #expect(client.value(of: .enabled, at: at(0)) == "True")
-        #expect(client.value(of: .name, at: at(0)) == "foo")
-        #expect(client.value(of: .expires, at: at(0)) == at(300).wall.rfc3339)
-        #expect(client.value(of: .lastCheckedOK, at: at(0)) == "")
-        for field in CheckerCommand.Field.allCases { _ = client.value(of: field, at: at(0)) }
+        #expect(client.value(of: .timeout, at: at(0), objectPath: "/clients/foo") == "PT5M")
+        #expect(client.value(of: .enabled, at: at(0), objectPath: "/clients/foo") == "True")
+        #expect(client.value(of: .name, at: at(0), objectPath: "/clients/foo") == "foo")
+        #expect(client.value(of: .expires, at: at(0), objectPath: "/clients/foo") == at(300).wall.rfc3339)
+        #expect(client.value(of: .lastCheckedOK, at: at(0), objectPath: "/clients/foo") == "")
+        for field in CheckerCommand.Field.allCases { _ = client.value(of: field, at: at(0), objectPath: "/clients/foo") }
     }
 }

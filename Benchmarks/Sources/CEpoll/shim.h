@@ -1,0 +1,3 @@
+// Swift's Glibc leaves it out.
+#pragma once
+#include <sys/epoll.h>

@@ -1,0 +1,106 @@
+import Dispatch
+
+/// A server's place on the system bus, under a name of its own.
+public actor BusHost {
+    /// A method call, and what to answer it by.
+    public struct Call: Sendable {
+        public let notice: BusNotice
+        fileprivate let id: UInt64
+    }
+
+    /// How many calls may wait for their answers; who calls more at once is told so.
+    private static let mostCalls = 1024
+
+    private let executor: DispatchExecutor
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe executor.asUnownedSerialExecutor() }
+
+    private var connection: BusConnection?
+    private var readable: (any DispatchSourceRead)?
+    private var writable: (any DispatchSourceWrite)?
+    private var waiting: [UInt64: BusConnection.BusCall] = [:]
+    private var nextID: UInt64 = 0
+    private let received: AsyncStream<Call>.Continuation
+
+    /// The calls as they come; they end when the bus is lost.
+    public nonisolated let calls: AsyncStream<Call>
+
+    /// Connects to the system bus and takes `name` there.
+    public init(name: String) async throws(BusError) {
+        executor = DispatchExecutor(label: "mandos.bus")
+        (calls, received) = AsyncStream.makeStream()
+        try open(name)
+    }
+
+    private func open(_ name: String) throws(BusError) {
+        let connection = try BusConnection.openSystem()
+        try connection.serve { [unowned self] call in assumeIsolated { $0.receive(call) } }
+        try connection.requestName(name)
+        self.connection = connection
+        let source = DispatchSource.makeReadSource(fileDescriptor: connection.descriptor, queue: executor.queue)
+        source.setEventHandler { [weak self] in self?.assumeIsolated { $0.process() } }
+        source.activate()
+        readable = source
+        process()
+    }
+
+    /// Leaves the bus.
+    public func close() {
+        readable?.cancel()
+        writable?.cancel()
+        (readable, writable) = (nil, nil)
+        waiting = [:]
+        connection = nil
+        received.finish()
+    }
+
+    public func answer(_ call: Call, _ result: Result<[BusValue], BusError>) {
+        guard let waiting = waiting.removeValue(forKey: call.id) else { return }
+        attempt { (connection) throws(BusError) in try connection.answer(waiting, result) }
+    }
+
+    public func emit(_ path: String, _ interface: String, _ member: String, _ arguments: [BusValue]) {
+        attempt { (connection) throws(BusError) in try connection.emit(path, interface, member, arguments) }
+    }
+
+    /// What cannot be sent, because it is malformed or too long, is not sent; a bus that is gone is noticed elsewhere.
+    private func attempt(_ body: (BusConnection) throws(BusError) -> Void) {
+        guard let connection else { return }
+        try? body(connection)
+        flush(connection)
+    }
+
+    private func receive(_ call: BusConnection.BusCall) {
+        guard waiting.count < Self.mostCalls else {
+            let error = BusError(.failed, "\(Self.mostCalls) calls are waiting already; try again later")
+            try? connection?.answer(call, .failure(error))
+            return
+        }
+        nextID += 1
+        waiting[nextID] = call
+        received.yield(Call(notice: call.notice, id: nextID))
+    }
+
+    private func process() {
+        guard let connection else { return }
+        do throws(BusError) {
+            while try connection.process() {}
+            flush(connection)
+        } catch {
+            close()
+        }
+    }
+
+    /// sd-bus writes what it can at once; the rest when the bus takes more.
+    private func flush(_ connection: BusConnection) {
+        guard connection.hasOutput else {
+            writable?.cancel()
+            writable = nil
+            return
+        }
+        guard writable == nil else { return }
+        let source = DispatchSource.makeWriteSource(fileDescriptor: connection.descriptor, queue: executor.queue)
+        source.setEventHandler { [weak self] in self?.assumeIsolated { $0.process() } }
+        source.activate()
+        writable = source
+    }
+}

@@ -1,0 +1,50 @@
+/// Where on D-Bus each client is: a valid path, which no other client has.
+///
+/// What D-Bus forbids in a path becomes `_`, as in the reference; where two names come to the same, the later one gets a
+/// number.
+public struct ObjectPaths: Sendable {
+    private static let prefix = "/clients/"
+
+    private var pathOfName: [String: String] = [:]
+    private var nameOfPath: [String: String] = [:]
+
+    public init(_ names: some Sequence<String>) {
+        for name in names { add(name) }
+    }
+
+    public subscript(name: String) -> String? { pathOfName[name] }
+
+    public func name(at path: String) -> String? { nameOfPath[path] }
+
+    @discardableResult
+    public mutating func add(_ name: String) -> String {
+        if let path = pathOfName[name] { return path }
+        let plain = Self.prefix + Self.element(name)
+        var path = plain
+        var number = 2
+        while nameOfPath[path] != nil {
+            path = "\(plain)_\(number)"
+            number += 1
+        }
+        pathOfName[name] = path
+        nameOfPath[path] = name
+        return path
+    }
+
+    public mutating func remove(_ name: String) {
+        if let path = pathOfName.removeValue(forKey: name) { nameOfPath[path] = nil }
+    }
+
+    /// Source: D-Bus specification, "Valid Object Paths".
+    private static func element(_ name: String) -> String {
+        let bytes = name.utf8.map { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"):
+                byte
+            default: UInt8(ascii: "_")
+            }
+        }
+        return bytes.isEmpty ? "_" : String(decoding: bytes, as: UTF8.self)
+    }
+}
