@@ -16,7 +16,7 @@ else
 INITRAMFS = $(HOST)
 endif
 
-HOST_PROGRAMS = mandos mandos-keygen
+HOST_PROGRAMS = mandos mandos-ctl mandos-keygen
 INITRAMFS_PROGRAMS = mandos-client
 
 .PHONY: help demo test lint format build build-host build-initramfs bench-server install clean
@@ -87,6 +87,7 @@ install: build
 	test -e $(DESTDIR)/etc/mandos/clients.conf || install -m 600 packaging/etc/clients.conf $(DESTDIR)/etc/mandos/
 	test -e $(DESTDIR)/etc/default/mandos || install -D -m 644 packaging/etc/default-mandos $(DESTDIR)/etc/default/mandos
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system packaging/systemd/mandos.service packaging/systemd/mandos.socket
+	install -D -m 644 packaging/dbus/mandos.conf $(DESTDIR)$(PREFIX)/share/dbus-1/system.d/mandos.conf
 	install -D -m 644 packaging/sysusers/mandos.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/mandos.conf
 	install -D -m 644 packaging/tmpfiles/mandos.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/mandos.conf
 	install -D -m 755 packaging/import-reference-state $(DESTDIR)$(PREFIX)/share/mandos/import-reference-state

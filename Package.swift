@@ -77,6 +77,12 @@ let hostTargets: [Target] = [
             .product(name: "UnixSignals", package: "swift-service-lifecycle"),
         ], swiftSettings: strict),
     .executableTarget(
+        name: "mandos-ctl",
+        dependencies: [
+            "InitramfsKit", "MandosBus", "MandosFormats",
+            .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        ], swiftSettings: strict),
+    .executableTarget(
         name: "mandos-keygen",
         dependencies: [
             "CBSD", "InitramfsKit", "MandosClient", "MandosFormats", "MandosTLS",
@@ -104,7 +110,7 @@ let testTargets: [Target] = [
     .testTarget(
         name: "ProgramTests",
         dependencies: [
-            "mandos", "mandos-client", "mandos-keygen", "MandosFormats", "MandosTLS",
+            "mandos", "mandos-client", "mandos-ctl", "mandos-keygen", "MandosBus", "MandosFormats", "MandosTLS",
             .product(name: "GRDB", package: "GRDB.swift"),
         ],
         path: "Tests",

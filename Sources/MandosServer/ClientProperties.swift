@@ -43,7 +43,9 @@ extension ClientSnapshot {
         var changes: [(ClientProperty, BusValue?)] = []
         for property in ClientProperty.allCases where haveSettingsChanged || !property.isSetting {
             let new = other.value(of: property, at: now)
-            if property == .secret ? client.settings.secret != other.client.settings.secret : value(of: property, at: now) != new {
+            if property == .secret
+                ? client.settings.secret != other.client.settings.secret : value(of: property, at: now) != new
+            {
                 changes.append((property, new))
             }
         }

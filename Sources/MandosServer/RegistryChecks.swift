@@ -80,7 +80,11 @@ extension Registry {
             client.checkStarted(at: now.boot)
             put(client, name)
             due.append(
-                DueCheck(name: name, command: client.settings.checker.expanded { client.value(of: $0, at: now, objectPath: paths.add(name)) }))
+                DueCheck(
+                    name: name,
+                    command: client.settings.checker.expanded {
+                        client.value(of: $0, at: now, objectPath: paths.add(name))
+                    }))
         }
         return due
     }

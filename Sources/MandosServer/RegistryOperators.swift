@@ -102,6 +102,7 @@ extension Registry {
         client.disable()
         environment.checkers.kill(name)
         put(client, name)
+        logDisabled(name, "an operator did")
         let now = environment.now()
         do throws(StateStoreError) {
             try environment.store.commit([record(of: client, at: now)], removing: [])
@@ -121,6 +122,8 @@ extension Registry {
         client.enable(untilFirstCheck: .zero, at: now)
         try environment.store.commit([record(of: client, at: now)], removing: [])
         put(client, name)
+        environment.log[.checker].notice(
+            "client enabled", metadata: ["client.name": "\(name)", "reason": "an operator did"])
         alarm.ring()
     }
 

@@ -317,6 +317,8 @@ struct Seeded: RandomNumberGenerator {
         #expect(client.value(of: .name, at: at(0), objectPath: "/clients/foo") == "foo")
         #expect(client.value(of: .expires, at: at(0), objectPath: "/clients/foo") == at(300).wall.rfc3339)
         #expect(client.value(of: .lastCheckedOK, at: at(0), objectPath: "/clients/foo") == "")
-        for field in CheckerCommand.Field.allCases { _ = client.value(of: field, at: at(0), objectPath: "/clients/foo") }
+        for field in CheckerCommand.Field.allCases {
+            _ = client.value(of: field, at: at(0), objectPath: "/clients/foo")
+        }
     }
 }

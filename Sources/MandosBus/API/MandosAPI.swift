@@ -50,7 +50,7 @@ public enum MandosAPI {
             .init("Reload"),
         ],
         signals: [
-            .init("ApprovalRequested", [.init("client", "o"), .init("timeout", "t"), .init("address", "s")]),
+            .init("ApprovalRequested", [.init("client", "o"), .init("timeout", "t"), .init("address", "s")])
         ],
         properties: ServerProperty.allCases.map(\.property))
 }
