@@ -57,6 +57,8 @@ public final class Listener: Service {
     private func accept(into arrivals: AsyncStream<Connection>.Continuation) async throws {
         while true {
             let server = try await bootstrap(arrivals).withBoundSocket(try socket.duplicate()).get()
+            // NIO has listened once more, with a backlog of 128 whatever it is told.
+            socket.listenWithLongestBacklog()
             await withGracefulShutdownHandler {
                 try? await server.closeFuture.get()
             } onGracefulShutdown: {
@@ -117,8 +119,6 @@ public final class Listener: Service {
 
     private func bootstrap(_ arrivals: AsyncStream<Connection>.Continuation) -> ServerBootstrap {
         ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            // NIO listens once more, with a backlog of its own unless it is told.
-            .serverChannelOption(.backlog, value: Int32(SOMAXCONN))
             .serverChannelInitializer { channel in
                 // Without descriptors or memory to spare, accepting has to wait a little for some.
                 channel.eventLoop.makeCompletedFuture {

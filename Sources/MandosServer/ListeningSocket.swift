@@ -52,6 +52,12 @@ public struct ListeningSocket: Sendable {
         }
     }
 
+    /// As many connections as the kernel allows may wait to be accepted.
+    func listenWithLongestBacklog() {
+        // It listens already; if this fails, only the backlog stays as it was.
+        _ = listen(descriptor, SOMAXCONN)
+    }
+
     /// Another descriptor for the same socket, which the caller owns.
     func duplicate() throws(Problem) -> Int32 {
         let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)

@@ -46,15 +46,18 @@ struct Server {
 
     var address: String { "[::1]:\(port)" }
 
-    init(clients: String, options: [String] = [], environment: [String: String] = [:]) async throws {
+    init(
+        clients: String, options: [String] = [], environment: [String: String] = [:], bus: TestBus? = nil
+    ) async throws {
         configuration = try Directory()
         try configuration.write(clients, to: "clients.conf")
         program = try RunningProgram(
             Place.program("mandos"),
             [
-                "--configdir", configuration.path, "--statedir", configuration.path, "--foreground", "--no-dbus",
-                "--debuglevel", "DEBUG",
-            ] + options, environment: environment)
+                "--configdir", configuration.path, "--statedir", configuration.path, "--foreground", "--debuglevel",
+                "DEBUG",
+            ] + (bus == nil ? ["--no-dbus"] : []) + options,
+            environment: environment.merging(bus?.environment ?? [:]) { $1 })
         let line = try await program.line(with: " serving")
         port = try #require(line.firstMatch(of: /port=(\d+)/).flatMap { Int($0.output.1) })
     }

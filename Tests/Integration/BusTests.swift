@@ -1,0 +1,296 @@
+import Foundation
+import Glibc
+import Testing
+
+private func section(_ name: String, key: Int = 1, _ rest: String = "") -> String {
+    let digits = String(key)
+    return """
+        [\(name)]
+        key_id = \(String(repeating: "0", count: 64 - digits.count) + digits)
+        secret = c2VjcmV0
+        checker = true
+        \(rest)
+
+        """
+}
+
+private func started(_ clients: String, on bus: TestBus) async throws -> Server {
+    let server = try await Server(clients: clients, bus: bus)
+    _ = try await server.program.line(with: "on the bus")
+    return server
+}
+
+@Suite struct `mandos-ctl` {
+    @Test func `changes every setting, and shows it afterwards`() async throws {
+        let bus = try await TestBus()
+        let server = try await started(section("foo") + section("bar", key: 2), on: bus)
+        let before = try await bus.properties(of: "bar")
+        let changed = try await bus.control([
+            "--timeout=PT9M", "--extended-timeout=PT1H", "--interval=PT77S", "--approval-delay=PT1S",
+            "--approval-duration=PT2S", "--deny-by-default", "--host=h\u{F6}st", "--checker=true %(host)s", "foo",
+        ])
+        #expect(changed.status == 0 && changed.errors.isEmpty, "\(changed.errors)")
+        let foo = try await bus.properties(of: "foo")
+        let expected = [
+            "Timeout": "540000", "ExtendedTimeout": "3600000", "Interval": "77000", "ApprovalDelay": "1000",
+            "ApprovalDuration": "2000", "Host": "h\u{F6}st", "Checker": "true %(host)s",
+        ]
+        for (name, value) in expected { #expect(foo[name] == value) }
+        #expect(["0", "false"].contains(foo["ApprovedByDefault"] ?? ""))
+        let after = try await bus.properties(of: "bar")
+        for name in expected.keys { #expect(after[name] == before[name]) }
+
+        // They are not lost in a crash.
+        server.program.signal(SIGKILL)
+        _ = try await server.program.ending()
+        let again = try RunningProgram(
+            Place.program("mandos"),
+            [
+                "--configdir", server.configuration.path, "--statedir", server.configuration.path, "--foreground",
+                "--debuglevel", "INFO",
+            ],
+            environment: bus.environment)
+        _ = try await again.line(with: "on the bus")
+        let restored = try await bus.properties(of: "foo")
+        for (name, value) in expected { #expect(restored[name] == value) }
+    }
+
+    @Test func `enables, disables and removes, durably`() async throws {
+        let bus = try await TestBus()
+        let keys = try await Keys.make()
+        let clients = try await keys.section("foo", password: Data("secret".utf8)) + section("bar", key: 2)
+        let server = try await started(clients, on: bus)
+        #expect(try await bus.control(["--is-enabled", "foo"]).status == 0)
+        #expect(try await bus.control(["--disable", "--all"]).status == 0)
+        #expect(try await bus.control(["--is-enabled", "foo"]).status == 1)
+        #expect(try await bus.control(["--status"]).status == 1)
+        let refused = try client(keys, [server.address])
+        _ = try await refused.line(with: "it has no secret for us")
+        #expect(try await bus.control(["--enable", "--all"]).status == 0)
+        #expect(try await bus.control(["--status"]).status == 0)
+        let served = try client(keys, [server.address])
+        #expect(try await served.ending() == .exit(status: 0), "\(served.errors)")
+
+        #expect(try await bus.control(["--remove", "foo"]).status == 0)
+        server.program.signal(SIGKILL)
+        _ = try await server.program.ending()
+        let again = try RunningProgram(
+            Place.program("mandos"),
+            [
+                "--configdir", server.configuration.path, "--statedir", server.configuration.path, "--foreground",
+                "--debuglevel", "INFO",
+            ],
+            environment: bus.environment)
+        _ = try await again.line(with: "an operator removed it")
+        _ = try await again.line(with: "on the bus")
+        let list = try await bus.control([])
+        #expect(list.output.hasPrefix("Name Enabled Timeout  Last Successful Check\nbar  Yes     00:05:00 "))
+        #expect(!list.output.contains("foo"))
+    }
+
+    @Test func `sets a secret of any bytes, and restarts the life of a client`() async throws {
+        let bus = try await TestBus()
+        let keys = try await Keys.make()
+        let wrong = try await keys.section("foo", password: Data("wrong".utf8))
+        let right = try await Keys(directory: keys.directory).section("foo", password: Data("right".utf8))
+        let base64 = try #require(right.firstMatch(of: /secret =((?s:.*))$/)?.output.1)
+        let secret = try #require(Data(base64Encoded: base64.filter { !$0.isWhitespace }))
+        let server = try await started(wrong, on: bus)
+        let file = try keys.directory.write(secret, to: "secret")
+        #expect(try await bus.control(["--secret", file, "--bump-timeout", "foo"]).status == 0)
+        #expect(try await bus.properties(of: "foo")["LastCheckedOK"] != "")
+        let client = try client(keys, [server.address])
+        #expect(try await client.ending() == .exit(status: 0), "\(client.errors)")
+        #expect(client.output == Data("right".utf8))
+    }
+
+    @Test(arguments: [true, false]) func `answers requests, also those that come later`(approved: Bool) async throws {
+        let bus = try await TestBus()
+        let keys = try await Keys.make()
+        let server = try await started(
+            keys.section("foo", password: Data("secret".utf8)) + "approval_delay = PT1H\n", on: bus)
+        let answering = try RunningProgram(
+            Place.program("mandos-ctl"), [approved ? "--approve" : "--deny", "--wait", "foo"],
+            environment: bus.environment)
+        let asking = try client(keys, [server.address])
+        #expect(try await answering.ending() == .exit(status: 0), "\(answering.errors)")
+        if approved {
+            #expect(try await asking.ending() == .exit(status: 0), "\(asking.errors)")
+            #expect(asking.output == Data("secret".utf8))
+        } else {
+            _ = try await asking.line(with: "it has no secret for us")
+            #expect(try await server.program.line(with: "secret refused").contains("an operator denied it"))
+        }
+    }
+
+    @Test func `changes nothing if one of the clients does not exist`() async throws {
+        let bus = try await TestBus()
+        let server = try await started(section("foo"), on: bus)
+        let result = try await bus.control(["--disable", "foo", "b\u{E4}r", "baz"])
+        #expect(result.status == 1)
+        #expect(
+            result.errors == "mandos-ctl: the server has no client \"b\u{E4}r\", \"baz\"; nothing was changed\n")
+        #expect(try await bus.control(["--is-enabled", "foo"]).status == 0)
+        #expect(server.program.isRunning)
+    }
+
+    @Test(arguments: [
+        ["--all"], ["--enable"], ["--verbose", "--dump-json"], ["--dump-json", "--enable", "foo"],
+        ["--all", "-e", "foo"],
+        ["--is-enabled"], ["--is-enabled", "foo", "bar"], ["--remove", "--enable", "foo"],
+        ["--enable", "--disable", "a"],
+        ["--approve", "--deny", "a"], ["--start-checker", "--stop-checker", "a"], ["--timeout", "PT5X", "a"],
+        ["--wait", "a"], ["--status", "a"], ["--remove", "--approve", "a"], ["--verbose", "--disable", "a"],
+    ])
+    func `refuses what makes no sense together, without asking the server`(arguments: [String]) async throws {
+        let result = try await run(
+            Place.program("mandos-ctl"), arguments, environment: ["DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent"])
+        #expect(result.status == 64)
+        #expect(result.errors.hasPrefix("Error: "))
+    }
+
+    @Test func `says what is wrong when there is no bus, or no server`() async throws {
+        let bus = try await TestBus(isRunning: false)
+        let noBus = try await bus.control([])
+        #expect(noBus.status == 1 && noBus.errors.contains("connecting to the system bus"), "\(noBus.errors)")
+        try await bus.start()
+        let noServer = try await bus.control(["--status"])
+        #expect(noServer.status == 2 && noServer.errors.contains("there is no Mandos server on the bus"))
+    }
+
+    @Test func `tells what happens`() async throws {
+        let bus = try await TestBus()
+        let server = try await started(section("foo", "interval = PT1H\n") + section("bar", key: 2), on: bus)
+        let watch = try RunningProgram(
+            Place.program("mandos-ctl"), ["--watch", "--dump-json", "foo"], environment: bus.environment)
+        var events: [[String: Any]] = []
+        for _ in 0..<400 where events.count < 4 {
+            _ = try await bus.control(["--start-checker", "--all"])
+            try await Task.sleep(for: .milliseconds(25))
+            events = watch.output.split(separator: UInt8(ascii: "\n")).compactMap {
+                try? JSONSerialization.jsonObject(with: $0) as? [String: Any]
+            }
+        }
+        #expect(events.allSatisfy { $0["client"] as? String == "foo" })
+        #expect(events.contains { $0["event"] as? String == "CheckerStarted" && $0["command"] as? String == "true" })
+        #expect(events.contains { $0["event"] as? String == "Changed" })
+        #expect(server.program.isRunning)
+    }
+}
+
+@Suite struct `The D-Bus API` {
+    @Test func `has a path of its own for every client, whatever it is called`() async throws {
+        let bus = try await TestBus()
+        let names = ["a.b", "a-b", "a_b", "\u{FC} \u{2603}", "123", "a/b"]
+        let server = try await started(names.enumerated().map { section($1, key: $0 + 1) }.joined(), on: bus)
+        let answer = try await bus.call("/", "se.recompile.Mandos.GetAllClients")
+        let paths = answer.output.matches(of: #/'(/clients/[A-Za-z0-9_]+)'/#).map { String($0.output.1) }
+        #expect(Set(paths).count == names.count, "\(answer)")
+        var found: [String] = []
+        for path in paths {
+            let name = try await bus.call(
+                path, "org.freedesktop.DBus.Properties.Get", ["se.recompile.Mandos.Client", "Name"])
+            found.append(name.output)
+        }
+        for name in names { #expect(found.contains("(<'\(name)'>,)\n"), "\(found)") }
+        #expect(server.program.isRunning)
+    }
+
+    private static let set = "org.freedesktop.DBus.Properties.Set"
+    private static let clientInterface = "se.recompile.Mandos.Client"
+
+    @Test(arguments: [
+        ("/clients/foo", set, [clientInterface, "Timeout", "<'long'>"], "InvalidArgs"),
+        ("/clients/foo", set, [clientInterface, "Timeout", "<int64 -1>"], "InvalidArgs"),
+        ("/clients/foo", set, [clientInterface, "Timeout", "<uint64 18446744073709551615>"], "InvalidArgs"),
+        ("/clients/foo", set, [clientInterface, "Timeout", "<uint64 9223372036854775807>"], "InvalidArgs"),
+        ("/clients/foo", set, [clientInterface, "Interval", "<uint64 0>"], "InvalidArgs"),
+        ("/clients/foo", set, [clientInterface, "Enabled", "<'yes'>"], "InvalidArgs"),
+        ("/clients/foo", set, [clientInterface, "Checker", "<''>"], "InvalidArgs"),
+        ("/clients/foo", set, [clientInterface, "Checker", "<'x %(y)s'>"], "InvalidArgs"),
+        ("/clients/foo", set, [clientInterface, "Checker", "<'100%'>"], "InvalidArgs"),
+        ("/clients/foo", set, [clientInterface, "Secret", "<@ay []>"], "InvalidArgs"),
+        ("/clients/foo", set, [clientInterface, "Secret", "<'text'>"], "InvalidArgs"),
+        ("/clients/foo", set, [clientInterface, "Name", "<'bar'>"], "PropertyReadOnly"),
+        ("/clients/foo", set, [clientInterface, "Colour", "<'red'>"], "UnknownProperty"),
+        ("/clients/foo", set, ["se.recompile.Nothing", "Name", "<'bar'>"], "UnknownInterface"),
+        ("/clients/foo", "org.freedesktop.DBus.Properties.Get", [clientInterface, "Secret"], "AccessDenied"),
+        ("/clients/foo", "\(clientInterface).Fly", [], "UnknownMethod"),
+        ("/clients/foo", "\(clientInterface).Approve", [], "InvalidArgs"),
+        ("/clients/foo", "\(clientInterface).CheckedOK", ["1"], "InvalidArgs"),
+        ("/clients/bar", "\(clientInterface).CheckedOK", [], "UnknownObject"),
+        ("/nowhere", "org.freedesktop.DBus.Introspectable.Introspect", [], "UnknownObject"),
+        ("/", "se.recompile.Mandos.RemoveClient", ["/clients/bar"], "UnknownObject"),
+        ("/", "se.recompile.Mandos.Server1.ListClients", ["['Secret']", "''", "uint32 5"], "UnknownProperty"),
+        ("/", set, ["se.recompile.Mandos.Server1", "LogLevels", "<'LOUD'>"], "InvalidArgs"),
+    ])
+    func `answers nonsense with a standard error, and changes nothing`(
+        path: String, method: String, arguments: [String], error: String
+    ) async throws {
+        let bus = try await TestBus()
+        let server = try await started(section("foo"), on: bus)
+        func state() async throws -> String {
+            try await bus.properties(of: "foo").filter {
+                !["LastCheckedOK", "Expires", "CheckerRunning", "LastCheckerStatus"].contains($0.key)
+            }
+            .sorted { $0.key < $1.key }.description
+        }
+        let before = try await state()
+        let result = try await bus.call(path, method, arguments)
+        #expect(result.status != 0)
+        #expect(result.errors.contains("org.freedesktop.DBus.Error.\(error): "), "\(result.errors)")
+        #expect(try await state() == before)
+        #expect(server.program.isRunning)
+    }
+
+    @Test func `refuses a secret that is too long`() async throws {
+        let bus = try await TestBus()
+        let server = try await started(section("foo"), on: bus)
+        let directory = try Directory()
+        let file = try directory.write(Data(count: 16 << 20 + 1), to: "secret")
+        let result = try await bus.control(["--secret", file, "foo"])
+        #expect(result.status == 1, "\(result)")
+        #expect(server.program.isRunning)
+    }
+
+    @Test(.enabled(if: Root.isHere, Root.reason)) func `is for root and the Mandos user only`() async throws {
+        let bus = try await TestBus(.shipped)
+        let server = try await started(section("foo"), on: bus)
+        #expect(try await bus.control(["--is-enabled", "foo"]).status == 0)
+        let stranger = try await bus.control(["--disable", "foo"], as: 1)
+        #expect(stranger.status == 1)
+        #expect(stranger.errors.contains("run this as root"), "\(stranger.errors)")
+        #expect(try await bus.control(["--is-enabled", "foo"]).status == 0)
+        #expect(server.program.isRunning)
+    }
+
+    @Test func `comes and goes with the bus, and the server goes on`() async throws {
+        let bus = try await TestBus(isRunning: false)
+        let keys = try await Keys.make()
+        let server = try await Server(clients: keys.section("foo", password: Data("secret".utf8)), bus: bus)
+        _ = try await server.program.line(with: "not on the bus; trying again")
+        try await bus.start()
+        _ = try await server.program.line(with: "on the bus bus.name")
+        #expect(try await bus.control(["--is-enabled", "foo"]).status == 0)
+        try await bus.stop()
+        _ = try await server.program.line(with: "the bus is gone")
+        let served = try client(keys, [server.address])
+        #expect(try await served.ending() == .exit(status: 0), "\(served.errors)")
+        try await bus.start()
+        for _ in 0..<1000 where server.program.errors.ranges(of: "on the bus bus.name").count < 2 {
+            try await Task.sleep(for: .milliseconds(10))
+        }
+        #expect(try await bus.control(["--is-enabled", "foo"]).status == 0)
+    }
+
+    @Test func `changes how much is logged while the server runs`() async throws {
+        let bus = try await TestBus()
+        let server = try await started(section("foo"), on: bus)
+        let interface = "'se.recompile.Mandos.Server1'"
+        let set = try await bus.call("/", Self.set, [interface, "'LogLevels'", "<'ERROR,checker=DEBUG'>"])
+        #expect(set.status == 0, "\(set.errors)")
+        let get = try await bus.call("/", "org.freedesktop.DBus.Properties.Get", [interface, "'LogLevels'"])
+        #expect(get.output == "(<'ERROR,checker=DEBUG'>,)\n")
+        #expect(server.program.isRunning)
+    }
+}
