@@ -1,8 +1,10 @@
+import DequeModule
 import Logging
 import MandosBus
 import MandosCore
 import MandosFormats
 public import ServiceLifecycle
+import Synchronization
 
 /// Makes the clients known on the system bus, and answers what is asked there.
 ///
@@ -12,8 +14,6 @@ public struct BusService: Service {
     private let registry: Registry
     private let log: Log
 
-    /// How many events may wait to be told; older ones go, since who is slow wants to know what is now.
-    private static let mostEvents = 100_000
     /// How long to wait before the next try; doubled each time.
     private static let shortestPause = Duration.seconds(1)
     private static let longestPause = Duration.seconds(30)
@@ -53,15 +53,18 @@ public struct BusService: Service {
 
     /// Until the bus is lost, or the task is cancelled.
     private func serve(_ host: BusHost) async {
-        let (events, happened) = AsyncStream.makeStream(
-            of: RegistryEvent.self, bufferingPolicy: .bufferingNewest(Self.mostEvents))
-        await registry.observe { happened.yield($0) }
+        let events = EventQueue()
+        await registry.observe { events.append($0) }
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
                 for await call in host.calls { await host.answer(call, await objects.answer(call.notice)) }
             }
             group.addTask {
-                for await event in events { await tell(event, by: host) }
+                while !Task.isCancelled {
+                    let happened = await events.next()
+                    let now = SystemClock.now()
+                    await host.emit(happened.flatMap { Self.signals(for: $0, at: now) })
+                }
             }
             await group.next()
             group.cancelAll()
@@ -69,52 +72,85 @@ public struct BusService: Service {
         await registry.observe(with: nil)
     }
 
-    private func tell(_ event: RegistryEvent, by host: BusHost) async {
-        let client = MandosAPI.client.name
-        let server = MandosAPI.server.name
+    /// Source: DBUS-API, "Signals", and the deprecated ones that the reference still sends.
+    private static func signals(for event: RegistryEvent, at now: Moment) -> [BusSignal] {
+        let client = MandosAPI.client
+        let server = MandosAPI.server
         let root = MandosAPI.serverPath
-        let now = SystemClock.now()
         switch event {
         case .added(let snapshot):
             let path = BusValue.objectPath(snapshot.path)
             let contents = BusObjects.interfacesAndProperties(of: snapshot, at: now)
-            await host.emit(root, Interface.objectManager.name, "InterfacesAdded", [path, contents])
-            await host.emit(root, server, "ClientAdded", [path])
+            return [
+                BusSignal(root, .objectManager, "InterfacesAdded", [path, contents]),
+                BusSignal(root, server, "ClientAdded", [path]),
+            ]
         case .removed(let name, let path):
             let path = BusValue.objectPath(path)
-            await host.emit(root, Interface.objectManager.name, "InterfacesRemoved", [path, .strings([client])])
-            await host.emit(root, server, "ClientRemoved", [path, .string(name)])
-        case .changed(let old, let new): await tellOfChanges(old.changes(to: new, at: now), new.path, by: host)
+            return [
+                BusSignal(root, .objectManager, "InterfacesRemoved", [path, .strings([client.name])]),
+                BusSignal(root, server, "ClientRemoved", [path, .string(name)]),
+            ]
+        case .changed(let old, let new): return signals(for: old.changes(to: new, at: now), new.path)
         case .checkerStarted(let path, let command):
-            await host.emit(path, client, "CheckerStarted", [.string(command)])
+            return [BusSignal(path, client, "CheckerStarted", [.string(command)])]
         case .checkerEnded(let path, let command, let ending):
-            await host.emit(
-                path, client, "CheckerCompleted",
-                [.int16(ending.busStatus), .int64(ending.waitStatus), .string(command)])
-        case .secretSent(let path): await host.emit(path, client, "GotSecret", [])
+            let arguments: [BusValue] = [.int16(ending.busStatus), .int64(ending.waitStatus), .string(command)]
+            return [BusSignal(path, client, "CheckerCompleted", arguments)]
+        case .secretSent(let path): return [BusSignal(path, client, "GotSecret")]
         case .secretRefused(let path, let refusal):
-            await host.emit(path, client, "Rejected", [.string(refusal.busReason)])
+            return [BusSignal(path, client, "Rejected", [.string(refusal.busReason)])]
         case .approvalNeeded(let path, let span, let isApproved, let address):
             let milliseconds = BusValue.uint64(UInt64(max(0, span.milliseconds)))
-            await host.emit(path, client, "NeedApproval", [milliseconds, .boolean(isApproved)])
-            await host.emit(
-                root, MandosAPI.server1.name, "ApprovalRequested",
-                [.objectPath(path), milliseconds, .string(address)])
+            let arguments: [BusValue] = [.objectPath(path), milliseconds, .string(address)]
+            return [
+                BusSignal(path, client, "NeedApproval", [milliseconds, .boolean(isApproved)]),
+                BusSignal(root, MandosAPI.server1, "ApprovalRequested", arguments),
+            ]
         case .unknownKey(let keyID, let address):
             let text = keyID.map { String(describing: $0).uppercased() } ?? ""
-            await host.emit(root, server, "ClientNotFound", [.string(text), .string(address)])
+            return [BusSignal(root, server, "ClientNotFound", [.string(text), .string(address)])]
         }
     }
 
-    private func tellOfChanges(_ changes: [(ClientProperty, BusValue?)], _ path: String, by host: BusHost) async {
+    private static func signals(for changes: [(ClientProperty, BusValue?)], _ path: String) -> [BusSignal] {
         let values = changes.compactMap { property, value in value.map { (property.rawValue, $0) } }
         let invalid = changes.filter { $0.1 == nil }.map(\.0.rawValue)
-        if values.isEmpty && invalid.isEmpty { return }
-        for (name, value) in values {
-            await host.emit(path, MandosAPI.client.name, "PropertyChanged", [.string(name), .variant(value)])
+        if values.isEmpty && invalid.isEmpty { return [] }
+        let deprecated = values.map { name, value in
+            BusSignal(path, MandosAPI.client, "PropertyChanged", [.string(name), .variant(value)])
         }
-        await host.emit(
-            path, Interface.properties.name, "PropertiesChanged",
-            [.string(MandosAPI.client.name), .properties(values), .strings(invalid)])
+        let arguments: [BusValue] = [.string(MandosAPI.client.name), .properties(values), .strings(invalid)]
+        return deprecated + [BusSignal(path, .properties, "PropertiesChanged", arguments)]
+    }
+}
+
+/// What happened and is not told yet.
+private final class EventQueue: Sendable {
+    /// Beyond this older ones go: who is slow wants to know what is now.
+    private static let longest = 100_000
+    /// To wake up for each of many would cost more than to tell of it.
+    private static let pause = Duration.milliseconds(20)
+
+    private let waiting = Mutex<Deque<RegistryEvent>>([])
+    private let alarm = Alarm()
+
+    func append(_ event: RegistryEvent) {
+        let isFirst = waiting.withLock { waiting in
+            defer { waiting.append(event) }
+            if waiting.count == Self.longest { waiting.removeFirst() }
+            return waiting.isEmpty
+        }
+        if isFirst { alarm.ring() }
+    }
+
+    /// Everything that has happened, as soon as something has; nothing if the task is cancelled.
+    func next() async -> [RegistryEvent] {
+        await alarm.wait(for: .minutes(60))
+        try? await Task.sleep(for: Self.pause)
+        return waiting.withLock { waiting in
+            defer { waiting = [] }
+            return Array(waiting)
+        }
     }
 }

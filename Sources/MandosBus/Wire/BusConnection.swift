@@ -11,6 +11,21 @@ public struct BusNotice: Sendable {
     public let arguments: [BusValue]
 }
 
+/// A signal to send.
+public struct BusSignal: Sendable {
+    let path: String
+    let interface: String
+    let member: String
+    let arguments: [BusValue]
+
+    public init(_ path: String, _ interface: Interface, _ member: String, _ arguments: [BusValue] = []) {
+        self.path = path
+        self.interface = interface.name
+        self.member = member
+        self.arguments = arguments
+    }
+}
+
 /// A connection to the system bus. Not for more than one thread.
 ///
 /// Source: sd-bus(3).
@@ -127,13 +142,14 @@ public struct BusNotice: Sendable {
         }
     }
 
-    func emit(_ path: String, _ interface: String, _ member: String, _ arguments: [BusValue]) throws(BusError) {
+    func emit(_ signal: BusSignal) throws(BusError) {
         var raw: OpaquePointer?
         try unsafe BusError.check(
-            "sending \(member)", sd_bus_message_new_signal(handle, &raw, path, interface, member))
+            "sending \(signal.member)",
+            sd_bus_message_new_signal(handle, &raw, signal.path, signal.interface, signal.member))
         let message = try unsafe owned(raw)
-        try message.append(arguments)
-        try unsafe BusError.check("sending \(member)", sd_bus_send(handle, message.handle, nil))
+        try message.append(signal.arguments)
+        try unsafe BusError.check("sending \(signal.member)", sd_bus_send(handle, message.handle, nil))
     }
 
     // MARK: Signals of others

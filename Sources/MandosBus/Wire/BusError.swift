@@ -35,6 +35,7 @@ public struct BusError: Error, Equatable, Sendable, CustomStringConvertible {
         case accessDenied = "org.freedesktop.DBus.Error.AccessDenied"
         case failed = "org.freedesktop.DBus.Error.Failed"
         case invalidArguments = "org.freedesktop.DBus.Error.InvalidArgs"
+        case limitsExceeded = "org.freedesktop.DBus.Error.LimitsExceeded"
         case nameHasNoOwner = "org.freedesktop.DBus.Error.NameHasNoOwner"
         case propertyReadOnly = "org.freedesktop.DBus.Error.PropertyReadOnly"
         case serviceUnknown = "org.freedesktop.DBus.Error.ServiceUnknown"

@@ -11,6 +11,9 @@ public actor BusHost {
     /// How many calls may wait for their answers; who calls more at once is told so.
     private static let mostCalls = 1024
 
+    /// In bytes; dbus-daemon(1) disconnects whoever sends more than 32 MiB, and a header has to fit too.
+    private static let longestMessage = (32 << 20) - 4096
+
     private let executor: DispatchExecutor
     public nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe executor.asUnownedSerialExecutor() }
 
@@ -55,14 +58,19 @@ public actor BusHost {
 
     public func answer(_ call: Call, _ result: Result<[BusValue], BusError>) {
         guard let waiting = waiting.removeValue(forKey: call.id) else { return }
+        var result = result
+        if case .success(let values) = result, values.reduce(0, { $0 + $1.longestSize }) > Self.longestMessage {
+            result = .failure(
+                BusError(.limitsExceeded, "the answer is longer than the bus allows; ask for less at once"))
+        }
         attempt { (connection) throws(BusError) in try connection.answer(waiting, result) }
     }
 
-    public func emit(_ path: String, _ interface: String, _ member: String, _ arguments: [BusValue]) {
-        attempt { (connection) throws(BusError) in try connection.emit(path, interface, member, arguments) }
+    public func emit(_ signals: [BusSignal]) {
+        for signal in signals { attempt { (connection) throws(BusError) in try connection.emit(signal) } }
     }
 
-    /// What cannot be sent, because it is malformed or too long, is not sent; a bus that is gone is noticed elsewhere.
+    /// What cannot be sent, because it is malformed, is not sent; a bus that is gone is noticed elsewhere.
     private func attempt(_ body: (BusConnection) throws(BusError) -> Void) {
         guard let connection else { return }
         try? body(connection)

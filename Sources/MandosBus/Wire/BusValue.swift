@@ -56,6 +56,23 @@ public struct BusEntry: Equatable, Sendable {
 }
 
 extension BusValue {
+    /// How many bytes it takes in a message, at the most. Source: D-Bus specification, "Marshaling".
+    public var longestSize: Int {
+        let padding = 7
+        return switch self {
+        case .boolean, .int32, .uint32: 4 + 3
+        case .int16: 2 + 1
+        case .int64, .uint64, .double: 8 + padding
+        case .string(let text), .objectPath(let text): 4 + 3 + text.utf8.count + 1
+        case .bytes(let bytes): 4 + 3 + bytes.count
+        case .array(let elements, _): elements.reduce(4 + 3 + padding) { $0 + $1.longestSize }
+        case .dictionary(let entries, _):
+            entries.reduce(4 + 3 + padding) { $0 + padding + $1.key.longestSize + $1.value.longestSize }
+        case .structure(let fields): fields.reduce(padding) { $0 + $1.longestSize }
+        case .variant(let value): 2 + value.signature.utf8.count + value.longestSize
+        }
+    }
+
     /// The text of a string or an object path.
     public var text: String? {
         switch self {
