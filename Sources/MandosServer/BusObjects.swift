@@ -12,6 +12,9 @@ struct BusObjects: Sendable {
     /// No page of a list has more clients than this: the bus limits the length of a message.
     static let longestPage = 10_000
 
+    /// No more fit into the longest message, with everything there is to know of each.
+    private static let mostManagedObjects = 30_000
+
     func answer(_ notice: BusNotice) async -> Result<[BusValue], BusError> {
         do {
             let target = try await target(notice.path)
@@ -75,7 +78,7 @@ struct BusObjects: Sendable {
     private func call(_ notice: BusNotice, on target: Target, _ interface: Interface) async throws -> [BusValue] {
         switch (target, interface.name) {
         case (_, Interface.introspectable.name): return [.string(await introspection(of: target))]
-        case (.server, Interface.objectManager.name): return [await managedObjects()]
+        case (.server, Interface.objectManager.name): return [try await managedObjects()]
         case (.server, MandosAPI.server.name): return try await callServer(notice)
         case (.server, MandosAPI.server1.name): return try await callServer1(notice)
         case (.client(let name), MandosAPI.client.name): return try await callClient(name, notice)
@@ -100,7 +103,12 @@ struct BusObjects: Sendable {
 
     // MARK: The server
 
-    private func managedObjects() async -> BusValue {
+    private func managedObjects() async throws -> BusValue {
+        guard await registry.count <= Self.mostManagedObjects else {
+            throw BusError(
+                .limitsExceeded, "there are more clients than fit into one answer; \(MandosAPI.server1.name) lists them"
+            )
+        }
         let now = SystemClock.now()
         let entries = await registry.snapshots(registry.names).map { snapshot in
             BusEntry(.objectPath(snapshot.path), Self.interfacesAndProperties(of: snapshot, at: now))

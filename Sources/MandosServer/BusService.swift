@@ -1,4 +1,5 @@
 import DequeModule
+import InitramfsKit
 import Logging
 import MandosBus
 import MandosCore
@@ -57,7 +58,11 @@ public struct BusService: Service {
         await registry.observe { events.append($0) }
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
-                for await call in host.calls { await host.answer(call, await objects.answer(call.notice)) }
+                for await call in host.calls {
+                    let result = await objects.answer(call.notice)
+                    await host.answer(call, result)
+                    if Self.isLong(result) { returnFreeMemory() }
+                }
             }
             group.addTask {
                 while !Task.isCancelled {
@@ -70,6 +75,10 @@ public struct BusService: Service {
             group.cancelAll()
         }
         await registry.observe(with: nil)
+    }
+
+    private static func isLong(_ result: Result<[BusValue], BusError>) -> Bool {
+        ((try? result.get()) ?? []).reduce(0) { $0 + $1.longestSize } > 1 << 20
     }
 
     /// Source: DBUS-API, "Signals", and the deprecated ones that the reference still sends.

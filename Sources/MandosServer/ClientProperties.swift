@@ -87,7 +87,11 @@ extension Client.CheckerEnding {
 
 extension BusValue {
     fileprivate static func span(_ span: TimeSpan) -> BusValue { .uint64(UInt64(max(0, span.milliseconds))) }
-    fileprivate static func moment(_ moment: Timestamp?) -> BusValue { .string(moment?.rfc3339 ?? "") }
+
+    /// In UTC, without the "Z" that says so: programs made for the reference, its mandos-monitor too, fail on one.
+    fileprivate static func moment(_ moment: Timestamp?) -> BusValue {
+        .string(moment.map { String($0.rfc3339.dropLast()) } ?? "")
+    }
 }
 
 extension Refusal {

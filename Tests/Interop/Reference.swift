@@ -51,36 +51,31 @@ enum Reference {
         return try RunningProgram("/usr/bin/unshare", arguments)
     }
 
+    /// Its mandos-ctl, at a bus.
+    static func control(_ arguments: [String], _ bus: TestBus) async throws -> (
+        status: Int32, output: String, errors: String
+    ) {
+        let result = try await run(
+            "/usr/bin/python3", [root + "/usr/sbin/mandos-ctl"] + arguments, environment: bus.environment)
+        return (result.status, String(decoding: result.output, as: UTF8.self), result.errors)
+    }
+
     /// Its server, on a bus of its own, which it needs even when it is told to do without.
     struct Server {
         let port: Int
         let program: RunningProgram
-        private let bus: RunningProgram
+        let bus: TestBus
         let directory: Directory
 
         var address: String { "::1:\(port)" }
 
-        init(clients: String) async throws {
+        init(clients: String, usesBus: Bool = false) async throws {
             directory = try Directory()
             // It changes to another user before it opens its state.
             Self.openToAll(directory.path)
             try directory.write(clients, to: "clients.conf")
             try directory.write("[DEFAULT]\n", to: "mandos.conf")
-            let address = "unix:path=\(directory.path)/bus"
-            let configuration = try directory.write(
-                """
-                <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
-                 "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-                <busconfig><type>system</type><listen>\(address)</listen><auth>EXTERNAL</auth>
-                <policy context="default"><allow user="*"/><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/>
-                </policy>
-                </busconfig>
-                """, to: "bus.conf")
-            bus = try RunningProgram(
-                "/usr/bin/dbus-daemon", ["--config-file", configuration, "--nofork", "--nopidfile"])
-            for _ in 0..<500 where !FileManager.default.fileExists(atPath: directory.path + "/bus") {
-                try await Task.sleep(for: .milliseconds(10))
-            }
+            bus = try await TestBus()
             port = try Self.freePort()
             let state = directory.path + "/state"
             try FileManager.default.createDirectory(atPath: state, withIntermediateDirectories: false)
@@ -89,8 +84,8 @@ enum Reference {
                 "/usr/bin/python3",
                 [
                     root + "/usr/sbin/mandos", "--debug", "--configdir", directory.path, "--statedir", state,
-                    "--no-zeroconf", "--no-dbus", "--port", "\(port)",
-                ], environment: ["DBUS_SYSTEM_BUS_ADDRESS": address])
+                    "--no-zeroconf", "--port", "\(port)",
+                ] + (usesBus ? [] : ["--no-dbus"]), environment: bus.environment)
             _ = try await program.line(with: "Starting main loop")
         }
 
