@@ -88,9 +88,12 @@ extension Client.CheckerEnding {
 extension BusValue {
     fileprivate static func span(_ span: TimeSpan) -> BusValue { .uint64(UInt64(max(0, span.milliseconds))) }
 
-    /// In UTC, without the "Z" that says so: programs made for the reference, its mandos-monitor too, fail on one.
+    /// In UTC, without the "Z" that says so, and with six decimals: programs made for the reference, its mandos-monitor
+    /// among them, read nothing else.
     fileprivate static func moment(_ moment: Timestamp?) -> BusValue {
-        .string(moment.map { String($0.rfc3339.dropLast()) } ?? "")
+        guard let moment else { return .string("") }
+        let milliseconds = (moment.millisecondsSince1970 % 1000 + 1000) % 1000
+        return .string("\(moment.rfc3339.dropLast()).\(String(milliseconds + 1000).dropFirst())000")
     }
 }
 
