@@ -35,11 +35,13 @@ public struct ClientRecord: Equatable, Sendable {
     public let overrides: SettingOverrides
     /// An operator removed it; it stays away as long as it is in the configuration files.
     public var isRemoved: Bool
+    /// The section that it consists of, if an operator added it while the server ran.
+    public var section: String?
 
     public init(
         name: String, until: Deadline?, wasEnabledInFile: Bool, created: Timestamp, lastEnabled: Timestamp?,
         lastCheckedOK: Timestamp?, lastCheckerEnding: Client.CheckerEnding?, lastApprovalRequest: Timestamp?,
-        overrides: SettingOverrides, isRemoved: Bool = false
+        overrides: SettingOverrides, isRemoved: Bool = false, section: String? = nil
     ) {
         self.name = name
         self.until = until
@@ -51,6 +53,7 @@ public struct ClientRecord: Equatable, Sendable {
         self.lastApprovalRequest = lastApprovalRequest
         self.overrides = overrides
         self.isRemoved = isRemoved
+        self.section = section
     }
 }
 

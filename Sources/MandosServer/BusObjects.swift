@@ -146,6 +146,8 @@ struct BusObjects: Sendable {
     private func callServer1(_ notice: BusNotice) async throws -> [BusValue] {
         switch notice.member {
         case "ListClients": return [try await page(notice.arguments)]
+        case "AddClient":
+            return [.objectPath(try await attempt { try await registry.add(notice.arguments[0].text ?? "") })]
         case "Reload":
             try await reload().get()
             return []
@@ -251,6 +253,17 @@ struct BusObjects: Sendable {
         }
     }
 
+    private func attempt<Success>(_ body: () async throws -> Success) async throws -> Success {
+        do {
+            return try await body()
+        } catch let failure as Registry.Failure {
+            switch failure {
+            case .refused, .badSection: throw BusError(.invalidArguments, "\(failure)")
+            case .notSaved: throw BusError(.failed, "\(failure)")
+            }
+        }
+    }
+
     /// The log levels are the only property of the server that can be set.
     private func setServer(_ value: BusValue) throws {
         do throws(LogLevels.SyntaxError) {
@@ -262,14 +275,7 @@ struct BusObjects: Sendable {
 
     private func set(_ property: Interface.Property, to value: BusValue, of name: String) async throws {
         func change(_ change: SettingChange) async throws {
-            do throws(Registry.Failure) {
-                try await registry.change(change, of: name)
-            } catch {
-                switch error {
-                case .refused(let refusal): throw BusError(.invalidArguments, "\(refusal)")
-                case .notSaved(let problem): throw BusError(.failed, "\(problem)")
-                }
-            }
+            try await attempt { try await registry.change(change, of: name) }
         }
         func span() throws -> TimeSpan {
             guard let milliseconds = value.integer, milliseconds >= 0 else {

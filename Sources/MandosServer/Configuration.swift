@@ -6,6 +6,8 @@ public import MandosFormats
 public struct Configuration: Sendable {
     public let server: ServerSettings
     public let clients: [ClientSettings]
+    /// `[DEFAULT]` of clients.conf, if there is one.
+    public let defaults: [ConfigFile.Section]
     /// What is odd, but does not stop us.
     public let warnings: [ConfigProblem]
 
@@ -27,13 +29,15 @@ public struct Configuration: Sendable {
         let server = loader.serverSettings(path: directory + "/mandos.conf")
         loader.readClients(directory: directory)
         if !loader.problems.isEmpty { throw ConfigProblems(problems: loader.problems) }
-        return Configuration(server: server, clients: loader.clients, warnings: loader.warnings)
+        return Configuration(
+            server: server, clients: loader.clients, defaults: loader.defaults, warnings: loader.warnings)
     }
 }
 
 private struct Loader<Files: ConfigurationFiles> {
     var files: Files
     var clients: [ClientSettings] = []
+    var defaults: [ConfigFile.Section] = []
     var problems: [ConfigProblem] = []
     var warnings: [ConfigProblem] = []
     private var placeOfName: [String: Place] = [:]
@@ -68,7 +72,6 @@ private struct Loader<Files: ConfigurationFiles> {
 
     mutating func readClients(directory: String) {
         let additions = fileNames(in: directory + "/clients.d").map { directory + "/clients.d/" + $0 }
-        var defaults: [ConfigFile.Section] = []
         if let main = parse(directory + "/clients.conf", isRequired: additions.isEmpty, holdsSecrets: true) {
             defaults = [main.defaults]
             readSections(of: main, defaults: defaults)

@@ -48,17 +48,55 @@ public actor Registry: Service {
     final class Entry {
         var client: Client
         var configured: ClientSettings
+        /// What it consists of, if it is not in the configuration files but was added by an operator.
+        var section: String?
 
-        init(_ client: Client, configured: ClientSettings) {
+        init(_ client: Client, configured: ClientSettings, section: String? = nil) {
             self.client = client
             self.configured = configured
+            self.section = section
         }
+    }
+
+    /// The clients that operators added, as far as they can be beside those of the configuration files.
+    struct Added {
+        var clients: [ClientSettings] = []
+        var sections: [String: String] = [:]
+        /// Those that do not fit any more, and why.
+        var misfits: [(name: String, problems: ConfigProblems)] = []
+    }
+
+    /// What the files say wins over what was added.
+    static func read(
+        _ sections: [(name: String, text: String)], beside configured: [ClientSettings],
+        defaults: [ConfigFile.Section]
+    ) -> Added {
+        var added = Added()
+        if sections.isEmpty { return added }
+        let names = Set(configured.map(\.name))
+        let keys = Set(configured.compactMap(\.keyID))
+        for (name, text) in sections where !names.contains(name) {
+            do throws(ConfigProblems) {
+                let client = try AddedClient.read(text, defaults: defaults)
+                if let keyID = client.keyID, keys.contains(keyID) {
+                    let message = "another client in the configuration files has its key ID"
+                    throw ConfigProblems(problems: [ConfigProblem(path: "[\(name)]", message: message)])
+                }
+                added.clients.append(client)
+                added.sections[name] = text
+            } catch {
+                added.misfits.append((name, error))
+            }
+        }
+        return added
     }
 
     private let executor = DispatchExecutor(label: "mandos.registry")
     public nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe executor.asUnownedSerialExecutor() }
 
     let environment: Environment
+    /// `[DEFAULT]` of clients.conf.
+    var defaults: [ConfigFile.Section]
     var entries: [String: Entry] = [:]
     var nameOfKey: [KeyID: String] = [:]
     /// The connections that wait for an answer.
@@ -80,9 +118,14 @@ public actor Registry: Service {
     var observer: (@Sendable (RegistryEvent) -> Void)?
     let alarm = Alarm()
 
-    /// Restores what was saved of the clients that are still configured, and forgets the others.
-    public init(_ settings: [ClientSettings], _ environment: Environment) throws(StateStoreError) {
+    /// Restores what was saved of the clients that are still configured, or were added, and forgets the others.
+    ///
+    /// `defaults` is the `[DEFAULT]` of clients.conf, which holds for added clients too.
+    public init(
+        _ settings: [ClientSettings], defaults: [ConfigFile.Section] = [], _ environment: Environment
+    ) throws(StateStoreError) {
         self.environment = environment
+        self.defaults = defaults
         let now = environment.now()
         let records = try environment.store.load()
         var saved = Dictionary(records.map { ($0.name, $0) }) { $1 }
@@ -91,7 +134,17 @@ public actor Registry: Service {
         var leftOut: Set<String> = []
         entries.reserveCapacity(settings.count)
         nameOfKey.reserveCapacity(settings.count)
-        for settings in settings {
+        let added = Self.read(
+            records.compactMap { record in record.section.map { (record.name, $0) } }, beside: settings,
+            defaults: defaults)
+        for (name, problems) in added.misfits {
+            // It may fit another time.
+            saved[name] = nil
+            environment.log[.configuration].error(
+                "client left out: an operator added it, and it does not fit any more",
+                metadata: ["client.name": "\(name)", "reason": "\(problems.problems.map(\.description))"])
+        }
+        for settings in settings + added.clients {
             if let record = saved[settings.name], record.isRemoved {
                 saved[settings.name] = nil
                 leftOut.insert(settings.name)
@@ -106,10 +159,11 @@ public actor Registry: Service {
             } else {
                 client = Client(settings, untilFirstCheck: untilFirstCheck, at: now)
             }
-            entries[settings.name] = Entry(client, configured: settings)
+            let entry = Entry(client, configured: settings, section: added.sections[settings.name])
+            entries[settings.name] = entry
             if let keyID = settings.keyID { nameOfKey[keyID] = settings.name }
             deadlines.set(client.nextDeadline, for: settings.name)
-            new.append(client.record(configured: settings, bootID: environment.bootID, at: now))
+            new.append(entry.record(bootID: environment.bootID, at: now))
         }
         try environment.store.commit(new, removing: Array(saved.keys))
         removed = leftOut
@@ -281,10 +335,11 @@ public actor Registry: Service {
         for connection in watchers[name, default: [:]].values { connection.alarm.ring() }
     }
 
+    /// What to keep of a client of ours, which may be different already from the one in ``entries``.
     func record(of client: Client, at now: Moment) -> ClientRecord {
-        let name = client.settings.name
-        return client.record(
-            configured: entries[name]?.configured ?? client.settings, bootID: environment.bootID, at: now)
+        let old = entries[client.settings.name]
+        let entry = Entry(client, configured: old?.configured ?? client.settings, section: old?.section)
+        return entry.record(bootID: environment.bootID, at: now)
     }
 
     func saveUnsaved() {
@@ -301,5 +356,13 @@ public actor Registry: Service {
             unsaved.formUnion(names)
             nextSave = now.boot + Self.saveDelay
         }
+    }
+}
+
+extension Registry.Entry {
+    func record(bootID: BootID, at now: Moment) -> ClientRecord {
+        var record = client.record(configured: configured, bootID: bootID, at: now)
+        record.section = section
+        return record
     }
 }

@@ -1,6 +1,6 @@
 import Logging
 public import MandosCore
-import MandosFormats
+public import MandosFormats
 
 /// What operators do, and the configuration files that they write.
 extension Registry {
@@ -13,36 +13,49 @@ extension Registry {
 
     /// Takes over a configuration that was read again, by the same merge as at a restart. Durable when it returns.
     ///
-    /// - Throws: if it could not be saved; then nothing has changed.
-    public func reload(_ settings: [ClientSettings]) throws(StateStoreError) -> ReloadSummary {
+    /// - Throws: ``Failure``; then nothing has changed.
+    public func reload(
+        _ settings: [ClientSettings], defaults: [ConfigFile.Section] = []
+    ) throws(Failure) -> ReloadSummary {
+        let added = Self.read(
+            entries.values.compactMap { entry in entry.section.map { (entry.configured.name, $0) } }, beside: settings,
+            defaults: defaults)
+        if let misfit = added.misfits.first { throw .badSection(misfit.problems) }
         let now = environment.now()
         var summary = ReloadSummary()
         var changed: [Entry] = []
         var removed = Set(entries.keys)
         var leftOut: Set<String> = []
-        for new in settings {
+        for new in settings + added.clients {
             if self.removed.contains(new.name) {
                 leftOut.insert(new.name)
                 continue
             }
             let untilFirstCheck = environment.part(new.interval)
             guard let entry = entries[new.name] else {
-                changed.append(Entry(Client(new, untilFirstCheck: untilFirstCheck, at: now), configured: new))
+                let client = Client(new, untilFirstCheck: untilFirstCheck, at: now)
+                changed.append(Entry(client, configured: new, section: added.sections[new.name]))
                 summary.added += 1
                 continue
             }
             removed.remove(new.name)
-            guard entry.configured != new else { continue }
+            let section = added.sections[new.name]
+            guard entry.configured != new || entry.section != section else { continue }
             var client = entry.client
             client.reconfigure(from: entry.configured, to: new, untilFirstCheck: untilFirstCheck, at: now)
-            changed.append(Entry(client, configured: new))
+            changed.append(Entry(client, configured: new, section: section))
             summary.changed += 1
         }
         summary.removed = removed.count
-        try environment.store.commit(
-            changed.map { $0.client.record(configured: $0.configured, bootID: environment.bootID, at: now) },
-            removing: Array(removed.union(self.removed.subtracting(leftOut))))
+        do throws(StateStoreError) {
+            try environment.store.commit(
+                changed.map { $0.record(bootID: environment.bootID, at: now) },
+                removing: Array(removed.union(self.removed.subtracting(leftOut))))
+        } catch {
+            throw .notSaved(error)
+        }
         self.removed = leftOut
+        self.defaults = defaults
         for name in leftOut { logStillConfigured(name) }
         for name in removed {
             forget(name)
@@ -127,16 +140,58 @@ extension Registry {
         alarm.ring()
     }
 
+    /// Adds a client, from a section as clients.conf has it; it is kept with the state. Durable when it returns.
+    ///
+    /// - Returns: where it is on D-Bus.
+    /// - Throws: ``Failure``; then nothing has changed.
+    public func add(_ section: String) throws(Failure) -> String {
+        let settings: ClientSettings
+        do throws(ConfigProblems) {
+            settings = try AddedClient.read(section, defaults: defaults)
+        } catch {
+            throw .badSection(error)
+        }
+        let name = settings.name
+        func refuse(_ message: String) -> Failure {
+            .badSection(ConfigProblems(problems: [ConfigProblem(path: "[\(name)]", message: message)]))
+        }
+        if entries[name] != nil { throw refuse("there is a client of that name; remove it first, or change it") }
+        if removed.contains(name) {
+            throw refuse(
+                "clients.conf still has a client of that name, which was removed; delete that section, and reload")
+        }
+        if let keyID = settings.keyID, let other = nameOfKey[keyID] {
+            throw refuse("[\(other)] has the same key ID; every client needs a key of its own")
+        }
+        let now = environment.now()
+        let entry = Entry(Client(settings, untilFirstCheck: .zero, at: now), configured: settings, section: section)
+        do throws(StateStoreError) {
+            try environment.store.commit([entry.record(bootID: environment.bootID, at: now)], removing: [])
+        } catch {
+            throw .notSaved(error)
+        }
+        adopt(entry)
+        if let keyID = settings.keyID { nameOfKey[keyID] = name }
+        environment.log[.checker].notice(
+            "client added", metadata: ["client.name": "\(name)", "reason": "an operator did"])
+        alarm.ring()
+        return paths.add(name)
+    }
+
     /// Removes a client; durable when it returns. It stays away even while the configuration files have it.
     ///
     /// - Throws: if it could not be saved; then it is still there, but disabled.
     public func remove(_ name: String) throws(StateStoreError) {
         guard let client = entries[name]?.client else { return }
         try disable(name)
-        var record = record(of: client, at: environment.now())
-        record.isRemoved = true
-        try environment.store.commit([record], removing: [])
-        removed.insert(name)
+        if entries[name]?.section != nil {
+            try environment.store.commit([], removing: [name])
+        } else {
+            var record = record(of: client, at: environment.now())
+            record.isRemoved = true
+            try environment.store.commit([record], removing: [])
+            removed.insert(name)
+        }
         forget(name)
         environment.log[.checker].warning(
             "client removed", metadata: ["client.name": "\(name)", "reason": "an operator did"])
@@ -145,11 +200,13 @@ extension Registry {
     /// Why an operator's wish was not fulfilled.
     public enum Failure: Error, CustomStringConvertible {
         case refused(SettingChange.Refusal)
+        case badSection(ConfigProblems)
         case notSaved(StateStoreError)
 
         public var description: String {
             switch self {
             case .refused(let refusal): refusal.description
+            case .badSection(let problems): problems.problems.map(\.description).joined(separator: "\n")
             case .notSaved(let error): error.description
             }
         }

@@ -49,7 +49,7 @@ public struct Reloader: Service {
         let logger = log[.configuration]
         do {
             let configuration = try await reader.read()
-            let summary = try await registry.reload(configuration.clients)
+            let summary = try await registry.reload(configuration.clients, defaults: configuration.defaults)
             let settings = override(configuration.server)
             log.levels = settings.logLevels
             for warning in configuration.warnings { logger.warning("\(warning)") }

@@ -99,6 +99,7 @@ public final class SQLiteStateStore: StateStore {
         try check(database, path)
         if version == 1 {
             try database.execute(sql: "ALTER TABLE client ADD COLUMN is_removed INTEGER NOT NULL DEFAULT 0")
+            try database.execute(sql: "ALTER TABLE client ADD COLUMN section TEXT")
             try database.execute(sql: "PRAGMA user_version = \(schemaVersion)")
         }
     }
@@ -127,7 +128,8 @@ public final class SQLiteStateStore: StateStore {
             last_checker_status INTEGER, last_checker_signal INTEGER,
             last_approval_request INTEGER,
             overrides TEXT,
-            is_removed INTEGER NOT NULL DEFAULT 0
+            is_removed INTEGER NOT NULL DEFAULT 0,
+            section TEXT
         ) STRICT, WITHOUT ROWID
         """
 
@@ -154,7 +156,7 @@ public final class SQLiteStateStore: StateStore {
 
     private static func save(_ records: [ClientRecord], _ database: Database) throws {
         let statement = try database.cachedStatement(
-            sql: "INSERT OR REPLACE INTO client VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+            sql: "INSERT OR REPLACE INTO client VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
         for record in records {
             var status: Int32?
             var signal: Int32?
@@ -173,7 +175,7 @@ public final class SQLiteStateStore: StateStore {
                 status, signal,
                 record.lastApprovalRequest?.millisecondsSince1970,
                 overrides.map { String(decoding: $0, as: UTF8.self) },
-                record.isRemoved,
+                record.isRemoved, record.section,
             ])
         }
     }
@@ -197,7 +199,7 @@ public final class SQLiteStateStore: StateStore {
             created: Timestamp(millisecondsSince1970: row["created"]), lastEnabled: time("last_enabled"),
             lastCheckedOK: time("last_checked_ok"), lastCheckerEnding: ending,
             lastApprovalRequest: time("last_approval_request"), overrides: overrides ?? SettingOverrides(),
-            isRemoved: row["is_removed"])
+            isRemoved: row["is_removed"], section: row["section"])
     }
 
     private static func explain(_ error: any Error, _ action: String, _ path: String) -> StateStoreError {

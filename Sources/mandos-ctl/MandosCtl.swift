@@ -15,6 +15,7 @@ import MandosFormats
             mandos-ctl {--approve | --deny} --wait CLIENT...          wait for their requests, and answer
             mandos-ctl --watch [--dump-json] [CLIENT...]              tell what happens
             mandos-ctl --status                                       0 all enabled, 1 some not, 2 no server
+            mandos-ctl --add FILE                                     add a client; - is standard input
             mandos-ctl --reload                                       read clients.conf again
             """,
         discussion:
@@ -132,6 +133,12 @@ import MandosFormats
     @Flag(help: "Show the server and how many clients are in which state.")
     var status = false
 
+    @Option(
+        help: ArgumentHelp(
+            "Add the client whose section is in a file, as mandos-keygen prints it.", valueName: "filename"),
+        completion: .file())
+    var add: String?
+
     @Flag(help: "Have the server read its configuration again.")
     var reload = false
 
@@ -162,10 +169,10 @@ import MandosFormats
     }
 
     func validate() throws {
-        let whole = [status, reload, check, watch, isEnabled, wait].count { $0 }
-        if status || reload || check {
+        let whole = [status, reload, check, add != nil, watch, isEnabled, wait].count { $0 }
+        if status || reload || check || add != nil {
             guard whole == 1, !isChange, clients.isEmpty, !all, !verbose, !dumpJson else {
-                throw ValidationError("--status, --reload and --check stand alone")
+                throw ValidationError("--status, --add, --reload and --check stand alone")
             }
             return
         }
@@ -217,6 +224,7 @@ import MandosFormats
         do throws(BusError) {
             let server = try ServerProxy(isTold: debug)
             if check { return print("The bus is there, and \(try server.greeting()).") }
+            if let add { return try server.add(Self.contents(of: add)) }
             if reload { return try server.reload() }
             if status { return try showStatus(server) }
             if watch { try Watch(server, names: clients, asJSON: dumpJson).run() }

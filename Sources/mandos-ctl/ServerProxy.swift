@@ -44,7 +44,8 @@ struct ServerProxy {
     private static func description(_ value: BusValue) -> String {
         switch value.unwrapped {
         case .bytes(let bytes): "\(bytes.count) bytes"
-        case .string(let text): "\"\(text)\""
+        // A section has a secret in it.
+        case .string(let text): text.contains("\n") ? "\(text.utf8.count) bytes" : "\"\(text)\""
         case .objectPath(let text): text
         case let other: other.integer.map(String.init) ?? other.boolean.map(String.init) ?? other.signature
         }
@@ -133,6 +134,13 @@ struct ServerProxy {
     static let signals = "type='signal',sender='\(MandosAPI.busName)'"
 
     // MARK: The server
+
+    func add(_ section: [UInt8]) throws(BusError) {
+        guard let text = String(validating: section, as: UTF8.self) else {
+            throw BusError(.invalidArguments, "the section is not valid UTF-8; save the file as UTF-8")
+        }
+        _ = try call(MandosAPI.serverPath, MandosAPI.server1.name, "AddClient", [.string(text)])
+    }
 
     func reload() throws(BusError) { _ = try call(MandosAPI.serverPath, MandosAPI.server1.name, "Reload") }
 

@@ -121,7 +121,8 @@ import UnixSignals
         warnOfWhatIsMissing(settings, log[.server])
         let store = try openState(settings, log[.state])
         let checkers = CheckerRunner(logger: log[.checker])
-        let registry = try Registry(configuration.clients, .init(store: store, checkers: checkers, log: log))
+        let registry = try Registry(
+            configuration.clients, defaults: configuration.defaults, .init(store: store, checkers: checkers, log: log))
         let listener = try Listener(
             socket: socket, registry: registry, priority: priority, spareDescriptors: spareDescriptors, log: log)
         let reloader = Reloader(

@@ -158,6 +158,49 @@ private func started(_ clients: String, on bus: TestBus) async throws -> Server 
         #expect(noServer.status == 2 && noServer.errors.contains("there is no Mandos server on the bus"))
     }
 
+    @Test func `adds a client, which stays, and is refused what a file would be refused`() async throws {
+        let bus = try await TestBus()
+        let keys = try await Keys.make()
+        let server = try await started("[DEFAULT]\ntimeout = PT7M\n" + section("bar", key: 2), on: bus)
+        let new = try await keys.section("new", password: Data("secret".utf8))
+        let file = try server.configuration.write(new, to: "new.section")
+        let added = try await bus.control(["--add", file])
+        #expect(added.status == 0, "\(added.errors)")
+        #expect(try await bus.properties(of: "new")["Timeout"] == "420000", "the defaults hold for it")
+        for (text, message) in [
+            (new, "there is a client of that name"),
+            (new.replacing("[new]", with: "[newer]"), "[new] has the same key ID"),
+            ("[x]\nkey_id = 12\nsecret = c2VjcmV0\n", "a key ID is 64 hexadecimal digits"),
+            ("nonsense", "this line comes before any section"), ("", "has to be one section"),
+            (section("x", key: 9) + section("y", key: 8), "has to be one section"),
+            ("[DEFAULT]\nhost = x\n" + section("x", key: 9), "has to be one section"),
+            (section("x", key: 9).replacing("secret =", with: "secfile ="), "needs its secret itself"),
+        ] {
+            let file = try server.configuration.write(text, to: "bad.section")
+            let refused = try await bus.control(["--add", file])
+            #expect(refused.status == 1 && refused.errors.contains(message), "\(refused.errors)")
+        }
+        try server.configuration.write("[DEFAULT]\n" + section("bar", key: 2), to: "clients.conf")
+        #expect(try await bus.control(["--reload"]).status == 0)
+        server.program.signal(SIGKILL)
+        _ = try await server.program.ending()
+        let again = try RunningProgram(
+            Place.program("mandos"),
+            [
+                "--configdir", server.configuration.path, "--statedir", server.configuration.path, "--foreground",
+                "--debuglevel", "INFO",
+            ],
+            environment: bus.environment)
+        _ = try await again.line(with: "on the bus")
+        #expect(try await bus.properties(of: "new")["Timeout"] == "300000", "the defaults have changed")
+        let port = try #require(again.errors.firstMatch(of: /port=(\d+)/)?.output.1)
+        let client = try client(keys, ["::1:\(port)"])
+        #expect(try await client.ending() == .exit(status: 0), "\(client.errors)")
+        #expect(try await bus.control(["--remove", "new"]).status == 0)
+        #expect(try await bus.control(["--add", file]).status == 0, "what was removed may come back")
+        #expect(try await bus.control(["--is-enabled", "new"]).status == 0)
+    }
+
     @Test func `tells what happens`() async throws {
         let bus = try await TestBus()
         let server = try await started(section("foo", "interval = PT1H\n") + section("bar", key: 2), on: bus)

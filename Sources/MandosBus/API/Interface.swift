@@ -55,6 +55,8 @@ public struct Interface: Sendable {
             case told = "true"
             case never = "const"
             case toldWithoutValue = "invalidates"
+            /// It does, and nothing is said.
+            case untold = "false"
         }
 
         public let name: String

@@ -47,6 +47,7 @@ public enum MandosAPI {
                 "ListClients",
                 takes: [.init("properties", "as"), .init("after", "s"), .init("limit", "u")],
                 gives: [.init("clients", "a(oav)")]),
+            .init("AddClient", takes: [.init("section", "s")], gives: [.init("client", "o")]),
             .init("Reload"),
         ],
         signals: [
@@ -115,10 +116,10 @@ public enum ServerProperty: String, CaseIterable, Sendable {
         switch self {
         case .version, .address, .interface: .init(rawValue, "s", .read, .never)
         case .port: .init(rawValue, "u", .read, .never)
-        case .logLevels: .init(rawValue, "s", .readWrite)
-        case .secretsSent: .init(rawValue, "t", .read, .toldWithoutValue)
+        case .logLevels: .init(rawValue, "s", .readWrite, .untold)
+        case .secretsSent: .init(rawValue, "t", .read, .untold)
         // By reason, and by state.
-        case .refusals, .clients: .init(rawValue, "a{st}", .read, .toldWithoutValue)
+        case .refusals, .clients: .init(rawValue, "a{st}", .read, .untold)
         }
     }
 }

@@ -1,0 +1,20 @@
+import MandosCore
+import MandosFormats
+
+/// A client that an operator added while the server ran: a section like one of clients.conf, kept with the state.
+enum AddedClient {
+    /// Reads the section, with the same errors as in clients.conf; `defaults` are those of clients.conf.
+    static func read(_ text: String, defaults: [ConfigFile.Section]) throws(ConfigProblems) -> ClientSettings {
+        let file = ConfigFile.parse(Array(text.utf8), path: "the new client")
+        if !file.problems.isEmpty { throw ConfigProblems(problems: file.problems) }
+        guard file.sections.count == 1, file.defaults.options.isEmpty, let section = file.sections.first else {
+            let message = "has to be one section, as mandos-keygen --password prints it, and nothing else"
+            throw ConfigProblems(problems: [ConfigProblem(path: file.path, message: message)])
+        }
+        let scope = ConfigScope(section: section, defaults: defaults)
+        // The server may read less than root, who writes clients.conf.
+        return try ClientSettings.read(scope) { _ in
+            .failure(FileProblem(reason: "a client that is added needs its secret itself: secret = …"))
+        }
+    }
+}
