@@ -219,6 +219,49 @@ private func started(_ clients: String, on bus: TestBus) async throws -> Server 
         #expect(events.contains { $0["event"] as? String == "Changed" })
         #expect(server.program.isRunning)
     }
+
+    @Test func `tells of requests, of what became of them, and of clients that come and go`() async throws {
+        let bus = try await TestBus()
+        let (known, unknown) = (try await Keys.make(), try await Keys.make())
+        let server = try await started(
+            known.section("foo", password: Data("secret".utf8)) + "approval_delay = PT1H\n", on: bus)
+        let watch = try RunningProgram(
+            Place.program("mandos-ctl"), ["--watch", "--dump-json"], environment: bus.environment)
+        func event(_ name: String, _ facts: [String: String] = [:]) async throws {
+            for _ in 0..<2000 {
+                let events = watch.output.split(separator: UInt8(ascii: "\n")).compactMap {
+                    try? JSONSerialization.jsonObject(with: $0) as? [String: Any]
+                }
+                let found = events.contains { event in
+                    event["event"] as? String == name
+                        && facts.allSatisfy { fact in event[fact.key].map { "\($0)" } == fact.value }
+                }
+                if found { return }
+                try await Task.sleep(for: .milliseconds(5))
+            }
+            throw RunningProgram.TookTooLong(
+                what: "\(name) \(facts)", errors: String(decoding: watch.output, as: UTF8.self))
+        }
+        for (approved, outcome) in [(false, "Rejected"), (true, "GotSecret")] {
+            // Until it listens, it tells nothing.
+            let asking = try client(known, [server.address])
+            try await event("NeedApproval", ["client": "foo", "default": "1"])
+            try await event("ApprovalRequested", ["client": "foo"])
+            let answering = try await bus.control([approved ? "--approve" : "--deny", "--wait", "foo"])
+            #expect(answering.status == 0)
+            try await event(outcome, approved ? ["client": "foo"] : ["client": "foo", "reason": "Denied"])
+            if !approved { asking.signal(SIGTERM) }
+            _ = try await asking.ending()
+        }
+        let stranger = try client(unknown, [server.address])
+        try await event("ClientNotFound")
+        stranger.signal(SIGTERM)
+        try server.configuration.write(section("bar", key: 2), to: "clients.conf")
+        #expect(try await bus.control(["--reload"]).status == 0)
+        try await event("Added", ["client": "bar"])
+        try await event("Removed", ["client": "foo"])
+        #expect(server.program.isRunning)
+    }
 }
 
 @Suite struct `The D-Bus API` {
