@@ -242,8 +242,12 @@ private func started(_ clients: String, on bus: TestBus) async throws -> Server 
             throw RunningProgram.TookTooLong(
                 what: "\(name) \(facts)", errors: String(decoding: watch.output, as: UTF8.self))
         }
+        // Until it listens, it tells nothing.
+        for _ in 0..<200 where watch.output.isEmpty {
+            _ = try await bus.control(["--bump-timeout", "foo"])
+            try await Task.sleep(for: .milliseconds(20))
+        }
         for (approved, outcome) in [(false, "Rejected"), (true, "GotSecret")] {
-            // Until it listens, it tells nothing.
             let asking = try client(known, [server.address])
             try await event("NeedApproval", ["client": "foo", "default": "1"])
             try await event("ApprovalRequested", ["client": "foo"])

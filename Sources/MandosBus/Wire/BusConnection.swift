@@ -58,7 +58,8 @@ public struct BusSignal: Sendable {
 
     private init(owning handle: OpaquePointer) { unsafe self.handle = handle }
 
-    deinit { unsafe sd_bus_flush_close_unref(handle) }
+    // Without waiting for a bus that takes nothing.
+    deinit { unsafe sd_bus_close_unref(handle) }
 
     // MARK: Calling
 
@@ -188,6 +189,12 @@ public struct BusSignal: Sendable {
     }
 
     var descriptor: Int32 { unsafe sd_bus_get_fd(handle) }
+
+    /// How many messages wait to be written.
+    var queueLength: UInt64 {
+        var length: UInt64 = 0
+        return unsafe sd_bus_get_n_queued_write(handle, &length) < 0 ? 0 : length
+    }
 
     /// Whether it waits to write.
     var hasOutput: Bool {

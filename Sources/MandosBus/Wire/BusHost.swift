@@ -14,6 +14,9 @@ public actor BusHost {
     /// In bytes; dbus-daemon(1) disconnects whoever sends more than 32 MiB, and a header has to fit too.
     private static let longestMessage = (32 << 20) - 4096
 
+    /// How many messages may wait to be written before signals are lost.
+    private static let longestQueue = 10_000
+
     private let executor: DispatchExecutor
     public nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe executor.asUnownedSerialExecutor() }
 
@@ -66,7 +69,9 @@ public actor BusHost {
         attempt { (connection) throws(BusError) in try connection.answer(waiting, result) }
     }
 
+    /// While the bus takes nothing, signals are lost.
     public func emit(_ signals: [BusSignal]) {
+        if let connection, connection.queueLength > Self.longestQueue { return }
         for signal in signals { attempt { (connection) throws(BusError) in try connection.emit(signal) } }
     }
 
