@@ -25,8 +25,13 @@ private final class TestCheckers: CheckerRunning {
 }
 
 private func settings(_ names: String..., rest: String = "") throws -> [ClientSettings] {
+    try settings(names, rest: rest)
+}
+
+private func settings(_ names: [String], rest: String = "") throws -> [ClientSettings] {
     try names.enumerated().map { index, name in
-        let key = String(repeating: "0", count: 63) + String(index + 1)
+        let digits = String(index + 1)
+        let key = String(repeating: "0", count: 64 - digits.count) + digits
         let text = "[\(name)]\nkey_id = \(key)\nsecret = c2VjcmV0\nchecker = check %%(name)s\n\(rest)"
         let file = ConfigFile.parse(Array(text.utf8), path: "f")
         let scope = ConfigScope(section: file.sections[0], defaults: [])
@@ -153,6 +158,36 @@ private struct World {
         }
         #expect(await world.decision(registry) == secret)
         #expect(await registry.client(named: "a")?.lastCheckerEnding == nil)
+    }
+
+    @Test func `says so when checks cannot keep up, and cuts nobody off for that alone`() async throws {
+        final class MemorySink: LogSink {
+            let messages = Mutex<[String]>([])
+            func write(_ entry: LogEntry) { messages.withLock { $0.append(entry.line) } }
+        }
+        let world = World()
+        let sink = MemorySink()
+        let clock = world.clock
+        let clients = try settings((0..<300).map { "client\($0)" }, rest: "interval = PT1M\ntimeout = PT5M\n")
+        let registry = try Registry(
+            clients,
+            .init(
+                store: world.store, checkers: world.checkers, log: Log(LogLevels(), to: [sink]), now: { clock.now },
+                bootID: BootID("test"), part: { _ in .zero }))
+        // Checkers that hang: nobody's ends.
+        #expect(await registry.advance().count == Registry.mostCheckersAtOnce)
+        clock.advance(by: .seconds(61))
+        #expect(await registry.advance().isEmpty)
+        let told = sink.messages.withLock { $0.filter { $0.contains("checks cannot keep up") } }
+        #expect(told.count == 1)
+        #expect(told.first?.contains("waiting=100") == true)
+        clock.advance(by: .seconds(30))
+        _ = await registry.advance()
+        #expect(sink.messages.withLock { $0.count { $0.contains("checks cannot keep up") } } == 1, "not all the time")
+        // Those that were checked, without an end, are over after their timeout; those that wait are not.
+        clock.advance(by: .seconds(260))
+        _ = await registry.advance()
+        #expect(await registry.countsByState == ["enabled": 100, "disabled": 200])
     }
 
     /// Runs the registry's loop while `body` waits for what it does.
