@@ -45,6 +45,7 @@ char *cmandos_option_value(void) { return optarg; }
 int cmandos_option_index(void) { return optind; }
 char *cmandos_first_operand(void) { return optind < argument_count ? arguments[optind] : NULL; }
 
+void cmandos_close_range(unsigned first, unsigned last) { close_range(first, last, 0); }
 int cmandos_memory_file(const char *name) { return memfd_create(name, MFD_CLOEXEC); }
 void cmandos_set_name(const char *name) { prctl(PR_SET_NAME, name); }
 

@@ -9,10 +9,10 @@ public struct HelperProcess: ~Copyable, Sendable {
 
     /// Starts it; for a process that still has one thread.
     ///
-    /// `name` is what ps(1) shows, 15 characters at most. `task` says whether it succeeded; after `limit` seconds it is
+    /// `name` is what ps(1) shows, 15 characters at most. Of our descriptors it keeps one only. `task` says whether it succeeded; after `limit` seconds it is
     /// ended.
     public static func start(
-        name: StaticString, limit: UInt32, task: () -> Bool
+        name: StaticString, keeping descriptor: Int32, limit: UInt32, task: () -> Bool
     ) throws(SystemError) -> HelperProcess {
         var ends: [Int32] = [-1, -1]
         try unsafe SystemError.check(
@@ -22,7 +22,7 @@ public struct HelperProcess: ~Copyable, Sendable {
         let its = FileDescriptor(owning: ends[1])
         guard try forkProcess("starting the process \(name)") == 0 else { return HelperProcess(socket: ours) }
         _ = consume ours
-        become(name)
+        become(name, keeping: [its.number, descriptor])
         serve(consume its, limit: limit, task)
     }
 
@@ -31,16 +31,18 @@ public struct HelperProcess: ~Copyable, Sendable {
     /// - Returns: whether it succeeded.
     /// - Throws: if the helper is gone.
     public borrowing func run() throws(SystemError) -> Bool {
-        try Self.send(1, to: socket)
-        guard let result = try Self.receive(from: socket) else {
-            throw SystemError("asking a process of our own that has ended", code: ESRCH)
-        }
-        return result == 1
+        do throws(SystemError) {
+            try Self.send(1, to: socket)
+            if let result = try Self.receive(from: socket) { return result == 1 }
+        } catch where !error.isConnectionReset {
+            throw error
+        } catch {}
+        throw SystemError("asking a process of ours that somebody has ended; restart us", code: ESRCH)
     }
 
     /// Whoever looks for us by name, or signals our terminal, does not mean the helper. Nothing that waits for the end
     /// of our output waits for it.
-    private static func become(_ name: StaticString) {
+    private static func become(_ name: StaticString, keeping descriptors: [Int32]) {
         _ = setsid()
         for signal in [SIGHUP, SIGINT, SIGQUIT, SIGPIPE] { cmandos_ignore_signal(signal) }
         cmandos_default_signal(SIGCHLD)
@@ -48,6 +50,13 @@ public struct HelperProcess: ~Copyable, Sendable {
         if let null = try? FileDescriptor.open("/dev/null", O_RDWR) {
             for number in STDIN_FILENO...STDERR_FILENO { _ = dup2(null.number, number) }
         }
+        // Neither a socket of systemd's nor anything else is its business.
+        var first = STDERR_FILENO + 1
+        for descriptor in descriptors.sorted() {
+            if first < descriptor { cmandos_close_range(UInt32(first), UInt32(descriptor - 1)) }
+            first = descriptor + 1
+        }
+        cmandos_close_range(UInt32(first), UInt32.max)
     }
 
     private static func serve(_ socket: consuming FileDescriptor, limit: UInt32, _ task: () -> Bool) -> Never {

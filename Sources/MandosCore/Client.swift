@@ -103,7 +103,10 @@ public struct Client: Equatable, Sendable {
     /// A changed `timeout` moves the end of its life by the difference. A shorter `interval` counts from now.
     public mutating func change(_ settings: ClientSettings, at now: BootTime) {
         let difference = settings.timeout - self.settings.timeout
+        let isOver = hasExpired(at: now)
         self.settings = settings
+        // What is over stays over.
+        if isOver { return }
         changeLife { life in
             life.until = life.until + difference
             if case .scheduled(let due) = life.check { life.check = .scheduled(due: min(due, now + settings.interval)) }

@@ -22,6 +22,7 @@ public struct LogLevels: Equatable, Sendable {
         case checker
         case state
         case dbus
+        case zeroconf
     }
 
     public struct SyntaxError: Error, Equatable, CustomStringConvertible {

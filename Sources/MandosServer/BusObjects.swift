@@ -15,6 +15,9 @@ struct BusObjects: Sendable {
     /// No more fit into the longest message, with everything there is to know of each.
     private static let mostManagedObjects = 30_000
 
+    /// Whether others should not have to wait for it.
+    static func mayTakeLong(_ notice: BusNotice) -> Bool { notice.member == "Reload" }
+
     func answer(_ notice: BusNotice) async -> Result<[BusValue], BusError> {
         do {
             let target = try await target(notice.path)

@@ -31,8 +31,9 @@ public struct BusService: Service {
             var pause = Self.shortestPause
             var lastProblem: String?
             while !Task.isCancelled {
-                do throws(BusError) {
-                    let host = try await BusHost(name: MandosAPI.busName)
+                do {
+                    // A bus that takes us, and then says nothing, is not waited for at the end.
+                    let host = try await abandonable { try await BusHost(name: MandosAPI.busName) }
                     logger.notice("on the bus", metadata: ["bus.name": "\(MandosAPI.busName)"])
                     (pause, lastProblem) = (Self.shortestPause, nil)
                     await serve(host)
@@ -41,10 +42,10 @@ public struct BusService: Service {
                     logger.warning("the bus is gone; trying to come back to it")
                 } catch {
                     // Once, however often it is tried.
-                    if lastProblem != error.message {
+                    if lastProblem != "\(error)" && !Task.isCancelled {
                         logger.warning("not on the bus; trying again", metadata: ["reason": "\(error)"])
                     }
-                    lastProblem = error.message
+                    lastProblem = "\(error)"
                 }
                 try? await Task.sleep(for: pause)
                 pause = min(pause * 2, Self.longestPause)
@@ -58,10 +59,14 @@ public struct BusService: Service {
         await registry.observe { events.append($0) }
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
-                for await call in host.calls {
-                    let result = await objects.answer(call.notice)
-                    await host.answer(call, result)
-                    if Self.isLong(result) { returnFreeMemory() }
+                await withDiscardingTaskGroup { slow in
+                    for await call in host.calls {
+                        if BusObjects.mayTakeLong(call.notice) {
+                            slow.addTask { await answer(call, on: host) }
+                        } else {
+                            await answer(call, on: host)
+                        }
+                    }
                 }
             }
             group.addTask {
@@ -75,6 +80,12 @@ public struct BusService: Service {
             group.cancelAll()
         }
         await registry.observe(with: nil)
+    }
+
+    private func answer(_ call: BusHost.Call, on host: BusHost) async {
+        let result = await objects.answer(call.notice)
+        await host.answer(call, result)
+        if Self.isLong(result) { returnFreeMemory() }
     }
 
     private static func isLong(_ result: Result<[BusValue], BusError>) -> Bool {
@@ -100,7 +111,8 @@ public struct BusService: Service {
                 BusSignal(root, .objectManager, "InterfacesRemoved", [path, .strings([client.name])]),
                 BusSignal(root, server, "ClientRemoved", [path, .string(name)]),
             ]
-        case .changed(let old, let new): return signals(for: old.changes(to: new, at: now), new.path)
+        case .changed(let old, let new, let moment):
+            return signals(for: old.changes(to: new, at: moment), new.path)
         case .checkerStarted(let path, let command):
             return [BusSignal(path, client, "CheckerStarted", [.string(command)])]
         case .checkerEnded(let path, let command, let ending):

@@ -10,22 +10,32 @@ final class CheckerOutput: Sendable {
 
     private let kept = Mutex<[UInt8]>([])
     private let source: any DispatchSourceRead
+    private let writing: Mutex<InitramfsKit.FileDescriptor?>
+    /// Where the checker prints to.
+    let descriptor: Int32
 
-    /// - Returns: also the descriptor for the checker, which the caller owns.
-    static func collect() throws(SystemError) -> (output: CheckerOutput, descriptor: Int32) {
-        var ends: [Int32] = [-1, -1]
-        guard unsafe pipe(&ends) == 0 else { throw SystemError("making a pipe") }
-        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-        _ = fcntl(ends[0], F_SETFL, O_NONBLOCK)
-        return (CheckerOutput(reading: ends[0]), ends[1])
-    }
-
-    private init(reading descriptor: Int32) {
-        source = DispatchSource.makeReadSource(fileDescriptor: descriptor)
-        source.setEventHandler { [weak self] in self?.drain(descriptor) }
-        source.setCancelHandler { close(descriptor) }
+    init() throws(SystemError) {
+        let pipe = try Pipe()
+        try pipe.reading.setNonBlocking()
+        // The cancel handler closes it: until then the source may look at it.
+        let reading = fcntl(pipe.reading.number, F_DUPFD_CLOEXEC, 0)
+        guard reading >= 0 else { throw SystemError("making a pipe") }
+        let copy = fcntl(pipe.writing.number, F_DUPFD_CLOEXEC, 0)
+        guard copy >= 0 else {
+            let error = SystemError("making a pipe")
+            close(reading)
+            throw error
+        }
+        descriptor = copy
+        writing = Mutex(InitramfsKit.FileDescriptor(owning: copy))
+        source = DispatchSource.makeReadSource(fileDescriptor: reading)
+        source.setEventHandler { [weak self] in self?.drain(reading) }
+        source.setCancelHandler { close(reading) }
         source.activate()
     }
+
+    /// The checker has its own; without ours the output ends with it.
+    func closeDescriptor() { writing.withLock { $0 = nil } }
 
     /// What there is. Programs that the checker has left behind may go on printing, and nobody reads it.
     func end() -> String {

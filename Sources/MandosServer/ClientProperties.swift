@@ -37,19 +37,20 @@ extension ClientSnapshot {
         ClientProperty.allCases.compactMap { property in value(of: property, at: now).map { (property.rawValue, $0) } }
     }
 
-    /// What is different in `other`; nil for the value of what goes in only.
+    /// What is different in `other`; nil for the value of what goes in only. `now` is when it became different.
     func changes(to other: ClientSnapshot, at now: Moment) -> [(ClientProperty, BusValue?)] {
         let haveSettingsChanged = client.settings != other.client.settings
-        var changes: [(ClientProperty, BusValue?)] = []
-        for property in ClientProperty.allCases where haveSettingsChanged || !property.isSetting {
+        return ClientProperty.allCases.compactMap { property in
+            guard haveSettingsChanged || !property.isSetting else { return nil }
             let new = other.value(of: property, at: now)
-            if property == .secret
-                ? client.settings.secret != other.client.settings.secret : value(of: property, at: now) != new
-            {
-                changes.append((property, new))
+            if property == .secret { return client.settings.secret == other.client.settings.secret ? nil : (property, nil) }
+            if property == .enabled {
+                // Nobody was told yet when its time ran out.
+                let wasEnabled = client.status != .disabled
+                return wasEnabled == (other.client.status != .disabled) ? nil : (property, new)
             }
+            return value(of: property, at: now) == new ? nil : (property, new)
         }
-        return changes
     }
 }
 

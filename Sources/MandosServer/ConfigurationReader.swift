@@ -38,7 +38,7 @@ public final class ConfigurationReader: Sendable {
         }
         let answers = try InitramfsKit.FileDescriptor.inMemory("configuration")
         let number = answers.number
-        let process = try HelperProcess.start(name: "mandos-config", limit: Self.limit) {
+        let process = try HelperProcess.start(name: "mandos-config", keeping: number, limit: Self.limit) {
             Self.answerAll(directory: directory, into: number)
         }
         helper = Helper(process, answers: answers)
@@ -48,19 +48,22 @@ public final class ConfigurationReader: Sendable {
     ///
     /// - Throws: `ConfigProblems` for what is wrong with it, `SystemError` if it could not be read at all.
     public func read() async throws -> Configuration {
-        try await withCheckedThrowingContinuation { continuation in
-            queue.async { continuation.resume(with: Result { try self.readAndWait() }) }
+        try await abandonable {
+            try await withCheckedThrowingContinuation { continuation in
+                self.queue.async { continuation.resume(with: Result { try self.readAndWait() }) }
+            }
         }
     }
 
     private func readAndWait() throws -> Configuration {
         guard let helper else { return try Configuration.load(directory: directory) }
-        guard try helper.process.run() else {
-            throw SystemError("reading the configuration within \(Self.limit) seconds", code: ETIMEDOUT)
-        }
         let file = helper.answers.number
-        // They are of no use any more, and take memory.
+        // Afterwards they are of no use any more, and take memory.
         defer { ftruncate(file, 0) }
+        guard try helper.process.run() else {
+            let action = "reading the configuration, for which there are \(Self.limit) seconds, memory and processes"
+            throw SystemError(action, code: ECANCELED)
+        }
         var files = AnsweredFiles(try Self.contents(of: file))
         return try Configuration.load(directory: directory, from: &files)
     }

@@ -86,15 +86,19 @@ public final class Listener: Service {
             while true {
                 let answer = await registry.answer(to: connection.keyID, waitingSince: asked)
                 if let name = answer.clientName { log[metadataKey: "client.name"] = "\(name)" }
-                switch answer.decision {
-                case .awaitApproval(let deadline):
-                    if watched == nil, let name = answer.clientName {
+                var decision = answer.decision
+                if case .awaitApproval(let deadline) = decision, watched == nil, let name = answer.clientName {
+                    if await registry.watch(name, for: connection, until: deadline) {
                         log.debug("waiting for approval")
-                        await registry.watch(name, for: connection, until: deadline)
                         watched = name
-                    } else {
-                        try await connection.wait(for: deadline - registry.bootTime)
+                        // There may have been an answer before we listened for one.
+                        continue
                     }
+                    decision = .refuse(.tooManyRequests)
+                }
+                switch decision {
+                case .awaitApproval(let deadline):
+                    try await connection.wait(for: deadline - registry.bootTime)
                     continue
                 case .refuse(let refusal):
                     await registry.secretWasRefused(refusal, to: connection, clientName: answer.clientName)

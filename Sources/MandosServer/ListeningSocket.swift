@@ -73,6 +73,7 @@ public struct ListeningSocket: Sendable {
         guard unsafe getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &accepts, &size) == 0 else {
             throw Problem(action, errno: errno)
         }
+        _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
         guard accepts != 0 else { throw Problem(action, reason: "it is not a listening socket") }
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)

@@ -240,10 +240,7 @@ public actor Registry: Service {
         }
         let now = environment.now()
         if client.hasExpired(at: now.boot) { disableExpired([name]) }
-        var decision = client.secretDecision(waitingSince: waitingSince, at: now)
-        if case .awaitApproval = decision, watchers[name, default: [:]].count > Self.mostWaitingRequests {
-            decision = .refuse(.tooManyRequests)
-        }
+        let decision = client.secretDecision(waitingSince: waitingSince, at: now)
         if case .awaitApproval = decision, now.boot - waitingSince < Self.saveDelay {
             change(name) { $0.approvalWasRequested(at: now.wall) }
         }
@@ -271,7 +268,10 @@ public actor Registry: Service {
     }
 
     /// Wakes `connection` whenever there may be a new answer for the client; until `deadline` it waits for approval.
-    func watch(_ name: String, for connection: Connection, until deadline: BootTime) {
+    ///
+    /// - Returns: false if too many wait already.
+    func watch(_ name: String, for connection: Connection, until deadline: BootTime) -> Bool {
+        guard watchers[name, default: [:]].count < Self.mostWaitingRequests else { return false }
         let before = observedSnapshot(name)
         watchers[name, default: [:]][ObjectIdentifier(connection)] = connection
         tellOfChange(from: before, name)
@@ -280,6 +280,7 @@ public actor Registry: Service {
         tell(of: name) {
             .approvalNeeded(path: $0, within: span, approvedByDefault: isApproved, address: connection.address)
         }
+        return true
     }
 
     func unwatch(_ name: String, for connection: Connection) {
@@ -300,7 +301,7 @@ public actor Registry: Service {
 
     func tellOfChange(from before: ClientSnapshot?, _ name: String) {
         guard let observer, let before, let after = snapshot(name), before != after else { return }
-        observer(.changed(from: before, to: after))
+        observer(.changed(from: before, to: after, at: environment.now()))
     }
 
     // MARK: Keeping
@@ -352,10 +353,16 @@ public actor Registry: Service {
         do throws(StateStoreError) {
             try environment.store.commit(records, removing: [])
         } catch {
-            environment.log[.state].error("state not saved", metadata: ["reason": "\(error)"])
-            unsaved.formUnion(names)
-            nextSave = now.boot + Self.saveDelay
+            saveLater(names, because: error)
         }
+    }
+
+    /// Saving has failed, and is tried again before long.
+    func saveLater(_ names: some Sequence<String>, because error: StateStoreError) {
+        environment.log[.state].error("state not saved", metadata: ["reason": "\(error)"])
+        unsaved.formUnion(names)
+        nextSave = bootTime + Self.saveDelay
+        alarm.ring()
     }
 }
 

@@ -53,11 +53,24 @@ extension Registry {
         return startChecks(at: now)
     }
 
+    /// Whether its check is still waiting for its turn: it may have been disabled, or begun a new life, meanwhile.
+    func isQueued(_ name: String, at now: BootTime) -> Bool {
+        guard let client = entries[name]?.client else { return false }
+        return client.isEnabled(at: now) && client.queueDelay(at: now) != nil
+    }
+
     /// Says so, now and then, when checks have to wait for longer than their interval.
+    ///
+    /// Checkers that have been running for longer than their own interval are ended then, for others to have their turn:
+    /// nobody is cut off because somebody else's checkers hang.
     func reportBacklog(at now: Moment) {
         guard let name = turns.first, let client = entries[name]?.client, let delay = client.queueDelay(at: now.boot),
-            delay > client.settings.interval, nextBacklogReport.map({ $0 <= now.boot }) ?? true
+            delay > client.settings.interval
         else { return }
+        for name in turns.overdue(at: now.boot, limit: { entries[$0]?.client.settings.interval ?? .zero }) {
+            environment.checkers.kill(name)
+        }
+        guard nextBacklogReport.map({ $0 <= now.boot }) ?? true else { return }
         nextBacklogReport = now.boot + Self.backlogReportInterval
         environment.log[.checker].warning(
             "checks cannot keep up: give clients a longer interval, or a checker that takes less time",
@@ -75,7 +88,7 @@ extension Registry {
 
     func startChecks(at now: Moment) -> [DueCheck] {
         var due: [DueCheck] = []
-        while let name = turns.start(where: { entries[$0]?.client.isEnabled(at: now.boot) == true }) {
+        while let name = turns.start(at: now.boot, where: { isQueued($0, at: now.boot) }) {
             guard var client = entries[name]?.client else { continue }
             client.checkStarted(at: now.boot)
             put(client, name)
@@ -132,9 +145,7 @@ extension Registry {
             unsaved.subtract(names)
         } catch {
             // They stay disabled as long as the server lives; saving is tried again.
-            environment.log[.state].error("state not saved", metadata: ["reason": "\(error)"])
-            unsaved.formUnion(names)
-            nextSave = now.boot + Self.saveDelay
+            saveLater(names, because: error)
         }
         for name in names { logDisabled(name, "not seen for too long") }
     }
@@ -145,6 +156,6 @@ extension Registry {
     }
 
     func stopCheckers() {
-        for name in entries.keys { environment.checkers.kill(name) }
+        environment.checkers.killAll()
     }
 }

@@ -6,7 +6,7 @@ public enum RegistryEvent: Sendable {
     case added(ClientSnapshot)
     case removed(name: String, path: String)
     /// What is known of a client has changed.
-    case changed(from: ClientSnapshot, to: ClientSnapshot)
+    case changed(from: ClientSnapshot, to: ClientSnapshot, at: Moment)
     case checkerStarted(path: String, command: String)
     case checkerEnded(path: String, command: String, Client.CheckerEnding)
     case secretSent(path: String)

@@ -121,9 +121,7 @@ extension Registry {
             try environment.store.commit([record(of: client, at: now)], removing: [])
             unsaved.remove(name)
         } catch {
-            unsaved.insert(name)
-            nextSave = now.boot + Self.saveDelay
-            alarm.ring()
+            saveLater([name], because: error)
             throw error
         }
     }

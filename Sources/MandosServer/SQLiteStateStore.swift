@@ -49,7 +49,8 @@ public final class SQLiteStateStore: StateStore {
         var number = 1
         while manager.fileExists(atPath: "\(path).~\(number)~") { number += 1 }
         do {
-            for suffix in ["", "-wal", "-shm"] where manager.fileExists(atPath: path + suffix) {
+            // What was written last goes first, so that it never stays behind.
+            for suffix in ["-wal", "-shm", ""] where manager.fileExists(atPath: path + suffix) {
                 try manager.moveItem(atPath: path + suffix, toPath: "\(path).~\(number)~\(suffix)")
             }
         } catch {

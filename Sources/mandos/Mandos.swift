@@ -85,6 +85,7 @@ import UnixSignals
 
     func run() throws {
         if check { SelfTest(configurationDirectory: configurationDirectory, override: override).run() }
+        Hardening.protectProcess()
         // A reload that is asked for too early is of no use, and should do no harm.
         ignoreSignal(SIGHUP)
         // Who started us waits as long as this lives: also until we have said what went wrong.
@@ -118,9 +119,9 @@ import UnixSignals
         try Privileges.drop(stateDirectory: settings.stateDirectory)
         let log = Log(settings.logLevels, to: sinks(settings))
         for warning in configuration.warnings { log[.configuration].warning("\(warning)") }
-        warnOfWhatIsMissing(settings, log[.server])
         let store = try openState(settings, log[.state])
-        let checkers = CheckerRunner(logger: log[.checker])
+        let checkers = try CheckerRunner(logger: log[.checker])
+        try waiting { try await checkers.prepare() }
         let registry = try Registry(
             configuration.clients, defaults: configuration.defaults, .init(store: store, checkers: checkers, log: log))
         let listener = try Listener(
@@ -129,6 +130,7 @@ import UnixSignals
             at: try waiting { await UnixSignalsSequence(trapping: .sighup) }, reader, registry, log,
             running: override(configuration.server), override: override)
         var services: [any Service] = [registry, listener, reloader]
+        if settings.zeroconf { services.append(Announcer(settings, port: socket.port, log)) }
         if settings.useDBus {
             let facts = ServerFacts(socket, interface: settings.interface)
             services.append(BusService(registry, facts, log, reloader))
@@ -222,13 +224,6 @@ import UnixSignals
     private func refuseWhatIsMissing(_ settings: ServerSettings) {
         if !settings.zeroconf && settings.port == nil && settings.socket == nil {
             Self.stop("without Zeroconf nobody finds an arbitrary port; add --port or --socket", status: .usage)
-        }
-    }
-
-    private func warnOfWhatIsMissing(_ settings: ServerSettings, _ logger: Logger) {
-        if settings.zeroconf {
-            logger.warning(
-                "this version does not announce itself yet: clients need --connect; --no-zeroconf silences this")
         }
     }
 

@@ -82,7 +82,10 @@ final class RunningProgram {
         unsafe posix_spawnattr_setsigmask(&attributes, &none)
         let flags = POSIX_SPAWN_SETSIGMASK | (terminal == nil ? POSIX_SPAWN_SETPGROUP : newSession)
         unsafe posix_spawnattr_setflags(&attributes, Int16(flags))
-        let variables = ProcessInfo.processInfo.environment.merging(environment) { $1 }.map { "\($0.key)=\($0.value)" }
+        // A test that wants a bus has one of its own; on the machine's there may be an Avahi that would announce us.
+        let surroundings = ProcessInfo.processInfo.environment
+            .merging(["DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent"]) { $1 }
+        let variables = surroundings.merging(environment) { $1 }.map { "\($0.key)=\($0.value)" }
         var argumentList = unsafe ([path] + arguments).map { unsafe strdup($0) } + [nil]
         var variableList = unsafe variables.map { unsafe strdup($0) } + [nil]
         defer { unsafe (argumentList + variableList).forEach { unsafe free($0) } }

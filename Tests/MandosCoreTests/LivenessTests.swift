@@ -271,25 +271,39 @@ struct Seeded: RandomNumberGenerator {
     @Test func `come in order, and no more than so many at once`() {
         var turns = CheckerTurns(limit: 2)
         for name in ["a", "b", "c", "d"] { turns.enqueue(name) }
-        #expect(turns.start { _ in true } == "a")
-        #expect(turns.start { $0 != "b" } == "c")
-        #expect(turns.start { _ in true } == nil)
+        #expect(turns.start(at: at(0).boot) { _ in true } == "a")
+        #expect(turns.start(at: at(0).boot) { $0 != "b" } == "c")
+        #expect(turns.start(at: at(0).boot) { _ in true } == nil)
         turns.ended("a")
-        #expect(turns.start { _ in true } == "d")
+        #expect(turns.start(at: at(0).boot) { _ in true } == "d")
         turns.ended("c")
-        #expect(turns.start { _ in true } == nil, "nobody is left, and nobody comes twice")
+        #expect(turns.start(at: at(0).boot) { _ in true } == nil, "nobody is left, and nobody comes twice")
     }
 
     @Test func `wait for the same client's last checker`() {
         var turns = CheckerTurns(limit: 3)
         turns.enqueue("a")
-        #expect(turns.start { _ in true } == "a")
+        #expect(turns.start(at: at(0).boot) { _ in true } == "a")
         turns.enqueue("a")
         turns.enqueue("b")
-        #expect(turns.start { _ in true } == "b")
-        #expect(turns.start { _ in true } == nil)
+        #expect(turns.start(at: at(0).boot) { _ in true } == "b")
+        #expect(turns.start(at: at(0).boot) { _ in true } == nil)
         turns.ended("a")
-        #expect(turns.start { _ in true } == "a")
+        #expect(turns.start(at: at(0).boot) { _ in true } == "a")
+    }
+}
+
+@Suite struct `Checkers that hang` {
+    @Test func `are named, longest first, as many as others wait`() {
+        var turns = CheckerTurns(limit: 2)
+        for name in ["a", "b", "c"] { turns.enqueue(name) }
+        #expect(turns.start(at: at(0).boot) { _ in true } == "a")
+        #expect(turns.start(at: at(10).boot) { _ in true } == "b")
+        #expect(turns.overdue(at: at(60).boot) { _ in .minutes(1) } == [])
+        #expect(turns.overdue(at: at(100).boot) { _ in .minutes(1) } == ["a"])
+        turns.enqueue("d")
+        #expect(turns.overdue(at: at(100).boot) { _ in .minutes(1) } == ["a", "b"])
+        #expect(turns.overdue(at: at(100).boot) { $0 == "a" ? .minutes(9) : .minutes(1) } == ["b"])
     }
 }
 

@@ -25,7 +25,7 @@ import Testing
         ("checker=LOUD", #""LOUD" is no level; there are: CRITICAL ERROR WARNING INFO DEBUG"#),
         (
             "cheker=INFO",
-            #""cheker" is no part of the server; there are: server configuration request tls checker state dbus"#
+            #""cheker" is no part of the server; there are: server configuration request tls checker state dbus zeroconf"#
         ),
     ])
     func `that make no sense are refused`(text: String, message: String) throws {

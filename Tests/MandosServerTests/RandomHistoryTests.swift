@@ -86,6 +86,7 @@ private final class NoCheckers: CheckerRunning {
 
     func run(_ command: String, for name: String) async throws -> Client.CheckerEnding { .exit(status: 0) }
     func kill(_ name: String) { killed.withLock { _ = $0.insert(name) } }
+    func killAll() {}
 }
 
 /// A generator whose history can be had again from its seed. Source: Steele, Lea, Flood, "Fast splittable pseudorandom

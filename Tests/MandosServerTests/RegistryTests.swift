@@ -22,6 +22,7 @@ private final class TestCheckers: CheckerRunning {
     }
 
     func kill(_ name: String) { killed.withLock { $0.append(name) } }
+    func killAll() {}
 }
 
 private func settings(_ names: String..., rest: String = "") throws -> [ClientSettings] {

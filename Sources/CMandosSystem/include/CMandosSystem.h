@@ -50,6 +50,7 @@ void cmandos_wipe(void *_Nonnull memory, size_t size);
 int cmandos_set_user_ids(uid_t user);    // real, effective and saved
 int cmandos_set_group_ids(gid_t group);  // real, effective and saved
 int cmandos_pipe(int descriptors[_Nonnull 2]);
+void cmandos_close_range(unsigned first, unsigned last);
 int cmandos_memory_file(const char *_Nonnull name);
 
 // Macros with arguments.

@@ -77,7 +77,7 @@ public struct Interface: Sendable {
         }
     }
 
-    init(_ name: String, methods: [Method] = [], signals: [Signal] = [], properties: [Property] = []) {
+    public init(_ name: String, methods: [Method] = [], signals: [Signal] = [], properties: [Property] = []) {
         self.name = name
         self.methods = methods
         self.signals = signals

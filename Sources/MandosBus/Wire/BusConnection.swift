@@ -29,7 +29,7 @@ public struct BusSignal: Sendable {
 /// A connection to the system bus. Not for more than one thread.
 ///
 /// Source: sd-bus(3).
-@safe public final class BusConnection {
+@safe public final class BusConnection: @unchecked Sendable {  // confined to one thread by its owner
     private let handle: OpaquePointer
     private var onCall: ((BusCall) -> Void)?
     private var onSignal: ((BusNotice) -> Void)?
@@ -46,7 +46,7 @@ public struct BusSignal: Sendable {
     }
 
     /// How long an answer may take, in microseconds: as elsewhere on D-Bus.
-    private static let answerTime: UInt64 = 25_000_000
+    public static let answerTime: UInt64 = 25_000_000
 
     /// Connects to the system bus, or to the one that `DBUS_SYSTEM_BUS_ADDRESS` names.
     public static func openSystem() throws(BusError) -> BusConnection {
@@ -63,9 +63,10 @@ public struct BusSignal: Sendable {
 
     // MARK: Calling
 
-    /// Calls a method and waits for the answer.
+    /// Calls a method and waits for the answer, for `time` microseconds at the most.
     public func call(
-        _ destination: String, _ path: String, _ interface: String, _ member: String, _ arguments: [BusValue] = []
+        _ destination: String, _ path: String, _ interface: String, _ member: String, _ arguments: [BusValue] = [],
+        within time: UInt64 = answerTime
     ) throws(BusError) -> [BusValue] {
         var raw: OpaquePointer?
         try unsafe BusError.check(
@@ -76,7 +77,7 @@ public struct BusSignal: Sendable {
         var error = unsafe csdbus_no_error()
         defer { unsafe sd_bus_error_free(&error) }
         var answer: OpaquePointer?
-        let result = unsafe sd_bus_call(handle, message.handle, Self.answerTime, &error, &answer)
+        let result = unsafe sd_bus_call(handle, message.handle, time, &error, &answer)
         if result < 0, let name = unsafe error.name {
             throw BusError(
                 name: unsafe String(cString: name),

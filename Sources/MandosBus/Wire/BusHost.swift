@@ -1,6 +1,6 @@
 import Dispatch
 
-/// A server's place on the system bus, under a name of its own.
+/// A server's place on the system bus, under a name of its own if it has one.
 public actor BusHost {
     /// A method call, and what to answer it by.
     public struct Call: Sendable {
@@ -14,6 +14,8 @@ public actor BusHost {
     /// In bytes; dbus-daemon(1) disconnects whoever sends more than 32 MiB, and a header has to fit too.
     private static let longestMessage = (32 << 20) - 4096
 
+    /// How many signals may wait to be looked at; older ones go.
+    private static let mostSignals = 1000
     /// How many messages may wait to be written before signals are lost.
     private static let longestQueue = 10_000
 
@@ -30,20 +32,29 @@ public actor BusHost {
     /// The calls as they come; they end when the bus is lost.
     public nonisolated let calls: AsyncStream<Call>
 
+    /// The signals that it watches for; they end when the bus is lost.
+    public nonisolated let signals: AsyncStream<BusNotice>
+    private let heard: AsyncStream<BusNotice>.Continuation
+
     /// Connects to the system bus and takes `name` there.
-    public init(name: String) async throws(BusError) {
+    public init(name: String?) async throws(BusError) {
         executor = DispatchExecutor(label: "mandos.bus")
         (calls, received) = AsyncStream.makeStream()
+        (signals, heard) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(Self.mostSignals))
         try open(name)
     }
 
-    private func open(_ name: String) throws(BusError) {
+    private func open(_ name: String?) throws(BusError) {
         let connection = try BusConnection.openSystem()
-        try connection.serve { [unowned self] call in assumeIsolated { $0.receive(call) } }
-        try connection.requestName(name)
+        if let name {
+            try connection.serve { [unowned self] call in assumeIsolated { $0.receive(call) } }
+            try connection.requestName(name)
+        }
         self.connection = connection
         let source = DispatchSource.makeReadSource(fileDescriptor: connection.descriptor, queue: executor.queue)
         source.setEventHandler { [weak self] in self?.assumeIsolated { $0.process() } }
+        // The descriptor is closed only when nothing looks at it any more.
+        source.setCancelHandler { withExtendedLifetime(connection) {} }
         source.activate()
         readable = source
         process()
@@ -57,6 +68,7 @@ public actor BusHost {
         waiting = [:]
         connection = nil
         received.finish()
+        heard.finish()
     }
 
     public func answer(_ call: Call, _ result: Result<[BusValue], BusError>) {
@@ -80,6 +92,27 @@ public actor BusHost {
         guard let connection else { return }
         try? body(connection)
         flush(connection)
+    }
+
+    /// Calls another program's method. All else on this connection waits meanwhile, for a few seconds at the most.
+    public func call(
+        _ destination: String, _ path: String, _ interface: Interface, _ member: String, _ arguments: [BusValue] = []
+    ) throws(BusError) -> [BusValue] {
+        guard let connection else { throw BusError(.failed, "the bus is gone") }
+        // What else came meanwhile was read already, and nothing will say so.
+        defer { process() }
+        return try connection.call(destination, path, interface.name, member, arguments, within: Self.answerTime)
+    }
+
+    /// In microseconds.
+    private static let answerTime: UInt64 = 5_000_000
+
+    /// From now on ``signals`` has those that `rule` matches too. Source: D-Bus specification, "Match Rules".
+    public func watch(_ rule: String) throws(BusError) {
+        guard let connection else { throw BusError(.failed, "the bus is gone") }
+        defer { process() }
+        let heard = heard
+        try connection.watch(rule) { heard.yield($0) }
     }
 
     private func receive(_ call: BusConnection.BusCall) {
@@ -113,6 +146,7 @@ public actor BusHost {
         guard writable == nil else { return }
         let source = DispatchSource.makeWriteSource(fileDescriptor: connection.descriptor, queue: executor.queue)
         source.setEventHandler { [weak self] in self?.assumeIsolated { $0.process() } }
+        source.setCancelHandler { withExtendedLifetime(connection) {} }
         source.activate()
         writable = source
     }

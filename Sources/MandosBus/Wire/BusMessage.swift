@@ -33,6 +33,7 @@ import CSDBus
         switch value {
         case .boolean(let value): try appendBasic("b", value ? Int32(1) : 0)
         case .int16(let value): try appendBasic("n", value)
+        case .uint16(let value): try appendBasic("q", value)
         case .int32(let value): try appendBasic("i", value)
         case .uint32(let value): try appendBasic("u", value)
         case .int64(let value): try appendBasic("x", value)
@@ -105,7 +106,7 @@ import CSDBus
         case "b": return .boolean(try readBasic(type, Int32(0)) != 0)
         case "y": return .uint32(UInt32(try readBasic(type, UInt8(0))))
         case "n": return .int16(try readBasic(type, 0))
-        case "q": return .uint32(UInt32(try readBasic(type, UInt16(0))))
+        case "q": return .uint16(try readBasic(type, 0))
         case "i": return .int32(try readBasic(type, 0))
         case "u": return .uint32(try readBasic(type, 0))
         case "x": return .int64(try readBasic(type, 0))

@@ -2,6 +2,7 @@
 public indirect enum BusValue: Equatable, Sendable {
     case boolean(Bool)
     case int16(Int16)
+    case uint16(UInt16)
     case int32(Int32)
     case uint32(UInt32)
     case int64(Int64)
@@ -21,6 +22,7 @@ public indirect enum BusValue: Equatable, Sendable {
         switch self {
         case .boolean: "b"
         case .int16: "n"
+        case .uint16: "q"
         case .int32: "i"
         case .uint32: "u"
         case .int64: "x"
@@ -61,7 +63,7 @@ extension BusValue {
         let padding = 7
         return switch self {
         case .boolean, .int32, .uint32: 4 + 3
-        case .int16: 2 + 1
+        case .int16, .uint16: 2 + 1
         case .int64, .uint64, .double: 8 + padding
         case .string(let text), .objectPath(let text): 4 + 3 + text.utf8.count + 1
         case .bytes(let bytes): 4 + 3 + bytes.count
@@ -94,6 +96,7 @@ extension BusValue {
     public var integer: Int64? {
         switch self {
         case .int16(let value): Int64(value)
+        case .uint16(let value): Int64(value)
         case .int32(let value): Int64(value)
         case .uint32(let value): Int64(value)
         case .int64(let value): value
