@@ -37,11 +37,14 @@ public struct ClientRecord: Equatable, Sendable {
     public var isRemoved: Bool
     /// The section that it consists of, if an operator added it while the server ran.
     public var section: String?
+    /// Whose record it is, whatever the client is called.
+    public let keyID: KeyID?
 
     public init(
         name: String, until: Deadline?, wasEnabledInFile: Bool, created: Timestamp, lastEnabled: Timestamp?,
         lastCheckedOK: Timestamp?, lastCheckerEnding: Client.CheckerEnding?, lastApprovalRequest: Timestamp?,
-        overrides: SettingOverrides, isRemoved: Bool = false, section: String? = nil
+        overrides: SettingOverrides, isRemoved: Bool = false, section: String? = nil,
+        keyID: KeyID? = nil
     ) {
         self.name = name
         self.until = until
@@ -54,6 +57,7 @@ public struct ClientRecord: Equatable, Sendable {
         self.overrides = overrides
         self.isRemoved = isRemoved
         self.section = section
+        self.keyID = keyID
     }
 }
 
@@ -68,7 +72,8 @@ extension Client {
         return ClientRecord(
             name: settings.name, until: until, wasEnabledInFile: configured.enabled, created: created,
             lastEnabled: lastEnabled, lastCheckedOK: lastCheckedOK, lastCheckerEnding: lastCheckerEnding,
-            lastApprovalRequest: lastApprovalRequest, overrides: SettingOverrides(of: settings, over: configured))
+            lastApprovalRequest: lastApprovalRequest, overrides: SettingOverrides(of: settings, over: configured),
+            keyID: settings.keyID)
     }
 
     /// The client as it goes on after a restart.

@@ -62,6 +62,9 @@ public struct ConfigFile: Sendable {
 
     public static let defaultSectionName = "DEFAULT"
 
+    /// In bytes: it has to fit into messages, and paths on D-Bus, many times over.
+    static let longestName = 1024
+
     public let path: String
     /// `[DEFAULT]`; it may be missing or come in several parts.
     public private(set) var defaults: Section
@@ -152,7 +155,14 @@ public struct ConfigFile: Sendable {
             guard rest.isEmpty || rest.first == UInt8(ascii: "#") || rest.first == UInt8(ascii: ";") else {
                 return report("there is text after the section header; begin a new line for it")
             }
-            guard let name = string(text[(text.startIndex + 1)..<end]) else { return }
+            let bytes = text[(text.startIndex + 1)..<end]
+            guard bytes.count <= ConfigFile.longestName else {
+                return report("this name is \(bytes.count) bytes long; the longest allowed has \(ConfigFile.longestName)")
+            }
+            guard bytes.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
+                return report("control characters make no sense in a name")
+            }
+            guard let name = string(bytes) else { return }
             if name == ConfigFile.defaultSectionName {
                 place = .defaults
                 section = file.defaults

@@ -12,12 +12,12 @@ public enum Privileges {
     /// user's.
     ///
     /// - Throws: if the kernel refuses, or if there were a way back.
-    public static func drop(stateDirectory: String) throws {
+    public static func drop(stateDirectory: String?) throws {
         // What we write is nobody else's business.
         umask(0o077)
         guard geteuid() == 0 else { return }
         let (user, group) = mandosUser()
-        try giveAway(stateDirectory, to: user, group)
+        if let stateDirectory { try giveAway(stateDirectory, to: user, group) }
         guard setgroups(0, nil) == 0 else { throw SystemError("giving up root's groups") }
         try Hardening.become(user: user, group: group)
     }
@@ -29,16 +29,35 @@ public enum Privileges {
         return (lastResort, lastResort)
     }
 
-    private struct MissingDirectory: Error, CustomStringConvertible {
-        let path: String
-        var description: String { "there is no directory \(path) for the state; run: install -d -m 700 \(path)" }
+    /// Whether the state may be in `directory`: a wrong `--statedir` must not give the Mandos user what is not meant.
+    ///
+    /// - Returns: whether it has to be given to that user first.
+    public static func check(stateDirectory directory: String) throws -> Bool {
+        struct Unfit: Error, CustomStringConvertible {
+            let description: String
+        }
+        var status = stat()
+        guard unsafe lstat(directory, &status) == 0 else {
+            guard errno == ENOENT else { throw SystemError("looking at " + directory) }
+            throw Unfit(
+                description: "there is no directory \(directory) for the state; run: install -d -m 700 \(directory)")
+        }
+        guard status.st_mode & S_IFMT == S_IFDIR else { throw Unfit(description: "\(directory) is no directory") }
+        let user = geteuid() == 0 ? mandosUser().0 : geteuid()
+        if status.st_uid == user || geteuid() != 0 { return false }
+        guard status.st_uid == 0, status.st_mode & 0o077 == 0 else {
+            throw Unfit(
+                description: "\(directory) belongs to somebody else, or is open to others, so it is not meant for the"
+                    + " state; if it is, run: chown root \(directory) && chmod 700 \(directory)")
+        }
+        return true
     }
 
     private static func giveAway(_ directory: String, to user: uid_t, _ group: gid_t) throws {
+        _ = try check(stateDirectory: directory)
         let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
         let files = names.filter { $0.hasPrefix(SQLiteStateStore.fileName) }.map { directory + "/" + $0 }
         for path in [directory] + files where unsafe lchown(path, user, group) != 0 {
-            if errno == ENOENT { throw MissingDirectory(path: path) }
             throw SystemError("giving \(path) to user \(user)")
         }
     }

@@ -108,7 +108,9 @@ public actor Registry: Service {
     var nextSave: BootTime?
     var nextBacklogReport: BootTime?
     /// Clients that an operator removed although the configuration files still have them.
-    var removed: Set<String> = []
+    var removed: [String: ClientRecord] = [:]
+    /// Clients that were disabled when they left the configuration files: if they come back, they still are.
+    var dormant: [String: ClientRecord] = [:]
     public internal(set) var counts = RequestCounts()
     /// nil when clients have come or gone since somebody asked.
     var sortedNames: [String]?
@@ -128,10 +130,13 @@ public actor Registry: Service {
         self.defaults = defaults
         let now = environment.now()
         let records = try environment.store.load()
-        var saved = Dictionary(records.map { ($0.name, $0) }) { $1 }
+        // What takes rights away wins, should there ever be two.
+        var saved = Dictionary(records.map { ($0.name, $0) }) { $0.until == nil || $0.isRemoved ? $0 : $1 }
+        // Names that are the same to people, but not byte for byte, as the file writes them now.
+        var respelt: [String] = []
         var new: [ClientRecord] = []
         var disabled: [String] = []
-        var leftOut: Set<String> = []
+        var leftOut: [String: ClientRecord] = [:]
         entries.reserveCapacity(settings.count)
         nameOfKey.reserveCapacity(settings.count)
         let added = Self.read(
@@ -144,18 +149,27 @@ public actor Registry: Service {
                 "client left out: an operator added it, and it does not fit any more",
                 metadata: ["client.name": "\(name)", "reason": "\(problems.problems.map(\.description))"])
         }
+        let former = Former(saved.values)
+        var stillDisabled: [String] = []
         for settings in settings + added.clients {
             if let record = saved[settings.name], record.isRemoved {
                 saved[settings.name] = nil
-                leftOut.insert(settings.name)
+                leftOut[settings.name] = record
                 continue
             }
             let untilFirstCheck = environment.part(settings.interval)
             let client: Client
             if let record = saved.removeValue(forKey: settings.name) {
+                if !record.name.utf8.elementsEqual(settings.name.utf8) { respelt.append(record.name) }
                 client = Client.restored(
                     settings, from: record, untilFirstCheck: untilFirstCheck, bootID: environment.bootID, at: now)
                 if record.until != nil && client.status == .disabled { disabled.append(settings.name) }
+            } else if let record = former.record(of: settings) {
+                client = Client.restored(
+                    settings, from: record, untilFirstCheck: untilFirstCheck, bootID: environment.bootID, at: now)
+                saved[record.name] = nil
+                respelt.append(record.name)
+                stillDisabled.append(settings.name)
             } else {
                 client = Client(settings, untilFirstCheck: untilFirstCheck, at: now)
             }
@@ -165,18 +179,48 @@ public actor Registry: Service {
             deadlines.set(client.nextDeadline, for: settings.name)
             new.append(entry.record(bootID: environment.bootID, at: now))
         }
-        try environment.store.commit(new, removing: Array(saved.keys))
+        let dormant = saved.filter { $0.value.until == nil && !$0.value.isRemoved }
+        let gone = saved.keys.filter { dormant[$0] == nil }
+        // Byte for byte, as the database compares: what was just written stays.
+        let written = respelt.isEmpty ? [] : Set(new.map { Array($0.name.utf8) })
+        try environment.store.commit(new, removing: gone + respelt.filter { !written.contains(Array($0.utf8)) })
         removed = leftOut
+        self.dormant = dormant
         for name in disabled {
             logDisabled(name, "its time ran out, or clients.conf disabled it, while the server was down")
         }
-        for name in leftOut { logStillConfigured(name) }
+        for name in leftOut.keys { logStillConfigured(name) }
+        for name in stillDisabled { logStillDisabled(name) }
     }
 
     nonisolated func logStillConfigured(_ name: String) {
         environment.log[.configuration].warning(
             "client left out: an operator removed it; delete its section, and reload",
             metadata: ["client.name": "\(name)"])
+    }
+
+    nonisolated func logStillDisabled(_ name: String) {
+        environment.log[.configuration].warning(
+            "client still disabled: it was when it left the configuration files; mandos-ctl --enable changes that",
+            metadata: ["client.name": "\(name)"])
+    }
+
+    /// What is known of clients that are not there at the moment, and must not come back with more rights than they had.
+    struct Former {
+        private var byName: [String: ClientRecord] = [:]
+        private var byKey: [KeyID: ClientRecord] = [:]
+
+        init(_ records: some Sequence<ClientRecord>) {
+            for record in records where record.until == nil {
+                byName[record.name] = record
+                if let keyID = record.keyID { byKey[keyID] = record }
+            }
+        }
+
+        /// By its name, or by its key, under whatever name it had that.
+        func record(of settings: ClientSettings) -> ClientRecord? {
+            byName[settings.name] ?? settings.keyID.flatMap { byKey[$0] }
+        }
     }
 
     /// From now on `observer` is told what happens. It must not wait for anything.

@@ -65,11 +65,14 @@ extension Registry {
     /// nobody is cut off because somebody else's checkers hang.
     func reportBacklog(at now: Moment) {
         guard let name = turns.first, let client = entries[name]?.client, let delay = client.queueDelay(at: now.boot),
-            delay > client.settings.interval
+            delay >= Self.patience(of: client)
         else { return }
-        for name in turns.overdue(at: now.boot, limit: { entries[$0]?.client.settings.interval ?? .zero }) {
-            environment.checkers.kill(name)
+        // Half its time is over: then the longest checkers have to go, however short they have been running.
+        let isUrgent = delay.milliseconds >= client.settings.timeout.milliseconds / 2
+        let overdue = turns.overdue(at: now.boot) { name in
+            isUrgent ? .zero : entries[name]?.client.settings.interval ?? .zero
         }
+        for name in overdue { environment.checkers.kill(name) }
         guard nextBacklogReport.map({ $0 <= now.boot }) ?? true else { return }
         nextBacklogReport = now.boot + Self.backlogReportInterval
         environment.log[.checker].warning(
@@ -77,11 +80,25 @@ extension Registry {
             metadata: ["waiting": "\(turns.waitingCount)", "longest.wait": "\(delay.rfc3339)"])
     }
 
+    /// How long a check may wait for its turn before others have to make room.
+    static func patience(of client: Client) -> TimeSpan {
+        min(client.settings.interval, TimeSpan(milliseconds: client.settings.timeout.milliseconds / 2))
+    }
+
+    /// When whoever waits for a turn loses patience.
+    private var endOfPatience: BootTime? {
+        guard let name = turns.first, let client = entries[name]?.client,
+            let delay = client.queueDelay(at: bootTime)
+        else { return nil }
+        // If there is nobody who could make room, look again before long.
+        return bootTime + max(Self.patience(of: client) - delay, .seconds(1))
+    }
+
     /// How long something has been due, and was not done.
     var lateness: TimeSpan { max(.zero, bootTime - (deadlines.next() ?? bootTime)) }
 
     func nextTurn() -> TimeSpan {
-        let next = [deadlines.next(), nextSave].compactMap { $0 }.min()
+        let next = [deadlines.next(), nextSave, endOfPatience].compactMap { $0 }.min()
         guard let next else { return .minutes(60) }
         return max(.zero, next - bootTime)
     }

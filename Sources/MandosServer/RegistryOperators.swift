@@ -22,46 +22,62 @@ extension Registry {
             defaults: defaults)
         if let misfit = added.misfits.first { throw .badSection(misfit.problems) }
         let now = environment.now()
-        var summary = ReloadSummary()
-        var changed: [Entry] = []
-        var removed = Set(entries.keys)
-        var leftOut: Set<String> = []
-        for new in settings + added.clients {
-            if self.removed.contains(new.name) {
-                leftOut.insert(new.name)
-                continue
-            }
-            let untilFirstCheck = environment.part(new.interval)
-            guard let entry = entries[new.name] else {
-                let client = Client(new, untilFirstCheck: untilFirstCheck, at: now)
-                changed.append(Entry(client, configured: new, section: added.sections[new.name]))
-                summary.added += 1
-                continue
-            }
-            removed.remove(new.name)
-            let section = added.sections[new.name]
-            guard entry.configured != new || entry.section != section else { continue }
-            var client = entry.client
-            client.reconfigure(from: entry.configured, to: new, untilFirstCheck: untilFirstCheck, at: now)
-            changed.append(Entry(client, configured: new, section: section))
-            summary.changed += 1
+        let settings = settings + added.clients
+        let names = Set(settings.lazy.map(\.name))
+        let leaving = entries.filter { !names.contains($0.key) }
+        var dormant = self.dormant
+        for (name, entry) in leaving where entry.client.status == .disabled {
+            dormant[name] = entry.record(bootID: environment.bootID, at: now)
         }
-        summary.removed = removed.count
+        let former = Former(Array(dormant.values) + removed.values)
+        var summary = ReloadSummary(removed: leaving.count)
+        var changed: [Entry] = []
+        for new in settings where removed[new.name] == nil {
+            let untilFirstCheck = environment.part(new.interval)
+            let section = added.sections[new.name]
+            if let entry = entries[new.name] {
+                guard entry.configured != new || entry.section != section else { continue }
+                var client = entry.client
+                client.reconfigure(from: entry.configured, to: new, untilFirstCheck: untilFirstCheck, at: now)
+                changed.append(Entry(client, configured: new, section: section))
+                summary.changed += 1
+                continue
+            }
+            let client: Client
+            if let record = former.record(of: new) {
+                client = Client.restored(
+                    new, from: record, untilFirstCheck: untilFirstCheck, bootID: environment.bootID, at: now)
+                dormant[record.name] = nil
+            } else {
+                client = Client(new, untilFirstCheck: untilFirstCheck, at: now)
+            }
+            changed.append(Entry(client, configured: new, section: section))
+            summary.added += 1
+        }
+        let stillRemoved = removed.filter { names.contains($0.key) }
+        let records = changed.map { $0.record(bootID: environment.bootID, at: now) } + dormant.values
+        let kept = Set(records.lazy.map(\.name))
+        let forgotten = Set(leaving.keys).union(self.dormant.keys).union(removed.keys)
+            .filter { !kept.contains($0) && stillRemoved[$0] == nil }
         do throws(StateStoreError) {
-            try environment.store.commit(
-                changed.map { $0.record(bootID: environment.bootID, at: now) },
-                removing: Array(removed.union(self.removed.subtracting(leftOut))))
+            try environment.store.commit(records, removing: Array(forgotten))
         } catch {
             throw .notSaved(error)
         }
-        self.removed = leftOut
+        self.dormant = dormant
+        removed = stillRemoved
         self.defaults = defaults
-        for name in leftOut { logStillConfigured(name) }
-        for name in removed {
+        for name in stillRemoved.keys { logStillConfigured(name) }
+        for name in leaving.keys {
             forget(name)
             environment.log[.checker].warning("client removed", metadata: ["client.name": "\(name)"])
         }
-        for entry in changed { adopt(entry) }
+        for entry in changed {
+            if entries[entry.configured.name] == nil, former.record(of: entry.configured) != nil {
+                logStillDisabled(entry.configured.name)
+            }
+            adopt(entry)
+        }
         // Only now: a key may have gone from one client to another.
         for entry in changed { if let keyID = entry.configured.keyID { nameOfKey[keyID] = entry.configured.name } }
         alarm.ring()
@@ -154,7 +170,7 @@ extension Registry {
             .badSection(ConfigProblems(problems: [ConfigProblem(path: "[\(name)]", message: message)]))
         }
         if entries[name] != nil { throw refuse("there is a client of that name; remove it first, or change it") }
-        if removed.contains(name) {
+        if removed[name] != nil {
             throw refuse(
                 "clients.conf still has a client of that name, which was removed; delete that section, and reload")
         }
@@ -188,7 +204,7 @@ extension Registry {
             var record = record(of: client, at: environment.now())
             record.isRemoved = true
             try environment.store.commit([record], removing: [])
-            removed.insert(name)
+            removed[name] = record
         }
         forget(name)
         environment.log[.checker].warning(

@@ -16,14 +16,43 @@ public final class SQLiteStateStore: StateStore {
 
     private let path: String
     private let queue: DatabaseQueue
+    private let lock: Lock
+    /// Which file it is.
+    private let identity: FileIdentity
+
+    private struct FileIdentity: Equatable {
+        private let device: UInt64
+        private let inode: UInt64
+
+        init?(_ path: String) {
+            var status = stat()
+            guard unsafe stat(path, &status) == 0 else { return nil }
+            (device, inode) = (UInt64(status.st_dev), UInt64(status.st_ino))
+        }
+    }
+
+    /// Keeps other servers away from a state directory. SQLite's own lock would not, when the database is put aside.
+    private final class Lock: Sendable {
+        private let file: FileDescriptor
+
+        init(_ directory: String) throws {
+            let path = directory + "/lock"
+            file = try FileDescriptor.open(path, O_RDWR | O_CREAT, mode: 0o600)
+            guard flock(file.number, LOCK_EX | LOCK_NB) == 0 else {
+                throw StateStoreError("\(directory) is in use by another process; is there a server already?")
+            }
+        }
+    }
 
     /// Opens the database in `directory`, or makes it.
     ///
     /// One that is damaged, foreign, or of a later version is left as it is: to go on without it would enable every
     /// client that it says is disabled.
     public init(directory: String) throws(StateStoreError) {
-        path = directory + "/" + Self.fileName
+        let path = directory + "/" + Self.fileName
+        self.path = path
         do {
+            lock = try Lock(directory)
             var configuration = GRDB.Configuration()
             configuration.label = "mandos.state"
             configuration.prepareDatabase { database in
@@ -34,6 +63,8 @@ public final class SQLiteStateStore: StateStore {
             }
             queue = try DatabaseQueue(path: path, configuration: configuration)
             try queue.write { try Self.prepare($0, path) }
+            guard let identity = FileIdentity(path) else { throw SystemError("looking at " + path) }
+            self.identity = identity
         } catch {
             throw Self.explain(error, "opening", path)
         }
@@ -46,17 +77,19 @@ public final class SQLiteStateStore: StateStore {
         let path = directory + "/" + fileName
         let manager = FileManager.default
         guard manager.fileExists(atPath: path) else { return nil }
-        var number = 1
-        while manager.fileExists(atPath: "\(path).~\(number)~") { number += 1 }
         do {
+            let lock = try Lock(directory)
+            defer { withExtendedLifetime(lock) {} }
+            var number = 1
+            while manager.fileExists(atPath: "\(path).~\(number)~") { number += 1 }
             // What was written last goes first, so that it never stays behind.
             for suffix in ["-wal", "-shm", ""] where manager.fileExists(atPath: path + suffix) {
                 try manager.moveItem(atPath: path + suffix, toPath: "\(path).~\(number)~\(suffix)")
             }
+            return "\(path).~\(number)~"
         } catch {
-            throw StateStoreError("putting \(path) aside: \(error)")
+            throw explain(error, "putting aside", path)
         }
-        return "\(path).~\(number)~"
     }
 
     /// Looks at the database in `directory` without changing it, and whether it could be changed.
@@ -101,6 +134,7 @@ public final class SQLiteStateStore: StateStore {
         if version == 1 {
             try database.execute(sql: "ALTER TABLE client ADD COLUMN is_removed INTEGER NOT NULL DEFAULT 0")
             try database.execute(sql: "ALTER TABLE client ADD COLUMN section TEXT")
+            try database.execute(sql: "ALTER TABLE client ADD COLUMN key_id TEXT")
             try database.execute(sql: "PRAGMA user_version = \(schemaVersion)")
         }
     }
@@ -130,7 +164,8 @@ public final class SQLiteStateStore: StateStore {
             last_approval_request INTEGER,
             overrides TEXT,
             is_removed INTEGER NOT NULL DEFAULT 0,
-            section TEXT
+            section TEXT,
+            key_id TEXT
         ) STRICT, WITHOUT ROWID
         """
 
@@ -150,6 +185,9 @@ public final class SQLiteStateStore: StateStore {
                 try Self.save(records, database)
                 for name in names { try database.execute(sql: "DELETE FROM client WHERE name = ?", arguments: [name]) }
             }
+            guard FileIdentity(path) == identity else {
+                throw StateStoreError("\(path) was deleted or replaced while the server runs; restart it")
+            }
         } catch {
             throw Self.explain(error, "writing", path)
         }
@@ -157,7 +195,7 @@ public final class SQLiteStateStore: StateStore {
 
     private static func save(_ records: [ClientRecord], _ database: Database) throws {
         let statement = try database.cachedStatement(
-            sql: "INSERT OR REPLACE INTO client VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+            sql: "INSERT OR REPLACE INTO client VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
         for record in records {
             var status: Int32?
             var signal: Int32?
@@ -176,7 +214,7 @@ public final class SQLiteStateStore: StateStore {
                 status, signal,
                 record.lastApprovalRequest?.millisecondsSince1970,
                 overrides.map { String(decoding: $0, as: UTF8.self) },
-                record.isRemoved, record.section,
+                record.isRemoved, record.section, record.keyID.map(String.init(describing:)),
             ])
         }
     }
@@ -200,7 +238,8 @@ public final class SQLiteStateStore: StateStore {
             created: Timestamp(millisecondsSince1970: row["created"]), lastEnabled: time("last_enabled"),
             lastCheckedOK: time("last_checked_ok"), lastCheckerEnding: ending,
             lastApprovalRequest: time("last_approval_request"), overrides: overrides ?? SettingOverrides(),
-            isRemoved: row["is_removed"], section: row["section"])
+            isRemoved: row["is_removed"], section: row["section"],
+            keyID: (row["key_id"] as String?).flatMap { KeyID(hexadecimal: $0) })
     }
 
     private static func explain(_ error: any Error, _ action: String, _ path: String) -> StateStoreError {

@@ -15,11 +15,13 @@ public struct Watchdog: Service {
     }
 
     public func run() async throws {
-        let pause = Duration.milliseconds(interval.milliseconds / 2)
+        // However short it is meant to be: telling must not become all that we do.
+        let pause = Duration.milliseconds(max(10, interval.milliseconds / 2))
+        let limit = max(interval, .seconds(1))
         await cancelWhenGracefulShutdown {
             while !Task.isCancelled {
                 // A registry that hangs does not answer at all.
-                if await registry.lateness < interval { ServiceManager.tell(.alive) }
+                if await registry.lateness < limit { ServiceManager.tell(.alive) }
                 try? await Task.sleep(for: pause)
             }
         }

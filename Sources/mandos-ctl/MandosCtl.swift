@@ -200,6 +200,7 @@ import MandosFormats
         if wait && (approval == nil || remove || all) {
             throw ValidationError("--wait goes with --approve or --deny, and with the names of clients")
         }
+        if let interval, interval == .zero { throw ValidationError("an interval must be longer than nothing") }
         if all && !clients.isEmpty { throw ValidationError("name clients, or say --all, but not both") }
         if all && !isChange { throw ValidationError("--all is for changes; to list all clients, say nothing") }
         if isChange && clients.isEmpty && !all { throw ValidationError("name the clients to change, or say --all") }
@@ -223,7 +224,7 @@ import MandosFormats
     func run() throws {
         do throws(BusError) {
             let server = try ServerProxy(isTold: debug)
-            if check { return print("The bus is there, and \(try server.greeting()).") }
+            if check { return try tell("The bus is there, and \(server.greeting()).") }
             if let add { return try server.add(Self.contents(of: add)) }
             if reload { return try server.reload() }
             if status { return try showStatus(server) }
@@ -238,7 +239,7 @@ import MandosFormats
     private func list(_ server: ServerProxy) throws(BusError) {
         let properties = verbose || dumpJson ? ClientTable.allColumns : ClientTable.usualColumns
         let found = find(try server.clients(properties))
-        print(dumpJson ? ClientJSON.text(found, properties) : ClientTable(found, properties).text)
+        tell(dumpJson ? ClientJSON.text(found, properties) : ClientTable(found, properties).text)
     }
 
     /// The clients that were named, or all.
@@ -277,7 +278,7 @@ import MandosFormats
 
     private func showStatus(_ server: ServerProxy) throws(BusError) {
         let status = try server.status()
-        for line in status.lines { print(line) }
+        tell(status.lines.joined(separator: "\n"))
         Self.exit(status.disabled == 0 ? .success : .failure)
     }
 
@@ -304,5 +305,16 @@ import MandosFormats
     private static func stop(_ message: String, _ status: Status) -> Never {
         complain("mandos-ctl", message)
         exit(status)
+    }
+}
+
+/// Writes a line, or more, to standard output at once; if that fails, there is no point in going on.
+func tell(_ text: String) {
+    let bytes = Array((text + "\n").utf8)
+    do {
+        _ = try unsafe bytes.withUnsafeBytes { try unsafe writeAll($0, to: ExitStatus.standardOutput) }
+    } catch {
+        complain("mandos-ctl", "standard output: \(error)")
+        MandosCtl.exit(withError: ExitCode(MandosCtl.Status.failure.rawValue))
     }
 }

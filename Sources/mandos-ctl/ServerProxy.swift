@@ -124,7 +124,7 @@ struct ServerProxy {
             while let path = asking.popLast() {
                 guard let client = waiting.removeValue(forKey: path) else { continue }
                 try answer(client, approved: approved)
-                print("\(approved ? "approved" : "denied") \(client.name)")
+                tell("\(approved ? "approved" : "denied") \(client.name)")
             }
             if waiting.isEmpty { return }
             if try !connection.process() { try connection.wait() }

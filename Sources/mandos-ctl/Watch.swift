@@ -84,8 +84,7 @@ struct Watch {
             let facts = event.facts.map { " \($0.0)=\(ClientJSON.value($0.1))" }.joined()
             line = "\(now) \(event.client.map { ClientJSON.quoted($0) + " " } ?? "")\(event.name)\(facts)"
         }
-        // At once, also into a pipe; when nobody reads any more, SIGPIPE ends us.
-        let bytes = Array((line + "\n").utf8)
-        _ = unsafe bytes.withUnsafeBytes { try? unsafe writeAll($0, to: ExitStatus.standardOutput) }
+        // When nobody reads any more, SIGPIPE ends us.
+        tell(line)
     }
 }

@@ -29,7 +29,9 @@ struct SelfTest {
         check("checkers") { try Self.findCheckers(configuration.clients) }
         check("TLS") { try Self.shakeHands(settings) }
         check("saved state") {
-            try Privileges.drop(stateDirectory: settings.stateDirectory)
+            let isRootsStill = try Privileges.check(stateDirectory: settings.stateDirectory)
+            if isRootsStill { return "\(settings.stateDirectory) is given to the Mandos user at the start" }
+            try Privileges.drop(stateDirectory: nil)
             return try SQLiteStateStore.examine(directory: settings.stateDirectory)
         }
         hasFailed ? ExitStatus.software.exit() : ExitStatus.success.exit()

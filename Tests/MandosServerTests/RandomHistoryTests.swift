@@ -115,6 +115,8 @@ private final class History {
     private var registry: Registry
     private var clients: [String: Expected] = [:]
     private var files: [String: Expected.FileSettings] = [:]
+    /// Those that were disabled when they left the files: they are when they come back.
+    private var gone: [String: Expected] = [:]
     private(set) var log: [String] = []
 
     init(seed: UInt64) throws {
@@ -225,6 +227,16 @@ private final class History {
         if ending.isOK { clients[name]?.until = now + client.file.timeout }
     }
 
+    private func arrive(_ name: String, _ file: Expected.FileSettings) {
+        var client = gone.removeValue(forKey: name)
+        client?.restart(at: now, file)
+        clients[name] = client ?? Expected(name, file, at: now)
+    }
+
+    private func leave(_ name: String) {
+        if let client = clients.removeValue(forKey: name), client.until == nil { gone[name] = client }
+    }
+
     private func endKilledCheckers() async {
         let killed = checkers.killed.withLock { names in
             defer { names = [] }
@@ -257,10 +269,9 @@ private final class History {
         _ = try await registry.reload(Self.settings(files))
         for name in Self.names {
             if let file = files[name] {
-                clients[name] == nil
-                    ? clients[name] = Expected(name, file, at: now) : clients[name]?.read(file, at: now)
+                if clients[name] == nil { arrive(name, file) } else { clients[name]?.read(file, at: now) }
             } else {
-                clients[name] = nil
+                leave(name)
             }
         }
     }
@@ -274,10 +285,9 @@ private final class History {
         running = []
         for name in Self.names {
             if let file = files[name] {
-                clients[name] == nil
-                    ? clients[name] = Expected(name, file, at: now) : clients[name]?.restart(at: now, file)
+                if clients[name] == nil { arrive(name, file) } else { clients[name]?.restart(at: now, file) }
             } else {
-                clients[name] = nil
+                leave(name)
             }
             if isCrash { try await takeOver(name) }
         }

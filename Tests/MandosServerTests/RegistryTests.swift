@@ -161,6 +161,30 @@ private struct World {
         #expect(await registry.client(named: "a")?.lastCheckerEnding == nil)
     }
 
+    @Test func `does not enable a client that comes back, under whatever name, by a reload or a restart`() async throws {
+        let world = World()
+        let registry = try world.registry(settings("a", "b"))
+        try await registry.disable("a")
+        _ = try await registry.reload(Array(settings("a", "b").dropFirst()))
+        _ = try await registry.reload(settings("a", "b"))
+        #expect(await world.decision(registry) == .refuse(.disabled), "it was gone for a while")
+        _ = try await registry.reload(settings("renamed", "b"))
+        #expect(await world.decision(registry) == .refuse(.disabled), "the key is the same")
+        let again = try world.registry(settings("another", "b"))
+        #expect(await world.decision(again) == .refuse(.disabled))
+        #expect(Set(world.store.records.keys) == ["another", "b"])
+        try await again.enable("another")
+        #expect(await world.decision(again) == secret)
+    }
+
+    @Test func `takes two spellings of one name for one name`() async throws {
+        let world = World()
+        _ = try world.registry(settings("caf\u{E9}"))
+        let registry = try world.registry(settings("cafe\u{301}"))
+        try await registry.disable("caf\u{E9}")
+        #expect(await world.decision(try world.registry(settings("caf\u{E9}"))) == .refuse(.disabled))
+    }
+
     @Test func `says so when checks cannot keep up, and cuts nobody off for that alone`() async throws {
         final class MemorySink: LogSink {
             let messages = Mutex<[String]>([])

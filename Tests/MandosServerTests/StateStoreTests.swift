@@ -88,6 +88,45 @@ private func record(_ name: String, until: Int64? = nil, ending: Client.CheckerE
         #expect(error.description.contains("later version (schema 99)"))
     }
 
+    @Test func `has one record for a name that is spelt differently`() async throws {
+        let directory = try StateDirectory()
+        func registry(_ name: String) throws -> Registry {
+            let text = "[\(name)]\nkey_id = \(String(repeating: "7", count: 64))\nsecret = c2VjcmV0\n"
+            let file = ConfigFile.parse(Array(text.utf8), path: "f")
+            let scope = ConfigScope(section: file.sections[0], defaults: [])
+            let settings = try ClientSettings.read(scope) { .failure(FileProblem(reason: $0)) }
+            let log = Log(LogLevels(), to: [])
+            return try Registry(
+                [settings],
+                .init(
+                    store: SQLiteStateStore(directory: directory.path), checkers: CheckerRunner(logger: log[.checker]),
+                    log: log))
+        }
+        _ = try registry("caf\u{E9}")
+        do {
+            let registry = try registry("cafe\u{301}")
+            try await registry.disable("caf\u{E9}")
+        }
+        let records = try SQLiteStateStore(directory: directory.path).load()
+        #expect(records.count == 1 && records.first?.until == nil)
+    }
+
+    @Test func `refuses to say that it saved into a file that is gone`() throws {
+        let directory = try StateDirectory()
+        let store = try SQLiteStateStore(directory: directory.path)
+        try FileManager.default.removeItem(atPath: directory.file)
+        let error = try #require(throws: StateStoreError.self) { try store.commit([record("a")], removing: []) }
+        #expect(error.description.contains("deleted or replaced"), "\(error)")
+    }
+
+    @Test func `is not put aside while a server has it`() throws {
+        let directory = try StateDirectory()
+        let store = try SQLiteStateStore(directory: directory.path)
+        let error = try #require(throws: StateStoreError.self) { try SQLiteStateStore.putAside(directory: directory.path) }
+        #expect(error.description.contains("in use by another process"))
+        try store.commit([record("a")], removing: [])
+    }
+
     @Test func `belongs to one server at a time`() throws {
         let directory = try StateDirectory()
         let first = try SQLiteStateStore(directory: directory.path)

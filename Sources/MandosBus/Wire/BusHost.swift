@@ -78,7 +78,13 @@ public actor BusHost {
             result = .failure(
                 BusError(.limitsExceeded, "the answer is longer than the bus allows; ask for less at once"))
         }
-        attempt { (connection) throws(BusError) in try connection.answer(waiting, result) }
+        attempt { (connection) throws(BusError) in
+            do throws(BusError) {
+                try connection.answer(waiting, result)
+            } catch {
+                try connection.answer(waiting, .failure(error))
+            }
+        }
     }
 
     /// While the bus takes nothing, signals are lost.
