@@ -45,6 +45,12 @@ char *cmandos_option_value(void) { return optarg; }
 int cmandos_option_index(void) { return optind; }
 char *cmandos_first_operand(void) { return optind < argument_count ? arguments[optind] : NULL; }
 
+void cmandos_spawn_close_from(posix_spawn_file_actions_t *actions, int first) {
+    posix_spawn_file_actions_addclosefrom_np(actions, first);
+}
+void cmandos_spawn_change_directory(posix_spawn_file_actions_t *actions, const char *path) {
+    posix_spawn_file_actions_addchdir_np(actions, path);
+}
 void cmandos_close_range(unsigned first, unsigned last) { close_range(first, last, 0); }
 int cmandos_memory_file(const char *name) { return memfd_create(name, MFD_CLOEXEC); }
 void cmandos_set_name(const char *name) { prctl(PR_SET_NAME, name); }

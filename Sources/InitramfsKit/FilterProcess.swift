@@ -18,9 +18,8 @@ public final class FilterProcess {
     public let output: SecretBuffer
     private let errors = SecretBuffer(limit: FilterProcess.diagnosticsLimit)
 
-    private let processID: pid_t
+    private let process: GroupProcess
     private var ending: Ending?
-    private let process: FileDescriptor
     // Each is closed when there is nothing more to write or read.
     private var inputEnd: FileDescriptor?
     private var outputEnd: FileDescriptor?
@@ -38,16 +37,9 @@ public final class FilterProcess {
         try standardInput.writing.setNonBlocking()
         try standardOutput.reading.setNonBlocking()
         try standardError.reading.setNonBlocking()
-        processID = try Self.spawn(
-            path, arguments, environment,
-            [standardInput.reading.number, standardOutput.writing.number, standardError.writing.number])
-        let pidfd = cmandos_pidfd_open(processID)
-        if pidfd < 0 {
-            let error = SystemError("watching " + path)
-            Self.endGroup(of: processID)
-            throw error
-        }
-        process = FileDescriptor(owning: pidfd)
+        process = try GroupProcess.start(
+            path, arguments: arguments, environment: environment,
+            standard: [standardInput.reading.number, standardOutput.writing.number, standardError.writing.number])
         self.input = input
         output = SecretBuffer(limit: outputLimit)
         inputEnd = consume standardInput.writing
@@ -55,7 +47,7 @@ public final class FilterProcess {
         errorEnd = consume standardError.reading
     }
 
-    deinit { if ending == nil { Self.endGroup(of: processID) } }
+    deinit { if ending == nil { process.endGroup() } }
 
     /// What it said last on standard error; that line usually tells most.
     public var lastWords: String {
@@ -67,7 +59,7 @@ public final class FilterProcess {
 
     /// Waits for what ``advance()`` can act on.
     public func register(in set: inout PollSet) {
-        set.add(process.number)
+        set.add(process.descriptor)
         if let end = inputEnd?.number { set.add(end, for: .writing) }
         if let end = outputEnd?.number { set.add(end) }
         if let end = errorEnd?.number { set.add(end) }
@@ -82,19 +74,19 @@ public final class FilterProcess {
         if Self.drain(outputEnd?.number, into: output) { outputEnd = nil }
         if Self.drain(errorEnd?.number, into: errors) { errorEnd = nil }
         if output.isFull {
-            Self.endGroup(of: processID)
+            process.endGroup()
             return end(.tooMuchOutput)
         }
-        var status: Int32 = 0
-        let ended = unsafe waitpid(processID, &status, WNOHANG)
-        if ended == 0 || (ended < 0 && cmandos_errno() == EINTR) { return nil }
+        guard let ending = process.ending() else { return nil }
         // What it wrote before it ended may still be on its way.
         _ = Self.drain(outputEnd?.number, into: output)
         _ = Self.drain(errorEnd?.number, into: errors)
         // Whatever it left behind in its group must not outlive it.
-        kill(-processID, SIGKILL)
-        let signal = cmandos_ending_signal(status)
-        return end(signal == 0 ? .exit(status: cmandos_exit_status(status)) : .signal(signal))
+        process.killGroup()
+        return switch ending {
+        case .exit(let status): end(.exit(status: status))
+        case .signal(let number): end(.signal(number))
+        }
     }
 
     private func end(_ ending: Ending) -> Ending {
@@ -141,61 +133,5 @@ public final class FilterProcess {
             if count == 0 { return true }
             if count < 0 && cmandos_errno() != EINTR { return cmandos_errno() != EAGAIN }
         }
-    }
-
-    private static func endGroup(of processID: pid_t) {
-        kill(-processID, SIGKILL)
-        _ = waitpid(processID, nil, 0)
-    }
-
-    private static func spawn(
-        _ path: String, _ arguments: [String], _ environment: [String], _ descriptors: [Int32]
-    ) throws(SystemError) -> pid_t {
-        var actions = unsafe posix_spawn_file_actions_t()
-        unsafe posix_spawn_file_actions_init(&actions)
-        defer { unsafe posix_spawn_file_actions_destroy(&actions) }
-        for (standard, descriptor) in descriptors.enumerated() {
-            unsafe posix_spawn_file_actions_adddup2(&actions, descriptor, Int32(standard))
-        }
-        var attributes = posix_spawnattr_t()
-        unsafe posix_spawnattr_init(&attributes)
-        defer { unsafe posix_spawnattr_destroy(&attributes) }
-        var none = sigset_t()
-        unsafe sigemptyset(&none)
-        var all = sigset_t()
-        unsafe sigfillset(&all)
-        unsafe posix_spawnattr_setsigmask(&attributes, &none)
-        unsafe posix_spawnattr_setsigdefault(&attributes, &all)
-        unsafe posix_spawnattr_setpgroup(&attributes, 0)
-        let flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP
-        unsafe posix_spawnattr_setflags(&attributes, Int16(flags))
-
-        let argumentList = CStringList(arguments)
-        let environmentList = CStringList(environment)
-        var processID: pid_t = 0
-        let code = unsafe posix_spawn(
-            &processID, path, &actions, &attributes, argumentList.pointers, environmentList.pointers)
-        guard code == 0 else { throw SystemError("starting " + path, code: code) }
-        return processID
-    }
-}
-
-/// A null-terminated array of C strings, as exec(3) wants it.
-@safe private struct CStringList: ~Copyable {
-    let pointers: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
-    private let count: Int
-
-    init(_ strings: [String]) {
-        count = strings.count
-        unsafe pointers = .allocate(capacity: count + 1)
-        for (index, string) in strings.enumerated() {
-            unsafe (pointers + index).initialize(to: strdup(string))
-        }
-        unsafe (pointers + count).initialize(to: nil)
-    }
-
-    deinit {
-        for index in 0..<count { unsafe free(pointers[index]) }
-        unsafe pointers.deallocate()
     }
 }

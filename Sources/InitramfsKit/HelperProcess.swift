@@ -34,7 +34,7 @@ public struct HelperProcess: ~Copyable, Sendable {
         do throws(SystemError) {
             try Self.send(1, to: socket)
             if let result = try Self.receive(from: socket) { return result == 1 }
-        } catch where !error.isConnectionReset {
+        } catch  where !error.isConnectionReset {
             throw error
         } catch {}
         throw SystemError("asking a process of ours that somebody has ended; restart us", code: ESRCH)

@@ -157,7 +157,8 @@ public struct ConfigFile: Sendable {
             }
             let bytes = text[(text.startIndex + 1)..<end]
             guard bytes.count <= ConfigFile.longestName else {
-                return report("this name is \(bytes.count) bytes long; the longest allowed has \(ConfigFile.longestName)")
+                return report(
+                    "this name is \(bytes.count) bytes long; the longest allowed has \(ConfigFile.longestName)")
             }
             guard bytes.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
                 return report("control characters make no sense in a name")

@@ -44,11 +44,14 @@ public struct Announcer: Service {
             var isWarned = false
             while !Task.isCancelled {
                 do {
-                    let host = try await abandonable { try await BusHost(name: nil) }
+                    // A bus that takes us, and then says nothing, is not waited for at the end; nor is the goodbye: Avahi
+                    // withdraws what a connection announced when that ends.
+                    try await abandonable {
+                        let host = try await BusHost.open(name: nil)
+                        await announce(on: host)
+                        await host.close()
+                    }
                     isWarned = false
-                    await announce(on: host)
-                    // Avahi withdraws what a connection announced when that ends.
-                    await host.close()
                 } catch {
                     if !isWarned && !Task.isCancelled { warn(error) }
                     isWarned = true
@@ -102,7 +105,8 @@ public struct Announcer: Service {
             await withdraw(announcement, on: host)
             return await publish(await nextName(after: announcement.name, on: host), on: host)
         case GroupState.failure:
-            logger.error("avahi-daemon could not announce the server", metadata: ["service.name": "\(announcement.name)"])
+            logger.error(
+                "avahi-daemon could not announce the server", metadata: ["service.name": "\(announcement.name)"])
             await withdraw(announcement, on: host)
             return nil
         default: break

@@ -22,7 +22,10 @@ public struct BusService: Service {
     public init(_ registry: Registry, _ server: ServerFacts, _ log: Log, _ reloader: Reloader) {
         self.registry = registry
         self.log = log
-        objects = BusObjects(registry: registry, server: server, log: log) { await reloader.reload() }
+        objects = BusObjects(registry: registry, server: server, log: log) {
+            // At the end we go before the reloader does.
+            (try? await abandonable { await reloader.reload() }) ?? .failure(.stopping)
+        }
     }
 
     public func run() async throws {
@@ -33,7 +36,7 @@ public struct BusService: Service {
             while !Task.isCancelled {
                 do {
                     // A bus that takes us, and then says nothing, is not waited for at the end.
-                    let host = try await abandonable { try await BusHost(name: MandosAPI.busName) }
+                    let host = try await abandonable { try await BusHost.open(name: MandosAPI.busName) }
                     logger.notice("on the bus", metadata: ["bus.name": "\(MandosAPI.busName)"])
                     (pause, lastProblem) = (Self.shortestPause, nil)
                     await serve(host)

@@ -10,7 +10,7 @@ final class CheckerOutput: Sendable {
 
     private let kept = Mutex<[UInt8]>([])
     private let source: any DispatchSourceRead
-    private let writing: Mutex<InitramfsKit.FileDescriptor?>
+    private let writing: Mutex<FileDescriptor?>
     /// Where the checker prints to.
     let descriptor: Int32
 
@@ -27,7 +27,7 @@ final class CheckerOutput: Sendable {
             throw error
         }
         descriptor = copy
-        writing = Mutex(InitramfsKit.FileDescriptor(owning: copy))
+        writing = Mutex(FileDescriptor(owning: copy))
         source = DispatchSource.makeReadSource(fileDescriptor: reading)
         source.setEventHandler { [weak self] in self?.drain(reading) }
         source.setCancelHandler { close(reading) }

@@ -1,10 +1,10 @@
+import Dispatch
+import FoundationEssentials
 import Glibc
 import InitramfsKit
 public import Logging
 public import MandosCore
-import Subprocess
 import Synchronization
-import SystemPackage
 
 /// Runs checkers.
 public protocol CheckerRunning: Sendable {
@@ -39,16 +39,13 @@ public final class CheckerRunner: CheckerRunning {
     private let state = Mutex(State())
     private let logger: Logger
     /// Opened once, so that a lack of descriptors later is nothing to it.
-    private let null: InitramfsKit.FileDescriptor
+    private let null: FileDescriptor
 
     /// What checkers print is of interest only where `logger` tells what helps to find errors.
     public init(logger: Logger) throws {
         self.logger = logger
-        null = try InitramfsKit.FileDescriptor.open("/dev/null", O_RDWR)
+        null = try FileDescriptor.open("/dev/null", O_RDWR)
     }
-
-    /// Runs a command that does nothing: what is set up for the first one, and cannot be set up twice, is there then.
-    public func prepare() async throws { _ = try await run(":", for: "") }
 
     public func run(_ command: String, for name: String) async throws -> Client.CheckerEnding {
         guard logger.logLevel <= .debug else { return try await run(command, for: name, output: null.number) }
@@ -72,34 +69,42 @@ public final class CheckerRunner: CheckerRunning {
         }
         guard mayStart else { return .signal(SIGKILL) }
         defer { state.withLock { $0.stages[name] = nil } }
-        var options = PlatformOptions()
-        options.processGroupID = 0
-        let result = try await Subprocess.run(
-            .path("/bin/sh"), arguments: ["-c", command], environment: Self.environment, workingDirectory: "/",
-            platformOptions: options,
-            input: .fileDescriptor(.init(rawValue: null.number), closeAfterSpawningProcess: false),
-            output: .fileDescriptor(.init(rawValue: output), closeAfterSpawningProcess: false),
-            error: .combinedWithOutput
-        ) { execution in
-            started()
-            let processID = execution.processIdentifier.value
-            let wasKilled = state.withLock { state in
-                if case .killed = state.stages[name] { return true }
-                state.stages[name] = .running(processID)
-                return false
-            }
-            if wasKilled { Glibc.kill(-processID, SIGKILL) }
+        let process = try GroupProcess.start(
+            "/bin/sh", arguments: ["sh", "-c", command], environment: Self.environment,
+            standard: [null.number, output, output], directory: "/")
+        started()
+        let processID = process.processID
+        let wasKilled = state.withLock { state in
+            if case .killed = state.stages[name] { return true }
+            state.stages[name] = .running(processID)
+            return false
         }
-        switch result.terminationStatus {
-        case .exited(let status): return .exit(status: status)
-        case .signaled(let signal): return .signal(signal)
+        if wasKilled { process.killGroup() }
+        while true {
+            if let ending = process.ending() {
+                return switch ending {
+                case .exit(let status): .exit(status: status)
+                case .signal(let number): .signal(number)
+                }
+            }
+            await Self.readable(process.descriptor)
+        }
+    }
+
+    /// Returns when there is something to read.
+    private static func readable(_ descriptor: Int32) async {
+        await withCheckedContinuation { continuation in
+            let source = DispatchSource.makeReadSource(fileDescriptor: descriptor)
+            source.setEventHandler { source.cancel() }
+            // Only now does nobody look at the descriptor any more.
+            source.setCancelHandler { continuation.resume() }
+            source.activate()
         }
     }
 
     /// Ours, without what the service manager means for us alone.
-    private static let environment = Environment.inherit.updating(
-        Dictionary(
-            uniqueKeysWithValues: ServiceManager.variables.map { (Environment.Key(stringLiteral: $0), String?.none) }))
+    private static let environment = ProcessInfo.processInfo.environment
+        .filter { !ServiceManager.variables.contains($0.key) }.map { "\($0.key)=\($0.value)" }
 
     public func kill(_ name: String) { state.withLock { Self.kill(name, &$0) } }
 

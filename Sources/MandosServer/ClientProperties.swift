@@ -43,7 +43,9 @@ extension ClientSnapshot {
         return ClientProperty.allCases.compactMap { property in
             guard haveSettingsChanged || !property.isSetting else { return nil }
             let new = other.value(of: property, at: now)
-            if property == .secret { return client.settings.secret == other.client.settings.secret ? nil : (property, nil) }
+            if property == .secret {
+                return client.settings.secret == other.client.settings.secret ? nil : (property, nil)
+            }
             if property == .enabled {
                 // Nobody was told yet when its time ran out.
                 let wasEnabled = client.status != .disabled

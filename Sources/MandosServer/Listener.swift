@@ -25,6 +25,8 @@ public final class Listener: Service {
         self.registry = registry
         self.priority = priority
         self.credentials = try Credentials()
+        // Made when it is first asked for, which stops the program if there are no descriptors left by then.
+        _ = MultiThreadedEventLoopGroup.singleton
         self.log = log
         unauthenticated = Mutex(UnauthenticatedConnections(limits: .init(spareDescriptors: spareDescriptors)))
     }

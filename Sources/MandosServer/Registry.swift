@@ -18,9 +18,12 @@ public actor Registry: Service {
         public var checkers: any CheckerRunning
         public var store: any StateStore
         public var log: Log
+        /// How many more files the process may open.
+        public var spareDescriptors: Int
 
         public init(
             store: any StateStore, checkers: any CheckerRunning, log: Log,
+            spareDescriptors: Int = .max,
             now: @escaping @Sendable () -> Moment = SystemClock.now, bootID: BootID = .current,
             part: @escaping @Sendable (TimeSpan) -> TimeSpan = {
                 TimeSpan(milliseconds: Int64.random(in: 0...$0.milliseconds))
@@ -32,11 +35,14 @@ public actor Registry: Service {
             self.checkers = checkers
             self.store = store
             self.log = log
+            self.spareDescriptors = spareDescriptors
         }
     }
 
-    /// How many checkers may run at once: they are waiting for the network most of the time.
+    /// How many checkers may run at once at the most: they are waiting for the network most of the time.
     static let mostCheckersAtOnce = 200
+    /// How many descriptors one takes while it is started, and some to spare.
+    private static let descriptorsPerChecker = 8
     /// How many requests of one client may wait for approval at once.
     static let mostWaitingRequests = 64
     /// What only gives time is saved within this time: to lose it fails closed.
@@ -102,7 +108,7 @@ public actor Registry: Service {
     /// The connections that wait for an answer.
     var watchers: [String: [ObjectIdentifier: Connection]] = [:]
     var deadlines = DeadlineQueue()
-    var turns = CheckerTurns(limit: mostCheckersAtOnce)
+    var turns: CheckerTurns
     /// Clients whose record on disk is older than what we know.
     var unsaved: Set<String> = []
     var nextSave: BootTime?
@@ -128,6 +134,8 @@ public actor Registry: Service {
     ) throws(StateStoreError) {
         self.environment = environment
         self.defaults = defaults
+        let affordable = max(1, environment.spareDescriptors / Self.descriptorsPerChecker)
+        turns = CheckerTurns(limit: min(Self.mostCheckersAtOnce, affordable))
         let now = environment.now()
         let records = try environment.store.load()
         // What takes rights away wins, should there ever be two.

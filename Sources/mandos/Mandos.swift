@@ -121,9 +121,9 @@ import UnixSignals
         for warning in configuration.warnings { log[.configuration].warning("\(warning)") }
         let store = try openState(settings, log[.state])
         let checkers = try CheckerRunner(logger: log[.checker])
-        try waiting { try await checkers.prepare() }
         let registry = try Registry(
-            configuration.clients, defaults: configuration.defaults, .init(store: store, checkers: checkers, log: log))
+            configuration.clients, defaults: configuration.defaults,
+            .init(store: store, checkers: checkers, log: log, spareDescriptors: spareDescriptors))
         let listener = try Listener(
             socket: socket, registry: registry, priority: priority, spareDescriptors: spareDescriptors, log: log)
         let reloader = Reloader(

@@ -149,6 +149,18 @@ private func started(_ clients: String, on bus: TestBus) async throws -> Server 
         #expect(result.errors.hasPrefix("Error: "))
     }
 
+    @Test func `says so when it cannot print`() async throws {
+        let bus = try await TestBus()
+        let server = try await started(section("foo"), on: bus)
+        for arguments in ["", "--dump-json", "--status", "--check"] {
+            let result = try await run(
+                "/bin/sh", ["-c", "exec \(Place.program("mandos-ctl")) \(arguments) >/dev/full"],
+                environment: bus.environment)
+            #expect(result.status == 1 && result.errors.contains("standard output"), "\(arguments): \(result)")
+        }
+        #expect(server.program.isRunning)
+    }
+
     @Test func `says what is wrong when there is no bus, or no server`() async throws {
         let bus = try await TestBus(isRunning: false)
         let noBus = try await bus.control([])
@@ -371,6 +383,49 @@ private func started(_ clients: String, on bus: TestBus) async throws -> Server 
             try await Task.sleep(for: .milliseconds(10))
         }
         #expect(try await bus.control(["--is-enabled", "foo"]).status == 0)
+    }
+
+    @Test func `that never answers holds up nobody`() async throws {
+        let directory = try Directory()
+        try FileManager.default.setAttributes([.posixPermissions: 0o711], ofItemAtPath: directory.path)
+        let script = """
+            import os, socket, sys, time
+            mute = socket.socket(socket.AF_UNIX); mute.bind(sys.argv[1]); os.chmod(sys.argv[1], 0o777); mute.listen(9)
+            print("listening", file=sys.stderr, flush=True); time.sleep(60)
+            """
+        let mute = try RunningProgram("/usr/bin/python3", ["-c", script, directory.path + "/bus"])
+        _ = try await mute.line(with: "listening")
+        let keys = try await Keys.make()
+        let configuration = try Directory()
+        try await configuration.write(keys.section("foo", password: Data("secret".utf8)), to: "clients.conf")
+        let server = try RunningProgram(
+            Place.program("mandos"),
+            [
+                "--configdir", configuration.path, "--statedir", configuration.path, "--foreground", "--debuglevel",
+                "INFO",
+            ],
+            environment: ["DBUS_SYSTEM_BUS_ADDRESS": "unix:path=\(directory.path)/bus"])
+        let port = try #require(try await server.line(with: " serving").firstMatch(of: /port=(\d+)/)?.output.1)
+        let client = try client(keys, ["::1:\(port)"])
+        #expect(try await client.ending() == .exit(status: 0), "\(client.errors)")
+        server.signal(SIGTERM)
+        #expect(try await server.ending(within: .seconds(3)) == .exit(status: 0))
+    }
+
+    @Test func `tells that a client's time ran out`() async throws {
+        let bus = try await TestBus()
+        let server = try await started(section("foo", "interval = PT1H\ntimeout = PT2H\n"), on: bus)
+        let watch = try RunningProgram(Place.program("mandos-ctl"), ["--watch"], environment: bus.environment)
+        for _ in 0..<200 where watch.output.isEmpty {
+            _ = try await bus.control(["--bump-timeout", "foo"])
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        #expect(try await bus.control(["--timeout", "PT1S", "foo"]).status == 0)
+        for _ in 0..<800 where !watch.output.contains(Data("Enabled=false".utf8)) {
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        #expect(String(decoding: watch.output, as: UTF8.self).contains(#"Changed Enabled=false Expires="""#))
+        #expect(server.program.isRunning)
     }
 
     @Test func `changes how much is logged while the server runs`() async throws {

@@ -105,4 +105,63 @@ import Testing
         #expect(server.errors.ranges(of: "checker ended").count > before, "\(server.errors)")
         #expect(!server.errors.contains("client disabled"))
     }
+
+    /// Many clients, checked every second.
+    private static func crowd(_ count: Int, checker: String, _ rest: String = "") -> String {
+        (0..<count).map { number in
+            """
+            [c\(number)]
+            key_id = \(String(repeating: "7", count: 56))\(10_000_000 + number)
+            secret = c2VjcmV0
+            interval = PT1S
+            checker = \(checker)
+            \(rest)
+
+            """
+        }.joined()
+    }
+
+    @Test func `is ended with the server even while it is being started`() async throws {
+        for wait in [20, 60, 150, 300, 600] {
+            let server = try await Server(clients: Self.crowd(300, checker: "exec sleep 20"))
+            try await Task.sleep(for: .milliseconds(wait))
+            server.program.signal(SIGTERM)
+            #expect(try await server.program.ending(within: .seconds(8)) == .exit(status: 0))
+        }
+    }
+
+    @Test(arguments: [48, 56, 64, 80]) func `that cannot be started for lack of descriptors does no harm`(
+        limit: Int
+    ) async throws {
+        let directory = try Directory()
+        try directory.write(Self.crowd(40, checker: "sleep 1"), to: "clients.conf")
+        let server = try RunningProgram(
+            "/usr/bin/prlimit",
+            [
+                "--nofile=\(limit):\(limit)", Place.program("mandos"), "--configdir", directory.path, "--statedir",
+                directory.path, "--foreground", "--no-dbus", "--no-zeroconf", "--address", "::1", "--port",
+                "\(FakeServer { _ in }.port)", "--debuglevel", "INFO,checker=\(limit % 8 == 0 ? "ERROR" : "DEBUG")",
+            ])
+        _ = try await server.line(with: " serving")
+        try await Task.sleep(for: .seconds(3))
+        #expect(server.isRunning, "\(server.errors.suffix(2000))")
+        server.signal(SIGTERM)
+        #expect(try await server.ending(within: .seconds(8)) == .exit(status: 0), "\(server.errors.suffix(2000))")
+    }
+
+    @Test func `that hangs, of as many clients as there may be, costs another client nothing`() async throws {
+        let hanging = Self.crowd(200, checker: "sleep 3600", "timeout = PT2H").replacing("= PT1S", with: "= PT1H")
+        let living = "[living]\nkey_id = \(String(repeating: "8", count: 64))\nsecret = c2VjcmV0\n"
+        let bus = try await TestBus()
+        let again = try await Server(clients: hanging, bus: bus)
+        _ = try await again.program.line(with: "on the bus")
+        // Their first checks would be up to an hour away.
+        #expect(try await bus.control(["--start-checker", "--all"]).status == 0)
+        try again.configuration.write(
+            hanging + living + "checker = true\ninterval = PT2S\ntimeout = PT6S\n", to: "clients.conf")
+        #expect(try await bus.control(["--reload"]).status == 0)
+        try await Task.sleep(for: .seconds(13))
+        #expect(try await bus.control(["--is-enabled", "living"]).status == 0, "\(again.program.errors.suffix(3000))")
+        #expect(again.program.errors.contains("checks cannot keep up"))
+    }
 }

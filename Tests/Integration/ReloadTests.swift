@@ -99,6 +99,37 @@ import Testing
         #expect(!server.errors.contains("secret sent"))
     }
 
+    @Test func `that never ends holds up neither operators nor the end`() async throws {
+        let bus = try await TestBus()
+        let keys = try await Keys.make()
+        let section = try await keys.section("foo", password: Self.password)
+        let server = try await Server(clients: section, bus: bus)
+        _ = try await server.program.line(with: "on the bus")
+        // Nobody ever writes to it, as a network file system may be gone.
+        let pipe = server.configuration.path + "/pipe"
+        try #require(unsafe mkfifo(pipe, 0o600) == 0)
+        try server.configuration.write(
+            section + "[bar]\nkey_id = \(String(repeating: "7", count: 64))\nsecfile = \(pipe)\n", to: "clients.conf")
+        let reloading = try RunningProgram(
+            Place.program("mandos-ctl"), ["--reload"], environment: bus.environment)
+        try await Task.sleep(for: .milliseconds(300))
+        #expect(reloading.isRunning)
+        #expect(try await bus.control(["--disable", "foo"]).status == 0)
+        server.program.signal(SIGTERM)
+        #expect(try await server.program.ending(within: .seconds(3)) == .exit(status: 0), "\(server.program.errors)")
+    }
+
+    @Test func `that would leave no client at all is refused`() async throws {
+        let keys = try await Keys.make()
+        let server = try await Server(clients: keys.section("foo", password: Self.password))
+        // As an editor leaves the file for a moment.
+        try server.configuration.write("", to: "clients.conf")
+        server.program.signal(SIGHUP)
+        _ = try await server.program.line(with: "no client is left in the files")
+        let client = try client(keys, [server.address])
+        #expect(try await client.ending() == .exit(status: 0), "\(client.errors)")
+    }
+
     @Test(.enabled(if: Root.isHere, Root.reason))
     func `keeps root's privilege in a process that ends with the server, however that ends`() async throws {
         for signal in [SIGTERM, SIGKILL] {

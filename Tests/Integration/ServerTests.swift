@@ -145,6 +145,30 @@ import Testing
     }
 }
 
+@Suite struct `A server with no standard descriptors` {
+    @Test func `serves and reloads all the same`() async throws {
+        let keys = try await Keys.make()
+        let directory = try Directory()
+        try await directory.write(keys.section("foo", password: Data("secret".utf8)), to: "clients.conf")
+        let port = try FakeServer { _ in }.port
+        let server = try RunningProgram(
+            "/bin/sh",
+            [
+                "-c",
+                "exec \(Place.program("mandos")) --configdir \(directory.path) --statedir \(directory.path) --foreground"
+                    + " --no-dbus --no-zeroconf --port \(port) <&- >&- 2>&-",
+            ])
+        let other = try await Keys.make()
+        let first = try client(keys, ["::1:\(port)"])
+        #expect(try await first.ending() == .exit(status: 0), "\(first.errors)")
+        try await directory.write(other.section("bar", password: Data("other".utf8)), to: "clients.conf")
+        server.signal(SIGHUP)
+        let second = try client(other, ["::1:\(port)"])
+        #expect(try await second.ending() == .exit(status: 0), "\(second.errors)")
+        #expect(second.output == Data("other".utf8))
+    }
+}
+
 @Suite struct `A server that cannot start` {
     private func start(clients: String?, mandos: String? = nil, _ options: [String]) async throws -> (Int32, String) {
         let directory = try Directory()

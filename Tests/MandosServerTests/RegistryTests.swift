@@ -161,7 +161,8 @@ private struct World {
         #expect(await registry.client(named: "a")?.lastCheckerEnding == nil)
     }
 
-    @Test func `does not enable a client that comes back, under whatever name, by a reload or a restart`() async throws {
+    @Test func `does not enable a client that comes back, under whatever name, by a reload or a restart`() async throws
+    {
         let world = World()
         let registry = try world.registry(settings("a", "b"))
         try await registry.disable("a")

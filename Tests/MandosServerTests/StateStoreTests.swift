@@ -122,7 +122,9 @@ private func record(_ name: String, until: Int64? = nil, ending: Client.CheckerE
     @Test func `is not put aside while a server has it`() throws {
         let directory = try StateDirectory()
         let store = try SQLiteStateStore(directory: directory.path)
-        let error = try #require(throws: StateStoreError.self) { try SQLiteStateStore.putAside(directory: directory.path) }
+        let error = try #require(throws: StateStoreError.self) {
+            try SQLiteStateStore.putAside(directory: directory.path)
+        }
         #expect(error.description.contains("in use by another process"))
         try store.commit([record("a")], removing: [])
     }

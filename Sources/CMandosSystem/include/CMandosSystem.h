@@ -50,6 +50,8 @@ void cmandos_wipe(void *_Nonnull memory, size_t size);
 int cmandos_set_user_ids(uid_t user);    // real, effective and saved
 int cmandos_set_group_ids(gid_t group);  // real, effective and saved
 int cmandos_pipe(int descriptors[_Nonnull 2]);
+void cmandos_spawn_close_from(posix_spawn_file_actions_t *_Nonnull actions, int first);
+void cmandos_spawn_change_directory(posix_spawn_file_actions_t *_Nonnull actions, const char *_Nonnull path);
 void cmandos_close_range(unsigned first, unsigned last);
 int cmandos_memory_file(const char *_Nonnull name);
 

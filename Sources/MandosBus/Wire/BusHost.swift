@@ -37,11 +37,18 @@ public actor BusHost {
     private let heard: AsyncStream<BusNotice>.Continuation
 
     /// Connects to the system bus and takes `name` there.
-    public init(name: String?) async throws(BusError) {
+    ///
+    /// It may take a minute and more to fail, on a thread of its own.
+    public static func open(name: String?) async throws(BusError) -> BusHost {
+        let host = BusHost()
+        try await host.open(name)
+        return host
+    }
+
+    private init() {
         executor = DispatchExecutor(label: "mandos.bus")
         (calls, received) = AsyncStream.makeStream()
         (signals, heard) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(Self.mostSignals))
-        try open(name)
     }
 
     private func open(_ name: String?) throws(BusError) {
