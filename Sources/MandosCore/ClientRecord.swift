@@ -37,7 +37,7 @@ public struct ClientRecord: Equatable, Sendable {
     public var isRemoved: Bool
     /// The section that it consists of, if an operator added it while the server ran.
     public var section: String?
-    /// Whose record it is, whatever the client is called.
+    /// Of a disabled client: who it is, should it come back under another name.
     public let keyID: KeyID?
 
     public init(
@@ -73,7 +73,7 @@ extension Client {
             name: settings.name, until: until, wasEnabledInFile: configured.enabled, created: created,
             lastEnabled: lastEnabled, lastCheckedOK: lastCheckedOK, lastCheckerEnding: lastCheckerEnding,
             lastApprovalRequest: lastApprovalRequest, overrides: SettingOverrides(of: settings, over: configured),
-            keyID: settings.keyID)
+            keyID: until == nil ? settings.keyID : nil)
     }
 
     /// The client as it goes on after a restart.

@@ -43,6 +43,7 @@ public enum Privileges {
                 description: "there is no directory \(directory) for the state; run: install -d -m 700 \(directory)")
         }
         guard status.st_mode & S_IFMT == S_IFDIR else { throw Unfit(description: "\(directory) is no directory") }
+        guard unsafe access(directory, W_OK) == 0 else { throw SystemError("writing to \(directory)") }
         let user = geteuid() == 0 ? mandosUser().0 : geteuid()
         if status.st_uid == user || geteuid() != 0 { return false }
         guard status.st_uid == 0, status.st_mode & 0o077 == 0 else {

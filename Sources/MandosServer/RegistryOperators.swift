@@ -22,7 +22,7 @@ extension Registry {
             defaults: defaults)
         if let misfit = added.misfits.first { throw .badSection(misfit.problems) }
         let now = environment.now()
-        let settings = settings + added.clients
+        let settings = added.clients.isEmpty ? settings : settings + added.clients
         let names = Set(settings.lazy.map(\.name))
         let leaving = entries.filter { !names.contains($0.key) }
         var dormant = self.dormant

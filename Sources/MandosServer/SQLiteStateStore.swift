@@ -172,7 +172,10 @@ public final class SQLiteStateStore: StateStore {
     public func load() throws(StateStoreError) -> [ClientRecord] {
         do {
             return try queue.read { database in
-                try Row.fetchAll(database, sql: "SELECT * FROM client").map(Self.record)
+                var records: [ClientRecord] = []
+                let rows = try Row.fetchCursor(database, sql: "SELECT \(Self.columns) FROM client")
+                while let row = try rows.next() { records.append(try Self.record(row)) }
+                return records
             }
         } catch {
             throw Self.explain(error, "reading", path)
@@ -195,7 +198,7 @@ public final class SQLiteStateStore: StateStore {
 
     private static func save(_ records: [ClientRecord], _ database: Database) throws {
         let statement = try database.cachedStatement(
-            sql: "INSERT OR REPLACE INTO client VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+            sql: "INSERT OR REPLACE INTO client (\(columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
         for record in records {
             var status: Int32?
             var signal: Int32?
@@ -219,27 +222,29 @@ public final class SQLiteStateStore: StateStore {
         }
     }
 
+    /// In the order in which ``record(_:)`` reads them: to look each up by its name takes longer than all the rest.
+    private static let columns = """
+        name, until_wall, until_boot, boot_id, was_enabled_in_file, created, last_enabled, last_checked_ok,
+        last_checker_status, last_checker_signal, last_approval_request, overrides, is_removed, section, key_id
+        """
+
     private static func record(_ row: Row) throws -> ClientRecord {
-        func time(_ column: String) -> Timestamp? {
-            (row[column] as Int64?).map(Timestamp.init(millisecondsSince1970:))
-        }
+        func time(_ index: Int) -> Timestamp? { (row[index] as Int64?).map(Timestamp.init(millisecondsSince1970:)) }
         var until: ClientRecord.Deadline?
-        if let wall = time("until_wall"), let boot = row["until_boot"] as Int64?, let id = row["boot_id"] as String? {
+        if let wall = time(1), let boot = row[2] as Int64?, let id = row[3] as String? {
             until = .init(bootID: BootID(id), boot: BootTime(milliseconds: boot), wall: wall)
         }
         var ending: Client.CheckerEnding?
-        if let status = row["last_checker_status"] as Int32? { ending = .exit(status: status) }
-        if let signal = row["last_checker_signal"] as Int32? { ending = .signal(signal) }
-        let overrides = try (row["overrides"] as String?).map {
+        if let status = row[8] as Int32? { ending = .exit(status: status) }
+        if let signal = row[9] as Int32? { ending = .signal(signal) }
+        let overrides = try (row[11] as String?).map {
             try JSONDecoder().decode(SettingOverrides.self, from: Data($0.utf8))
         }
         return ClientRecord(
-            name: row["name"], until: until, wasEnabledInFile: row["was_enabled_in_file"],
-            created: Timestamp(millisecondsSince1970: row["created"]), lastEnabled: time("last_enabled"),
-            lastCheckedOK: time("last_checked_ok"), lastCheckerEnding: ending,
-            lastApprovalRequest: time("last_approval_request"), overrides: overrides ?? SettingOverrides(),
-            isRemoved: row["is_removed"], section: row["section"],
-            keyID: (row["key_id"] as String?).flatMap { KeyID(hexadecimal: $0) })
+            name: row[0], until: until, wasEnabledInFile: row[4], created: Timestamp(millisecondsSince1970: row[5]),
+            lastEnabled: time(6), lastCheckedOK: time(7), lastCheckerEnding: ending, lastApprovalRequest: time(10),
+            overrides: overrides ?? SettingOverrides(), isRemoved: row[12], section: row[13],
+            keyID: (row[14] as String?).flatMap { KeyID(hexadecimal: $0) })
     }
 
     private static func explain(_ error: any Error, _ action: String, _ path: String) -> StateStoreError {

@@ -56,7 +56,7 @@ import Testing
 
     @Test(arguments: [
         (":", "there is no directory /run/state for the state; run: install -d -m 700 /run/state"),
-        ("mkdir /run/state; mount -t tmpfs -o ro tmpfs /run/state", "Read-only file system"),
+        ("mkdir /run/state; mount -t tmpfs -o ro,mode=700 tmpfs /run/state", "Read-only file system"),
         ("touch /run/state", "/run/state"),
     ])
     func `is said at the start`(preparation: String, message: String) async throws {
