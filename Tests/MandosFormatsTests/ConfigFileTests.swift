@@ -57,6 +57,8 @@ private func parse(_ text: String) -> ConfigFile { ConfigFile.parse(Array(text.u
         ("[foo]\n\n[foo]\n", 3, "it began at line 1"),
         ("[foo]\nhost = a\nHOST = b\n", 3, "also at line 2"),
         ("[DEFAULT]\na=1\n[foo]\n[DEFAULT]\na=2\n", 5, "also at line 2"),
+        ("[a\u{0}b]\n", 1, "control characters"), ("[a\tb]\n", 1, "control characters"),
+        ("[" + String(repeating: "x", count: 1025) + "]\n", 1, "1025 bytes long"),
     ])
     func `say what is wrong with a line`(text: String, line: Int, message: String) throws {
         let problems = parse(text).problems
