@@ -13,8 +13,8 @@ public struct CheckerTurns: Sendable {
     /// Another one is due.
     public mutating func enqueue(_ name: String) { waiting.append(name) }
 
-    /// Who has been waiting for longest.
-    public var first: String? { waiting.first }
+    /// Who has been waiting for longest, of those who still want their turn.
+    public func first(where isWanted: (String) -> Bool) -> String? { waiting.first(where: isWanted) }
 
     /// How many are waiting.
     public var waitingCount: Int { waiting.count }

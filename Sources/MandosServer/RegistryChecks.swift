@@ -1,7 +1,6 @@
 import Logging
 import MandosCore
 import MandosFormats
-
 import ServiceLifecycle
 
 /// What is due is done: checks, and the end of clients whose time is over.
@@ -16,7 +15,7 @@ extension Registry {
                     }
                     await alarm.wait(for: nextTurn())
                 }
-                stopCheckers()
+                environment.checkers.killAll()
             }
             saveUnsaved()
         } onGracefulShutdown: {
@@ -54,7 +53,7 @@ extension Registry {
     }
 
     /// Whether its check is still waiting for its turn: it may have been disabled, or begun a new life, meanwhile.
-    func isQueued(_ name: String, at now: BootTime) -> Bool {
+    private func isQueued(_ name: String, at now: BootTime) -> Bool {
         guard let client = entries[name]?.client else { return false }
         return client.isEnabled(at: now) && client.queueDelay(at: now) != nil
     }
@@ -63,10 +62,8 @@ extension Registry {
     ///
     /// Checkers that have been running for longer than their own interval are ended then, for others to have their turn:
     /// nobody is cut off because somebody else's checkers hang.
-    func reportBacklog(at now: Moment) {
-        guard let name = turns.first, let client = entries[name]?.client, let delay = client.queueDelay(at: now.boot),
-            delay >= Self.patience(of: client)
-        else { return }
+    private func reportBacklog(at now: Moment) {
+        guard let (client, delay) = longestWaiting(at: now.boot), delay >= Self.patience(of: client) else { return }
         // Half its time is over: then the longest checkers have to go, however short they have been running.
         let isUrgent = delay.milliseconds >= client.settings.timeout.milliseconds / 2
         let overdue = turns.overdue(at: now.boot) { name in
@@ -81,29 +78,36 @@ extension Registry {
     }
 
     /// How long a check may wait for its turn before others have to make room.
-    static func patience(of client: Client) -> TimeSpan {
+    private static func patience(of client: Client) -> TimeSpan {
         min(client.settings.interval, TimeSpan(milliseconds: client.settings.timeout.milliseconds / 2))
     }
 
     /// When whoever waits for a turn loses patience.
     private var endOfPatience: BootTime? {
-        guard let name = turns.first, let client = entries[name]?.client,
-            let delay = client.queueDelay(at: bootTime)
-        else { return nil }
+        let now = bootTime
+        guard let (client, delay) = longestWaiting(at: now) else { return nil }
         // If there is nobody who could make room, look again before long.
-        return bootTime + max(Self.patience(of: client) - delay, .seconds(1))
+        return now + max(Self.patience(of: client) - delay, .seconds(1))
+    }
+
+    /// The client that has been waiting for its turn for longest, and for how long.
+    private func longestWaiting(at now: BootTime) -> (client: Client, delay: TimeSpan)? {
+        guard let name = turns.first(where: { isQueued($0, at: now) }), let client = entries[name]?.client,
+            let delay = client.queueDelay(at: now)
+        else { return nil }
+        return (client, delay)
     }
 
     /// How long something has been due, and was not done.
     var lateness: TimeSpan { max(.zero, bootTime - (deadlines.next() ?? bootTime)) }
 
-    func nextTurn() -> TimeSpan {
+    private func nextTurn() -> TimeSpan {
         let next = [deadlines.next(), nextSave, endOfPatience].compactMap { $0 }.min()
         guard let next else { return .minutes(60) }
         return max(.zero, next - bootTime)
     }
 
-    func startChecks(at now: Moment) -> [DueCheck] {
+    private func startChecks(at now: Moment) -> [DueCheck] {
         var due: [DueCheck] = []
         while let name = turns.start(at: now.boot, where: { isQueued($0, at: now.boot) }) {
             guard var client = entries[name]?.client else { continue }
@@ -119,7 +123,7 @@ extension Registry {
         return due
     }
 
-    func runChecker(_ check: DueCheck) async {
+    private func runChecker(_ check: DueCheck) async {
         do {
             tell(of: check.name) { .checkerStarted(path: $0, command: check.command) }
             let ending = try await environment.checkers.run(check.command, for: check.name)
@@ -170,9 +174,5 @@ extension Registry {
     nonisolated func logDisabled(_ name: String, _ reason: String) {
         environment.log[.checker].warning(
             "client disabled", metadata: ["client.name": "\(name)", "reason": "\(reason)"])
-    }
-
-    func stopCheckers() {
-        environment.checkers.killAll()
     }
 }

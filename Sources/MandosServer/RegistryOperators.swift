@@ -184,6 +184,7 @@ extension Registry {
         } catch {
             throw .notSaved(error)
         }
+        dormant[name] = nil
         adopt(entry)
         if let keyID = settings.keyID { nameOfKey[keyID] = name }
         environment.log[.checker].notice(
@@ -196,12 +197,12 @@ extension Registry {
     ///
     /// - Throws: if it could not be saved; then it is still there, but disabled.
     public func remove(_ name: String) throws(StateStoreError) {
-        guard let client = entries[name]?.client else { return }
         try disable(name)
-        if entries[name]?.section != nil {
+        guard let entry = entries[name] else { return }
+        if entry.section != nil {
             try environment.store.commit([], removing: [name])
         } else {
-            var record = record(of: client, at: environment.now())
+            var record = entry.record(bootID: environment.bootID, at: environment.now())
             record.isRemoved = true
             try environment.store.commit([record], removing: [])
             removed[name] = record
@@ -263,7 +264,4 @@ extension Registry {
 
     /// How many clients there are.
     public var count: Int { entries.count }
-
-    /// A client as it is now.
-    public func client(named name: String) -> Client? { entries[name]?.client }
 }

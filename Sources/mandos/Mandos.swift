@@ -84,8 +84,8 @@ import UnixSignals
     }
 
     func run() throws {
-        if check { SelfTest(configurationDirectory: configurationDirectory, override: override).run() }
         Hardening.protectProcess()
+        if check { SelfTest(configurationDirectory: configurationDirectory, override: override).run() }
         // A reload that is asked for too early is of no use, and should do no harm.
         ignoreSignal(SIGHUP)
         // Who started us waits as long as this lives: also until we have said what went wrong.

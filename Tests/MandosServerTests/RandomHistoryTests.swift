@@ -295,7 +295,7 @@ private final class History {
 
     /// A crash may lose what only gives time, or a little of it; it never gives anything back that was taken away.
     private func takeOver(_ name: String) async throws {
-        guard let expected = clients[name], let client = await registry.client(named: name) else { return }
+        guard let expected = clients[name], let client = await registry.snapshot(name)?.client else { return }
         let wasOK = client.lastCheckerEnding?.isOK
         try #require(wasOK != true || expected.lastCheckWasOK == true, "\(name)'s failure is lost; \(story)")
         clients[name]?.lastCheckWasOK = wasOK

@@ -144,7 +144,7 @@ private struct World {
             }
         }
         #expect(Set(world.checkers.started.withLock { $0 }) == ["check 'a'", "check 'b'"])
-        #expect(await registry.client(named: "a")?.lastCheckerEnding == .exit(status: 0))
+        #expect(await registry.snapshot("a")?.client.lastCheckerEnding == .exit(status: 0))
         #expect(world.store.records["a"]?.lastCheckerEnding == .exit(status: 0), "saved at the end")
     }
 
@@ -158,7 +158,7 @@ private struct World {
             }
         }
         #expect(await world.decision(registry) == secret)
-        #expect(await registry.client(named: "a")?.lastCheckerEnding == nil)
+        #expect(await registry.snapshot("a")?.client.lastCheckerEnding == nil)
     }
 
     @Test func `does not enable a client that comes back, under whatever name, by a reload or a restart`() async throws
@@ -176,6 +176,42 @@ private struct World {
         #expect(Set(world.store.records.keys) == ["another", "b"])
         try await again.enable("another")
         #expect(await world.decision(again) == secret)
+    }
+
+    @Test func `does not enable a client that was removed and comes back under another name`() async throws {
+        let world = World()
+        let registry = try world.registry(settings("a", "b"))
+        try await registry.remove("a")
+        _ = try await registry.reload(settings("renamed", "b"))
+        #expect(await world.decision(registry) == .refuse(.disabled))
+        #expect(await world.decision(try world.registry(settings("again", "b"))) == .refuse(.disabled))
+    }
+
+    @Test func `keeps what was added in place of a client that had left disabled`() async throws {
+        let world = World()
+        let registry = try world.registry(settings("a", "b"))
+        try await registry.disable("a")
+        _ = try await registry.reload(Array(settings("a", "b").dropFirst()))
+        let key = String(repeating: "0", count: 63) + "1"
+        _ = try await registry.add("[a]\nkey_id = \(key)\nsecret = c2VjcmV0\n")
+        _ = try await registry.reload(Array(settings("a", "b").dropFirst()))
+        #expect(await world.decision(registry) == secret)
+        #expect(world.store.records["a"]?.until != nil)
+        #expect(world.store.records["a"]?.section != nil)
+    }
+
+    @Test func `gives turns to those that wait, also behind one that was disabled meanwhile`() async throws {
+        let world = World()
+        let clients = try settings(
+            (0...Registry.mostCheckersAtOnce + 1).map { "client\($0)" }, rest: "interval = PT1M\n")
+        let registry = try world.registry(clients)
+        let running = Set(await registry.advance().map(\.name))
+        let front = try #require(await registry.turns.first { _ in true })
+        try await registry.disable(front)
+        world.clock.advance(by: .seconds(61))
+        _ = await registry.advance()
+        let killed = world.checkers.killed.withLock { Set($0) }
+        #expect(!killed.isDisjoint(with: running), "the checkers that hang make room")
     }
 
     @Test func `takes two spellings of one name for one name`() async throws {

@@ -184,9 +184,9 @@ public struct BusSignal: Sendable {
         try unsafe BusError.check("talking to the bus", sd_bus_process(handle, nil)) > 0
     }
 
-    /// Waits until there is something to be done, or for `microseconds`; nil is for ever.
-    public func wait(microseconds: UInt64? = nil) throws(BusError) {
-        try unsafe BusError.check("waiting for the bus", sd_bus_wait(handle, microseconds ?? UInt64.max))
+    /// Waits until there is something to be done.
+    public func wait() throws(BusError) {
+        try unsafe BusError.check("waiting for the bus", sd_bus_wait(handle, UInt64.max))
     }
 
     var descriptor: Int32 { unsafe sd_bus_get_fd(handle) }
