@@ -18,3 +18,34 @@ enum AddedClient {
         }
     }
 }
+
+/// The clients that operators added, as far as they can be beside those of the configuration files.
+struct AddedClients {
+    private(set) var clients: [ClientSettings] = []
+    private(set) var sections: [String: String] = [:]
+    /// Those that do not fit any more, and why.
+    private(set) var misfits: [(name: String, problems: ConfigProblems)] = []
+
+    /// Reads their sections. What the files say wins over what was added.
+    init(
+        _ sections: [(name: String, text: String)], beside configured: [ClientSettings],
+        defaults: [ConfigFile.Section]
+    ) {
+        if sections.isEmpty { return }
+        let names = Set(configured.map(\.name))
+        let keys = Set(configured.compactMap(\.keyID))
+        for (name, text) in sections where !names.contains(name) {
+            do throws(ConfigProblems) {
+                let client = try AddedClient.read(text, defaults: defaults)
+                if let keyID = client.keyID, keys.contains(keyID) {
+                    let message = "another client in the configuration files has its key ID"
+                    throw ConfigProblems(problems: [ConfigProblem(path: "[\(name)]", message: message)])
+                }
+                clients.append(client)
+                self.sections[name] = text
+            } catch {
+                misfits.append((name, error))
+            }
+        }
+    }
+}

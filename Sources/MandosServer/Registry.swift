@@ -64,39 +64,6 @@ public actor Registry: Service {
         }
     }
 
-    /// The clients that operators added, as far as they can be beside those of the configuration files.
-    struct Added {
-        var clients: [ClientSettings] = []
-        var sections: [String: String] = [:]
-        /// Those that do not fit any more, and why.
-        var misfits: [(name: String, problems: ConfigProblems)] = []
-    }
-
-    /// What the files say wins over what was added.
-    static func read(
-        _ sections: [(name: String, text: String)], beside configured: [ClientSettings],
-        defaults: [ConfigFile.Section]
-    ) -> Added {
-        var added = Added()
-        if sections.isEmpty { return added }
-        let names = Set(configured.map(\.name))
-        let keys = Set(configured.compactMap(\.keyID))
-        for (name, text) in sections where !names.contains(name) {
-            do throws(ConfigProblems) {
-                let client = try AddedClient.read(text, defaults: defaults)
-                if let keyID = client.keyID, keys.contains(keyID) {
-                    let message = "another client in the configuration files has its key ID"
-                    throw ConfigProblems(problems: [ConfigProblem(path: "[\(name)]", message: message)])
-                }
-                added.clients.append(client)
-                added.sections[name] = text
-            } catch {
-                added.misfits.append((name, error))
-            }
-        }
-        return added
-    }
-
     private let executor = DispatchExecutor(label: "mandos.registry")
     public nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe executor.asUnownedSerialExecutor() }
 
@@ -147,7 +114,7 @@ public actor Registry: Service {
         var leftOut: [String: ClientRecord] = [:]
         entries.reserveCapacity(settings.count)
         nameOfKey.reserveCapacity(settings.count)
-        let added = Self.read(
+        let added = AddedClients(
             records.compactMap { record in record.section.map { (record.name, $0) } }, beside: settings,
             defaults: defaults)
         for (name, problems) in added.misfits {
@@ -157,7 +124,7 @@ public actor Registry: Service {
                 "client left out: an operator added it, and it does not fit any more",
                 metadata: ["client.name": "\(name)", "reason": "\(problems.problems.map(\.description))"])
         }
-        let former = Former(saved.values)
+        let former = FormerClients(saved.values)
         var stillDisabled: [String] = []
         // Hardly anybody adds clients, and to copy many for nothing takes time.
         for settings in added.clients.isEmpty ? settings : settings + added.clients {
@@ -213,67 +180,6 @@ public actor Registry: Service {
             "client still disabled: it was when it left the configuration files; mandos-ctl --enable changes that",
             metadata: ["client.name": "\(name)"])
     }
-
-    /// What is known of clients that are not there at the moment, and must not come back with more rights than they had.
-    struct Former {
-        private var byName: [String: ClientRecord] = [:]
-        private var byKey: [KeyID: ClientRecord] = [:]
-
-        init(_ records: some Sequence<ClientRecord>) {
-            for record in records where record.until == nil {
-                byName[record.name] = record
-                if let keyID = record.keyID { byKey[keyID] = record }
-            }
-        }
-
-        /// By its name, or by its key, under whatever name it had that.
-        func record(of settings: ClientSettings) -> ClientRecord? {
-            byName[settings.name] ?? settings.keyID.flatMap { byKey[$0] }
-        }
-    }
-
-    /// From now on `observer` is told what happens. It must not wait for anything.
-    public func observe(with observer: (@Sendable (RegistryEvent) -> Void)?) { self.observer = observer }
-
-    /// A client as it is now.
-    public func snapshot(_ name: String) -> ClientSnapshot? {
-        guard let client = entries[name]?.client else { return nil }
-        return ClientSnapshot(
-            client: client, isApprovalPending: watchers[name] != nil, path: paths.add(name))
-    }
-
-    /// The clients' names, in order.
-    public var names: [String] {
-        if let sortedNames { return sortedNames }
-        let names = entries.keys.sorted()
-        sortedNames = names
-        return names
-    }
-
-    /// Those of these clients that there still are.
-    func snapshots(_ names: some Sequence<String>) -> [ClientSnapshot] { names.compactMap(snapshot) }
-
-    /// Some clients whose names come after `name`, in order.
-    func snapshots(after name: String, atMost limit: Int) -> [ClientSnapshot] {
-        let names = names
-        // Where the first name is that comes after.
-        var (start, end) = (0, names.count)
-        while start < end {
-            let middle = (start + end) / 2
-            if names[middle] > name { end = middle } else { start = middle + 1 }
-        }
-        return snapshots(names[start...].prefix(limit))
-    }
-
-    /// How many clients are enabled, and how many not.
-    var countsByState: [String: Int] {
-        let now = bootTime
-        let enabled = entries.values.count { $0.client.isEnabled(at: now) }
-        return ["enabled": enabled, "disabled": entries.count - enabled]
-    }
-
-    /// Which client is at a path on D-Bus.
-    public func name(at path: String) -> String? { paths.name(at: path) }
 
     // MARK: Requests
 
@@ -341,20 +247,6 @@ public actor Registry: Service {
         watchers[name]?[ObjectIdentifier(connection)] = nil
         if watchers[name]?.isEmpty == true { watchers[name] = nil }
         tellOfChange(from: before, name)
-    }
-
-    /// Tells the observer, if there is one, of something about a client that there still is.
-    func tell(of name: String, _ event: (_ path: String) -> RegistryEvent) {
-        guard let observer, entries[name] != nil else { return }
-        observer(event(paths.add(name)))
-    }
-
-    /// What to compare with later, if anybody wants to know.
-    func observedSnapshot(_ name: String) -> ClientSnapshot? { observer == nil ? nil : snapshot(name) }
-
-    func tellOfChange(from before: ClientSnapshot?, _ name: String) {
-        guard let observer, let before, let after = snapshot(name), before != after else { return }
-        observer(.changed(from: before, to: after, at: environment.now()))
     }
 
     // MARK: Keeping

@@ -17,7 +17,7 @@ extension Registry {
     public func reload(
         _ settings: [ClientSettings], defaults: [ConfigFile.Section] = []
     ) throws(Failure) -> ReloadSummary {
-        let added = Self.read(
+        let added = AddedClients(
             entries.values.compactMap { entry in entry.section.map { (entry.configured.name, $0) } }, beside: settings,
             defaults: defaults)
         if let misfit = added.misfits.first { throw .badSection(misfit.problems) }
@@ -29,7 +29,7 @@ extension Registry {
         for (name, entry) in leaving where entry.client.status == .disabled {
             dormant[name] = entry.record(bootID: environment.bootID, at: now)
         }
-        let former = Former(Array(dormant.values) + removed.values)
+        let former = FormerClients(Array(dormant.values) + removed.values)
         var summary = ReloadSummary(removed: leaving.count)
         var changed: [Entry] = []
         for new in settings where removed[new.name] == nil {

@@ -49,8 +49,16 @@ struct Server {
     init(
         clients: String, options: [String] = [], environment: [String: String] = [:], bus: TestBus? = nil
     ) async throws {
-        configuration = try Directory()
+        let configuration = try Directory()
         try configuration.write(clients, to: "clients.conf")
+        try await self.init(in: configuration, options: options, environment: environment, bus: bus)
+    }
+
+    /// With what is in `configuration` already, which is also where its state is: as after another one there.
+    init(
+        in configuration: Directory, options: [String] = [], environment: [String: String] = [:], bus: TestBus? = nil
+    ) async throws {
+        self.configuration = configuration
         program = try RunningProgram(
             Place.program("mandos"),
             [

@@ -104,3 +104,23 @@ final class TestBus {
         return (result.status, String(decoding: result.output, as: UTF8.self), result.errors)
     }
 }
+
+/// A client without keys of its own.
+func section(_ name: String, key: Int = 1, _ rest: String = "") -> String {
+    let digits = String(key)
+    return """
+        [\(name)]
+        key_id = \(String(repeating: "0", count: 64 - digits.count) + digits)
+        secret = c2VjcmV0
+        checker = true
+        \(rest)
+
+        """
+}
+
+/// Our server, once it is on the bus.
+func started(_ clients: String, on bus: TestBus) async throws -> Server {
+    let server = try await Server(clients: clients, bus: bus)
+    _ = try await server.program.line(with: "on the bus")
+    return server
+}
