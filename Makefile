@@ -3,6 +3,7 @@ PREFIX ?= /usr
 DESTDIR ?=
 LIBDIR ?= $(PREFIX)/lib/$(shell dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || echo $$(uname -m)-linux-gnu)
 
+SHELL = /bin/bash
 SWIFT ?= swift
 # Host programs bring the Swift library along and look for nothing beside themselves.
 # A target may import only what it names as a dependency.
@@ -41,7 +42,8 @@ test:
 	@scripts/install-dependencies build run test
 	@scripts/fetch-reference
 	$(SWIFT) build --build-tests $(CHECKED)
-	$(SWIFT) test --skip-build
+	@$(SWIFT) test --skip-build 2>&1 | tee .build/test.log; status=$${PIPESTATUS[0]}; \
+	    test $$status = 0 || { echo "What failed:"; grep -A 12 "recorded an issue" .build/test.log; }; exit $$status
 
 lint: build-initramfs
 	@scripts/install-dependencies lint

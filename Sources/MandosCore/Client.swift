@@ -214,7 +214,11 @@ public struct Client: Equatable, Sendable {
 
     /// Records an operator's answer to the requests that wait now or come within `approval_duration`.
     public mutating func answer(approved: Bool, at now: BootTime) {
-        let until = now + settings.approvalDuration
+        answer(approved: approved, at: now, for: settings.approvalDuration)
+    }
+
+    mutating func answer(approved: Bool, at now: BootTime, for span: TimeSpan) {
+        let until = now + span
         approval = approved ? .granted(until: until) : .denied(until: until)
     }
 

@@ -33,6 +33,8 @@ public struct ClientRecord: Equatable, Sendable {
     public let lastCheckerEnding: Client.CheckerEnding?
     public let lastApprovalRequest: Timestamp?
     public let overrides: SettingOverrides
+    /// Until when its requests are denied; an approval is not kept.
+    public var deniedUntil: Deadline?
     /// An operator removed it; it stays away as long as it is in the configuration files.
     public var isRemoved: Bool
     /// The section that it consists of, if an operator added it while the server ran.
@@ -43,7 +45,7 @@ public struct ClientRecord: Equatable, Sendable {
     public init(
         name: String, until: Deadline?, wasEnabledInFile: Bool, created: Timestamp, lastEnabled: Timestamp?,
         lastCheckedOK: Timestamp?, lastCheckerEnding: Client.CheckerEnding?, lastApprovalRequest: Timestamp?,
-        overrides: SettingOverrides, isRemoved: Bool = false, section: String? = nil,
+        overrides: SettingOverrides, deniedUntil: Deadline? = nil, isRemoved: Bool = false, section: String? = nil,
         keyID: KeyID? = nil
     ) {
         self.name = name
@@ -55,6 +57,7 @@ public struct ClientRecord: Equatable, Sendable {
         self.lastCheckerEnding = lastCheckerEnding
         self.lastApprovalRequest = lastApprovalRequest
         self.overrides = overrides
+        self.deniedUntil = deniedUntil
         self.isRemoved = isRemoved
         self.section = section
         self.keyID = keyID
@@ -64,15 +67,19 @@ public struct ClientRecord: Equatable, Sendable {
 extension Client {
     /// What to keep of the client; `configured` is what the configuration file says of it.
     public func record(configured: ClientSettings, bootID: BootID, at now: Moment) -> ClientRecord {
-        let until = expires(at: now).map { wall in
-            let remaining = wall.millisecondsSince1970 - now.wall.millisecondsSince1970
-            return ClientRecord.Deadline(
-                bootID: bootID, boot: now.boot + TimeSpan(milliseconds: remaining), wall: wall)
+        func deadline(_ boot: BootTime) -> ClientRecord.Deadline {
+            let wall = now.wall.millisecondsSince1970 + (boot - now.boot).milliseconds
+            return .init(bootID: bootID, boot: boot, wall: Timestamp(millisecondsSince1970: wall))
         }
+        var until: ClientRecord.Deadline?
+        if case .enabled(let life) = status { until = deadline(life.end(at: now.boot, graceAtMost: settings.timeout)) }
+        var deniedUntil: ClientRecord.Deadline?
+        if case .denied(let end) = approval, now.boot < end { deniedUntil = deadline(end) }
         return ClientRecord(
             name: settings.name, until: until, wasEnabledInFile: configured.enabled, created: created,
             lastEnabled: lastEnabled, lastCheckedOK: lastCheckedOK, lastCheckerEnding: lastCheckerEnding,
             lastApprovalRequest: lastApprovalRequest, overrides: SettingOverrides(of: settings, over: configured),
+            deniedUntil: deniedUntil,
             keyID: until == nil ? settings.keyID : nil)
     }
 
@@ -90,6 +97,9 @@ extension Client {
             settings: settings, status: .disabled, created: record.created, lastEnabled: record.lastEnabled,
             lastCheckedOK: record.lastCheckedOK, lastCheckerEnding: record.lastCheckerEnding,
             lastApprovalRequest: record.lastApprovalRequest)
+        if let denied = record.deniedUntil?.remaining(bootID: bootID, at: now), denied > .zero {
+            client.answer(approved: false, at: now.boot, for: min(denied, settings.approvalDuration))
+        }
         if configured.enabled != record.wasEnabledInFile {
             if configured.enabled { client.enable(untilFirstCheck: untilFirstCheck, at: now) }
             return client

@@ -197,7 +197,7 @@ struct BusObjects: Sendable {
 
     private func callClient(_ name: String, _ notice: BusNotice) async throws -> [BusValue] {
         switch notice.member {
-        case "Approve": await registry.answerRequests(of: name, approved: notice.arguments[0].boolean == true)
+        case "Approve": try await registry.answerRequests(of: name, approved: notice.arguments[0].boolean == true)
         case "CheckedOK": await registry.wasSeen(name)
         case "Enable": try await registry.enable(name)
         case "Disable": try await registry.disable(name)

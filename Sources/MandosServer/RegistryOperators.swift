@@ -117,10 +117,15 @@ extension Registry {
     }
 
     /// Approves or denies the requests of a client that wait now or come within its `approval_duration`.
-    public func answerRequests(of name: String, approved: Bool) {
+    ///
+    /// A denial is durable when it returns.
+    /// - Throws: if it could not be saved. It holds all the same, until the server restarts.
+    public func answerRequests(of name: String, approved: Bool) throws(StateStoreError) {
         guard var client = entries[name]?.client else { return }
-        client.answer(approved: approved, at: bootTime)
+        let now = environment.now()
+        client.answer(approved: approved, at: now.boot)
         put(client, name)
+        if !approved { try saveNow(client, at: now) }
     }
 
     /// Takes a client's rights away; durable when it returns.
@@ -132,7 +137,12 @@ extension Registry {
         environment.checkers.kill(name)
         put(client, name)
         logDisabled(name, "an operator did")
-        let now = environment.now()
+        try saveNow(client, at: environment.now())
+    }
+
+    /// Saves what takes a right away; if it cannot be saved now, it is tried again, and whoever wanted it is told.
+    private func saveNow(_ client: Client, at now: Moment) throws(StateStoreError) {
+        let name = client.settings.name
         do throws(StateStoreError) {
             try environment.store.commit([record(of: client, at: now)], removing: [])
             unsaved.remove(name)

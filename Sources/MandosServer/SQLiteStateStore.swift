@@ -135,6 +135,9 @@ public final class SQLiteStateStore: StateStore {
             try database.execute(sql: "ALTER TABLE client ADD COLUMN is_removed INTEGER NOT NULL DEFAULT 0")
             try database.execute(sql: "ALTER TABLE client ADD COLUMN section TEXT")
             try database.execute(sql: "ALTER TABLE client ADD COLUMN key_id TEXT")
+            try database.execute(sql: "ALTER TABLE client ADD COLUMN denied_until_wall INTEGER")
+            try database.execute(sql: "ALTER TABLE client ADD COLUMN denied_until_boot INTEGER")
+            try database.execute(sql: "ALTER TABLE client ADD COLUMN denied_boot_id TEXT")
             try database.execute(sql: "PRAGMA user_version = \(schemaVersion)")
         }
     }
@@ -165,7 +168,8 @@ public final class SQLiteStateStore: StateStore {
             overrides TEXT,
             is_removed INTEGER NOT NULL DEFAULT 0,
             section TEXT,
-            key_id TEXT
+            key_id TEXT,
+            denied_until_wall INTEGER, denied_until_boot INTEGER, denied_boot_id TEXT
         ) STRICT, WITHOUT ROWID
         """
 
@@ -198,7 +202,9 @@ public final class SQLiteStateStore: StateStore {
 
     private static func save(_ records: [ClientRecord], _ database: Database) throws {
         let statement = try database.cachedStatement(
-            sql: "INSERT OR REPLACE INTO client (\(columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+            sql:
+                "INSERT OR REPLACE INTO client (\(columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        )
         for record in records {
             var status: Int32?
             var signal: Int32?
@@ -218,6 +224,8 @@ public final class SQLiteStateStore: StateStore {
                 record.lastApprovalRequest?.millisecondsSince1970,
                 overrides.map { String(decoding: $0, as: UTF8.self) },
                 record.isRemoved, record.section, record.keyID.map(String.init(describing:)),
+                record.deniedUntil?.wall.millisecondsSince1970, record.deniedUntil?.boot.milliseconds,
+                record.deniedUntil?.bootID.text,
             ])
         }
     }
@@ -225,14 +233,18 @@ public final class SQLiteStateStore: StateStore {
     /// In the order in which ``record(_:)`` reads them: to look each up by its name takes longer than all the rest.
     private static let columns = """
         name, until_wall, until_boot, boot_id, was_enabled_in_file, created, last_enabled, last_checked_ok,
-        last_checker_status, last_checker_signal, last_approval_request, overrides, is_removed, section, key_id
+        last_checker_status, last_checker_signal, last_approval_request, overrides, is_removed, section, key_id,
+        denied_until_wall, denied_until_boot, denied_boot_id
         """
 
     private static func record(_ row: Row) throws -> ClientRecord {
         func time(_ index: Int) -> Timestamp? { (row[index] as Int64?).map(Timestamp.init(millisecondsSince1970:)) }
-        var until: ClientRecord.Deadline?
-        if let wall = time(1), let boot = row[2] as Int64?, let id = row[3] as String? {
-            until = .init(bootID: BootID(id), boot: BootTime(milliseconds: boot), wall: wall)
+        /// In three columns, from this one on.
+        func deadline(_ index: Int) -> ClientRecord.Deadline? {
+            guard let wall = time(index), let boot = row[index + 1] as Int64?, let id = row[index + 2] as String? else {
+                return nil
+            }
+            return .init(bootID: BootID(id), boot: BootTime(milliseconds: boot), wall: wall)
         }
         var ending: Client.CheckerEnding?
         if let status = row[8] as Int32? { ending = .exit(status: status) }
@@ -241,9 +253,10 @@ public final class SQLiteStateStore: StateStore {
             try JSONDecoder().decode(SettingOverrides.self, from: Data($0.utf8))
         }
         return ClientRecord(
-            name: row[0], until: until, wasEnabledInFile: row[4], created: Timestamp(millisecondsSince1970: row[5]),
+            name: row[0], until: deadline(1), wasEnabledInFile: row[4],
+            created: Timestamp(millisecondsSince1970: row[5]),
             lastEnabled: time(6), lastCheckedOK: time(7), lastCheckerEnding: ending, lastApprovalRequest: time(10),
-            overrides: overrides ?? SettingOverrides(), isRemoved: row[12], section: row[13],
+            overrides: overrides ?? SettingOverrides(), deniedUntil: deadline(15), isRemoved: row[12], section: row[13],
             keyID: (row[14] as String?).flatMap { KeyID(hexadecimal: $0) })
     }
 

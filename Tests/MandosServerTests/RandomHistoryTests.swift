@@ -55,7 +55,8 @@ private struct Expected {
 
     /// The server was down from then until now.
     mutating func restart(at now: Int64, _ new: FileSettings) {
-        approval = nil
+        // A denial is kept, an approval is not.
+        if approval?.approved == true { approval = nil }
         isBeingChecked = false
         let old = file
         file = new
@@ -187,7 +188,7 @@ private final class History {
         case 8:
             let approved = Bool.random(using: &random)
             log.append("\(approved ? "approved" : "denied") \(name)")
-            await registry.answerRequests(of: name, approved: approved)
+            try await registry.answerRequests(of: name, approved: approved)
             clients[name]?.approval = (approved, now + 10)
         case 9:
             log.append("disabled \(name)")

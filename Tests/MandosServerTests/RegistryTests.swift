@@ -125,13 +125,33 @@ private struct World {
                 Issue.record("it did not wait")
                 continue
             }
-            await registry.answerRequests(of: "a", approved: approved)
+            try await registry.answerRequests(of: "a", approved: approved)
             #expect(await world.decision(registry) == (approved ? secret : .refuse(.denied)))
             world.clock.advance(by: .seconds(1))
             guard case .awaitApproval = await world.decision(registry) else {
                 Issue.record("the answer held for longer than approval_duration")
                 continue
             }
+        }
+    }
+
+    @Test func `has a denial survive a crash, and is told when it cannot`() async throws {
+        let world = World()
+        let delayed = try settings("a", rest: "timeout = PT2H\napproval_delay = PT1H\napproval_duration = PT10M\n")
+        let registry = try world.registry(delayed)
+        world.store.setFull(true)
+        await #expect(throws: StateStoreError.self) { try await registry.answerRequests(of: "a", approved: false) }
+        #expect(await world.decision(registry) == .refuse(.denied), "it holds all the same")
+        world.store.setFull(false)
+        try await registry.answerRequests(of: "a", approved: false)
+        world.clock.stepWall(by: .minutes(24 * 60))
+        world.clock.advance(by: .minutes(4))
+        let again = try world.registry(delayed)
+        #expect(await world.decision(again) == .refuse(.denied))
+        world.clock.advance(by: .minutes(6))
+        guard case .awaitApproval = await world.decision(again) else {
+            Issue.record("a denial held for longer than approval_duration")
+            return
         }
     }
 

@@ -28,8 +28,12 @@ private func record(_ name: String, until: Int64? = nil, ending: Client.CheckerE
 @Suite struct `The state on disk` {
     @Test func `is what was saved`() throws {
         let directory = try StateDirectory()
+        var rest = record("e", until: 9)
+        rest.deniedUntil = rest.until
+        rest.isRemoved = true
+        rest.section = "[e]"
         let records = [
-            record("a", until: 5), record("b"), record("ü c", until: 7, ending: .exit(status: 3)),
+            rest, record("a", until: 5), record("b"), record("ü c", until: 7, ending: .exit(status: 3)),
             record("d", ending: .signal(9)),
         ]
         try SQLiteStateStore(directory: directory.path).commit(records + [record("gone")], removing: [])
@@ -38,7 +42,7 @@ private func record(_ name: String, until: Int64? = nil, ending: Client.CheckerE
             try store.commit([record("a", until: 6)], removing: ["gone"])
         }
         let loaded = try SQLiteStateStore(directory: directory.path).load().sorted { $0.name < $1.name }
-        #expect(loaded == [record("a", until: 6)] + records.dropFirst().sorted { $0.name < $1.name })
+        #expect(loaded == [record("a", until: 6)] + records.filter { $0.name != "a" }.sorted { $0.name < $1.name })
     }
 
     struct Damage: Sendable, CustomTestStringConvertible {
