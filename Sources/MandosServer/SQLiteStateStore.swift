@@ -42,6 +42,9 @@ public final class SQLiteStateStore: StateStore {
                 throw StateStoreError("\(directory) is in use by another process; is there a server already?")
             }
         }
+
+        /// To close the file is not enough: a child that has not yet come as far as its own program holds it too.
+        deinit { flock(file.number, LOCK_UN) }
     }
 
     /// Opens the database in `directory`, or makes it.
