@@ -29,14 +29,16 @@ let embeddedLibraries: [LinkerSetting] =
 let nio = "swift-nio"
 let initramfsTargets: [Target] = [
     .systemLibrary(name: "CGnuTLS", pkgConfig: "gnutls", providers: [.apt(["libgnutls28-dev"])]),
-    .target(name: "CMandosSystem"),
+    .systemLibrary(name: "CAvahiCore", providers: [.apt(["libavahi-core-dev"])]),
+    .target(name: "CMandosSystem", linkerSettings: [.linkedLibrary("resolv")]),
     .target(name: "MandosFormats", swiftSettings: small),
     .target(
         name: "MandosTLS", dependencies: ["CGnuTLS", "MandosFormats"], swiftSettings: small,
         linkerSettings: [.linkedLibrary("gnutls")]),
     .target(name: "InitramfsKit", dependencies: ["CMandosSystem", "MandosFormats"], swiftSettings: small),
     .target(
-        name: "MandosClient", dependencies: ["InitramfsKit", "MandosFormats", "MandosTLS"], swiftSettings: small),
+        name: "MandosClient", dependencies: ["CAvahiCore", "InitramfsKit", "MandosFormats", "MandosTLS"],
+        swiftSettings: small, linkerSettings: [.linkedLibrary("avahi-core"), .linkedLibrary("avahi-common")]),
     .executableTarget(
         name: "mandos-client", dependencies: ["InitramfsKit", "MandosClient", "MandosFormats", "MandosTLS"],
         swiftSettings: small, linkerSettings: embeddedLibraries),

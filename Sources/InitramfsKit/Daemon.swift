@@ -25,7 +25,7 @@ public struct Daemon: ~Copyable {
 
     /// It works: gives up the terminal, and lets the program that was started end.
     public consuming func isReady() throws(SystemError) {
-        let null = try FileDescriptor.open("/dev/null", O_RDWR)
+        let null = try FileDescriptor.nothing()
         for number in STDIN_FILENO...STDERR_FILENO {
             try SystemError.check("giving up the terminal", dup2(null.number, number))
         }

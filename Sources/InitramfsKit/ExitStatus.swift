@@ -13,4 +13,5 @@ public enum ExitStatus: Int32, Sendable {
     public func exit() -> Never { CMandosSystem.exit(rawValue) }
 
     public static let standardOutput = STDOUT_FILENO
+    public static let standardError = STDERR_FILENO
 }

@@ -47,6 +47,9 @@ public struct FileDescriptor: ~Copyable, Sendable {
         return FileDescriptor(owning: try SystemError.check("opening " + path, number))
     }
 
+    /// Takes everything, and gives nothing.
+    public static func nothing() throws(SystemError) -> FileDescriptor { try open("/dev/null", O_RDWR) }
+
     public func setNonBlocking() throws(SystemError) {
         try SystemError.check("making a descriptor non-blocking", cmandos_set_nonblocking(number))
     }

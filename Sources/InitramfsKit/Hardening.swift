@@ -13,6 +13,11 @@ public enum Hardening {
         _ = cmandos_no_core_dumps()
     }
 
+    /// Whether we have root's privilege from the program's file, and not from who started it.
+    public static var isSetUID: Bool { getuid() != geteuid() }
+
+    public static var isRoot: Bool { geteuid() == 0 }
+
     /// Gives up for good what a set-uid program has beyond who started it.
     ///
     /// - Throws: if the kernel refuses, or if the privilege could still be had back.

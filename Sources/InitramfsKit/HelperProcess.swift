@@ -5,7 +5,7 @@ import CMandosSystem
 /// It keeps the privileges that this process has at its start, and does that thing in a process made for it, so that
 /// nothing of it stays.
 public struct HelperProcess: ~Copyable, Sendable {
-    private let socket: FileDescriptor
+    private let companion: CompanionProcess
 
     /// Starts it; for a process that still has one thread.
     ///
@@ -14,16 +14,10 @@ public struct HelperProcess: ~Copyable, Sendable {
     public static func start(
         name: StaticString, keeping descriptor: Int32, limit: UInt32, task: () -> Bool
     ) throws(SystemError) -> HelperProcess {
-        var ends: [Int32] = [-1, -1]
-        try unsafe SystemError.check(
-            "making a pair of sockets",
-            socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends))
-        let ours = FileDescriptor(owning: ends[0])
-        let its = FileDescriptor(owning: ends[1])
-        guard try forkProcess("starting the process \(name)") == 0 else { return HelperProcess(socket: ours) }
-        _ = consume ours
-        become(name, keeping: [its.number, descriptor])
-        serve(consume its, limit: limit, task)
+        let companion = try CompanionProcess.start(name: name, keeping: [descriptor]) { socket in
+            serve(socket, limit: limit, task)
+        }
+        return HelperProcess(companion: companion)
     }
 
     /// Has it done once, and waits until it is.
@@ -32,33 +26,14 @@ public struct HelperProcess: ~Copyable, Sendable {
     /// - Throws: if the helper is gone.
     public borrowing func run() throws(SystemError) -> Bool {
         // Whatever the kernel calls it, there is nobody on the other side any more.
-        guard (try? Self.send(1, to: socket)) != nil, let result = try? Self.receive(from: socket) else {
+        guard (try? Self.send(1, to: companion.socket)) != nil, let result = try? Self.receive(from: companion.socket)
+        else {
             throw SystemError("asking a process of ours that somebody has ended; restart us", code: ESRCH)
         }
         return result == 1
     }
 
-    /// Whoever looks for us by name, or signals our terminal, does not mean the helper. Nothing that waits for the end
-    /// of our output waits for it.
-    private static func become(_ name: StaticString, keeping descriptors: [Int32]) {
-        _ = setsid()
-        for signal in [SIGHUP, SIGINT, SIGQUIT, SIGPIPE] { cmandos_ignore_signal(signal) }
-        cmandos_default_signal(SIGCHLD)
-        unsafe cmandos_set_name(UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self))
-        if let null = try? FileDescriptor.open("/dev/null", O_RDWR) {
-            for number in STDIN_FILENO...STDERR_FILENO { _ = dup2(null.number, number) }
-        }
-        // Neither a socket of systemd's nor anything else is its business.
-        var first = STDERR_FILENO + 1
-        for descriptor in descriptors.sorted() {
-            if first < descriptor { cmandos_close_range(UInt32(first), UInt32(descriptor - 1)) }
-            first = descriptor + 1
-        }
-        cmandos_close_range(UInt32(first), UInt32.max)
-    }
-
-    private static func serve(_ socket: consuming FileDescriptor, limit: UInt32, _ task: () -> Bool) -> Never {
-        let socket = consume socket
+    private static func serve(_ socket: borrowing FileDescriptor, limit: UInt32, _ task: () -> Bool) {
         while (try? receive(from: socket)) != nil {
             let process = cmandos_fork()
             if process == 0 {
@@ -71,7 +46,6 @@ public struct HelperProcess: ~Copyable, Sendable {
             }
             guard (try? send(status == 0 ? 1 : 0, to: socket)) != nil else { break }
         }
-        _exit(0)
     }
 
     private static func send(_ byte: UInt8, to socket: borrowing FileDescriptor) throws(SystemError) {
@@ -89,11 +63,6 @@ public struct HelperProcess: ~Copyable, Sendable {
         }
         return transfer == .bytes(1) ? byte[0] : nil
     }
-}
-
-/// fork(2). For a process that still has one thread.
-func forkProcess(_ action: @autoclosure () -> String) throws(SystemError) -> pid_t {
-    try SystemError.check(action(), cmandos_fork())
 }
 
 /// Ignores a signal, also in the programs that are run from now on unless they are told otherwise.

@@ -42,9 +42,36 @@ public struct PollSet {
 
     /// Waits until something is ready, a deadline passes, or the wait is interrupted.
     public mutating func wait() {
-        var timeout: Int32 = -1
+        wait(milliseconds: -1)
+    }
+
+    /// Waits also for what a library waits for: `count` of poll(2)'s entries at `others`, and no longer than `milliseconds`
+    /// if that is not negative.
+    ///
+    /// - Returns: how many of the library's entries are ready.
+    public mutating func wait(with others: UnsafeMutableRawPointer?, count: Int, milliseconds: Int32) -> Int32 {
+        guard let others = unsafe others?.assumingMemoryBound(to: pollfd.self) else {
+            wait(milliseconds: milliseconds)
+            return 0
+        }
+        let ownCount = entries.count
+        for index in 0..<count { unsafe entries.append(others[index]) }
+        wait(milliseconds: milliseconds)
+        var ready: Int32 = 0
+        for index in 0..<count {
+            let events = entries[ownCount + index].revents
+            unsafe others[index].revents = events
+            if events != 0 { ready += 1 }
+        }
+        entries.removeLast(count)
+        return ready
+    }
+
+    private mutating func wait(milliseconds: Int32) {
+        var timeout = milliseconds
         if let deadline {
-            timeout = Int32(clamping: max(0, deadline.milliseconds - Deadline.now().milliseconds))
+            let rest = Int32(clamping: max(0, deadline.milliseconds - Deadline.now().milliseconds))
+            timeout = timeout < 0 ? rest : min(rest, timeout)
         }
         // A failure, such as an interruption, means that nothing is ready; the caller's next turn tries again.
         if unsafe poll(&entries, nfds_t(entries.count), timeout) < 0 {

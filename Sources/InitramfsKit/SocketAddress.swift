@@ -17,6 +17,47 @@ public struct SocketAddress {
         self.storage = storage
     }
 
+    /// An IPv4 address of 4 bytes or an IPv6 address of 16; `interface` is what a link-local address belongs to.
+    public init?(bytes: [UInt8], port: UInt16, interface: UInt32) {
+        var storage = sockaddr_storage()
+        switch bytes.count {
+        case 4:
+            var address = sockaddr_in()
+            address.sin_family = sa_family_t(AF_INET)
+            address.sin_port = port.bigEndian
+            unsafe withUnsafeMutableBytes(of: &address.sin_addr) { unsafe $0.copyBytes(from: bytes) }
+            length = socklen_t(MemoryLayout<sockaddr_in>.size)
+            unsafe withUnsafeMutableBytes(of: &storage) { unsafe $0.storeBytes(of: address, as: sockaddr_in.self) }
+        case 16:
+            var address = sockaddr_in6()
+            address.sin6_family = sa_family_t(AF_INET6)
+            address.sin6_port = port.bigEndian
+            unsafe withUnsafeMutableBytes(of: &address.sin6_addr) { unsafe $0.copyBytes(from: bytes) }
+            let isLinkLocal = bytes[0] == 0xFE && bytes[1] & 0xC0 == 0x80
+            if isLinkLocal { address.sin6_scope_id = interface }
+            length = socklen_t(MemoryLayout<sockaddr_in6>.size)
+            unsafe withUnsafeMutableBytes(of: &storage) { unsafe $0.storeBytes(of: address, as: sockaddr_in6.self) }
+        default: return nil
+        }
+        self.storage = storage
+    }
+
+    /// The address alone: 4 bytes, or 16.
+    public var bytes: [UInt8] {
+        unsafe withUnsafeBytes(of: storage) { all in
+            let isIPv4 = Int32(storage.ss_family) == AF_INET
+            let start = isIPv4 ? 4 : 8
+            return unsafe Array(all[start..<start + (isIPv4 ? 4 : 16)])
+        }
+    }
+
+    public var port: UInt16 {
+        // At the same place in both families.
+        unsafe withUnsafeBytes(of: storage) { unsafe UInt16($0[2]) << 8 | UInt16($0[3]) }
+    }
+
+    public var isIPv6: Bool { family == AF_INET6 }
+
     var family: Int32 { Int32(storage.ss_family) }
 
     /// A link-local IPv6 address means something on one interface only; this says on which, unless it is known.
@@ -82,6 +123,9 @@ public struct ResolverError: Error, CustomStringConvertible {
 
     /// It is a name, or nothing at all.
     public var isNotNumeric: Bool { code == EAI_NONAME }
+
+    /// Nobody answered; that may change with the network.
+    public var isTemporary: Bool { code == EAI_AGAIN }
 
     public var description: String { "looking up the address: " + (unsafe String(cString: gai_strerror(code))) }
 }

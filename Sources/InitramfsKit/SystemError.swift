@@ -24,6 +24,11 @@ public struct SystemError: Error, CustomStringConvertible {
     /// The other side ended a connection without regard for what was under way.
     public var isConnectionReset: Bool { code == ECONNRESET || code == EPIPE }
 
+    /// There is no way to an address, as long as our network stays as it is.
+    public var lacksNetwork: Bool {
+        [ENETUNREACH, ENETDOWN, EADDRNOTAVAIL, ENODEV, ENXIO].contains(code)
+    }
+
     /// Throws unless a system call succeeded; such calls return a negative number for failure.
     @discardableResult
     static func check(_ action: @autoclosure () -> String, _ result: Int32) throws(SystemError) -> Int32 {

@@ -20,20 +20,10 @@ public final class TemporaryDirectory {
 
     /// Removes a directory and what is in it, following no links.
     private static func remove(_ path: String) {
-        if let directory = unsafe opendir(path) {
-            while let entry = unsafe readdir(directory) {
-                let name = unsafe withUnsafeBytes(of: entry.pointee.d_name) { bytes in
-                    unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-                }
-                if name.utf8.elementsEqual(".".utf8) || name.utf8.elementsEqual("..".utf8) { continue }
-                let child = path + "/" + name
-                if unsafe unlink(child) != 0 && cmandos_errno() == EISDIR { remove(child) }
-            }
-            unsafe closedir(directory)
+        for name in namesOfFiles(in: path) {
+            let child = path + "/" + name
+            if unsafe unlink(child) != 0 && cmandos_errno() == EISDIR { remove(child) }
         }
         unsafe rmdir(path)
     }
 }
-
-/// Whether there is a program at `path` that we may run.
-public func isExecutable(_ path: String) -> Bool { unsafe access(path, X_OK) == 0 }

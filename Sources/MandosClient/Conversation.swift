@@ -23,6 +23,11 @@ final class Conversation {
         case cutShort
         case tooLong
 
+        /// It may be different when our network is.
+        var lacksNetwork: Bool {
+            if case .system(let error) = self { error.lacksNetwork } else { false }
+        }
+
         var description: String {
             switch self {
             case .system(let error): "\(error)"
@@ -60,6 +65,12 @@ final class Conversation {
         socket = try Self.network { () throws(SystemError) in try .connect(to: address, interface: interface) }
     }
 
+    /// Whether it is known yet that this is a server of the kind we look for.
+    var isHandshakeCompleted: Bool { stage == .receiving }
+
+    /// How much of the message has come, in bytes.
+    var receivedCount: Int { message.count }
+
     func register(in set: inout PollSet) {
         let isWriting = stage == .connecting || !unsent.isEmpty
         set.add(socket.number, for: isWriting ? .both : .reading)
@@ -76,7 +87,7 @@ final class Conversation {
             stage = .handshake
         }
         try receive()
-        if stage == .handshake, try isHandshakeCompleted() {
+        if stage == .handshake, try completeHandshake() {
             stage = .receiving
             deadline = nil
         }
@@ -109,7 +120,7 @@ final class Conversation {
         }
     }
 
-    private func isHandshakeCompleted() throws(Failure) -> Bool {
+    private func completeHandshake() throws(Failure) -> Bool {
         do throws(TLSError) {
             return try session.handshake()
         } catch {

@@ -45,6 +45,9 @@ public final class Decryption {
         self.temporaryPlaces = temporaryPlaces
     }
 
+    /// How long the message is, in bytes.
+    var size: Int { message.count }
+
     public func register(in set: inout PollSet) {
         running?.process.register(in: &set)
         set.limit(to: deadline)

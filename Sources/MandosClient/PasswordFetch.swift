@@ -1,4 +1,5 @@
 public import InitramfsKit
+import MandosFormats
 public import MandosTLS
 
 /// Gets the password from whichever server gives one that decrypts first, trying all at the same time.
@@ -23,6 +24,15 @@ public final class PasswordFetch {
         case lookup(NameLookup)
         case conversation(Conversation)
         case decryption(Decryption)
+
+        /// What a peer makes us keep, in bytes.
+        var size: Int {
+            switch self {
+            case .lookup: 0
+            case .conversation(let conversation): conversation.receivedCount
+            case .decryption(let decryption): decryption.size
+            }
+        }
     }
 
     /// One way of getting the password that is under way: one address of one server.
@@ -31,143 +41,298 @@ public final class PasswordFetch {
         let work: Work
     }
 
+    /// No more attempts than this are under way. Beyond it, the oldest is given up.
+    private static let mostAttempts = 200
+    /// What servers have sent takes no more memory than this, in bytes. Beyond it, the one who sent most is given up.
+    private static let mostReceived = 3 * ProtocolLimits.largestSecret
+    /// No more messages than this are decrypted at the same time; the others wait for their turn.
+    private static let mostDecryptions = 4
+
     private let credentials: Credentials
     private let priority: Priority
     private let secretKeyFile: String
-    private let interface: String?
+    private let network: NetworkSetup?
+    private let retryInterval: Int64?
     private let temporaryPlaces: [String]
     private let report: (Report) -> Void
-    private var servers: [ServerName] = []
-    private var toldProblems: [[String]] = []
+    private var servers: [KnownServer] = []
     private var schedule: RetrySchedule
     private var attempts: [Attempt] = []
+    private var looksForServers = false
+    private var discovery: Discovery?
 
-    /// `retryInterval` is in milliseconds; nil means that each server is tried once. `interface`, if given, is the
-    /// only one to use, and the one that link-local addresses belong to.
+    /// `retryInterval` is in milliseconds; nil means that each server is tried once. Without a `network`, it is as it is.
     public init(
-        credentials: Credentials, priority: Priority, secretKeyFile: String, interface: String?, retryInterval: Int64?,
-        temporaryPlaces: [String] = Decryption.standardPlaces, report: @escaping (Report) -> Void
+        credentials: Credentials, priority: Priority, secretKeyFile: String, network: NetworkSetup?,
+        retryInterval: Int64?, temporaryPlaces: [String] = Decryption.standardPlaces,
+        report: @escaping (Report) -> Void
     ) {
         self.credentials = credentials
         self.priority = priority
         self.secretKeyFile = secretKeyFile
-        self.interface = interface
+        self.network = network
+        self.retryInterval = retryInterval
         self.temporaryPlaces = temporaryPlaces
         self.report = report
         schedule = RetrySchedule(interval: retryInterval)
     }
 
-    public func add(_ server: ServerName) {
-        servers.append(server)
-        toldProblems.append([])
-        _ = schedule.add(at: .now())
-    }
+    public func add(_ server: ServerName) { add(.named(server)) }
+
+    /// Asks also the servers that DNS names for a domain, in `_mandos._tcp`. Source: RFC 2782.
+    public func addServers(ofDomain domain: String) { add(.domain(domain)) }
+
+    /// Asks also every server that is announced on the links of this machine.
+    public func lookForServers() { looksForServers = true }
 
     public func run(until stop: borrowing StopSignals) -> Outcome {
+        network?.begin()
         while true {
             let now = Deadline.now()
-            for server in schedule.begin(at: now) { begin(server, at: now) }
+            followNetwork(at: now)
+            followAnnouncements(at: now)
+            beginAttempts(at: now)
             if let password = advance(at: now) { return .password(password) }
+            boundMemory(at: now)
             if schedule.isExhausted { return .nothing }
-            var set = PollSet()
-            set.add(stop.descriptor.number)
-            set.limit(to: schedule.nextDue)
-            for attempt in attempts {
-                switch attempt.work {
-                case .lookup(let lookup): lookup.register(in: &set)
-                case .conversation(let conversation): conversation.register(in: &set)
-                case .decryption(let decryption): decryption.register(in: &set)
-                }
-            }
-            set.wait()
+            wait(stop)
             if let signal = stop.next() { return .stopped(signal: signal) }
         }
     }
 
-    private func begin(_ server: Int, at now: Deadline) {
-        let name = servers[server]
-        report(.detail("\(name): trying"))
-        switch SocketAddress.resolve(host: name.host, port: name.port, isNumeric: true) {
-        case .success(let addresses):
-            converse(server, addresses, at: now)
-        case .failure(let error) where error.isNotNumeric:
-            do throws(SystemError) {
-                let lookup = try NameLookup(host: name.host, port: name.port)
-                attempts.append(Attempt(server: server, work: .lookup(lookup)))
-            } catch {
-                failed(server, "\(error)", at: now)
+    private func wait(_ stop: borrowing StopSignals) {
+        var set = PollSet()
+        set.add(stop.descriptor.number)
+        network?.register(in: &set)
+        if isNetworkReady { set.limit(to: schedule.nextDue) }
+        for server in servers { set.limit(to: server.nextAddressDue) }
+        for attempt in attempts {
+            switch attempt.work {
+            case .lookup(let lookup): lookup.register(in: &set)
+            case .conversation(let conversation): conversation.register(in: &set)
+            case .decryption(let decryption): decryption.register(in: &set)
             }
-        case .failure(let error):
+        }
+        if let discovery { discovery.wait(&set) } else { set.wait() }
+    }
+
+    // MARK: Servers
+
+    private var isNetworkReady: Bool { network?.isReady ?? true }
+
+    private func followNetwork(at now: Deadline) {
+        guard let network, network.advance(at: now) else { return }
+        schedule.networkHasChanged(at: now)
+        guard looksForServers, discovery == nil, network.isReady else { return }
+        do throws(Discovery.Failure) {
+            discovery = try Discovery()
+        } catch {
+            looksForServers = false
+            report(.problem("cannot look for servers with multicast DNS: \(error)"))
+        }
+    }
+
+    private func followAnnouncements(at now: Deadline) {
+        for event in discovery?.news() ?? [] {
+            switch event {
+            case .found(let service, let address): found(service, address, at: now)
+            case .removed(let service, let isIPv6):
+                guard let index = index(of: service) else { continue }
+                servers[index].removeAddresses(isIPv6: isIPv6)
+                guard servers[index].addresses.isEmpty else { continue }
+                // What is under way may still come to something; it is not tried again.
+                report(.detail("\(servers[index].description): not announced any more"))
+                schedule.remove(servers[index].id)
+                servers.remove(at: index)
+            }
+        }
+    }
+
+    private func found(_ service: Discovery.Service, _ address: SocketAddress, at now: Deadline) {
+        guard let interface = NetworkInterface.name(of: service.interface).flatMap({ NetworkInterface.named($0) }),
+            network?.selection.uses(interface) ?? true
+        else { return }
+        if let index = index(of: service) {
+            servers[index].add(address)
+        } else {
+            add(.announced(service), address)
+        }
+    }
+
+    private func index(of service: Discovery.Service) -> Int? {
+        servers.firstIndex { server in
+            if case .announced(let other) = server.origin { other == service } else { false }
+        }
+    }
+
+    private func add(_ origin: KnownServer.Origin, _ address: SocketAddress? = nil) {
+        var server = KnownServer(origin, id: schedule.add(at: .now()))
+        if let address {
+            server.add(address)
+            report(.detail("\(server.description): announced"))
+        }
+        servers.append(server)
+    }
+
+    private func index(_ server: Int) -> Int? { servers.firstIndex { $0.id == server } }
+
+    // MARK: Attempts
+
+    private func beginAttempts(at now: Deadline) {
+        for index in servers.indices {
+            guard let due = servers[index].nextAddressDue, due <= now else { continue }
+            tryNextAddress(servers[index].id, at: now)
+        }
+        guard isNetworkReady else { return }
+        for server in schedule.begin(at: now) {
+            makeRoom(at: now)
+            begin(server, at: now)
+        }
+    }
+
+    private func begin(_ server: Int, at now: Deadline) {
+        guard let index = index(server) else { return }
+        report(.detail("\(servers[index].description): trying"))
+        switch servers[index].origin {
+        case .announced:
+            servers[index].beginAddresses()
+            tryNextAddress(server, at: now)
+        case .domain(let domain): lookUp(.services(name: "_mandos._tcp." + domain), for: server, at: now)
+        case .named(let name):
+            switch SocketAddress.resolve(host: name.host, port: name.port, isNumeric: true) {
+            case .success(let addresses): converse(server, addresses, at: now)
+            case .failure(let error) where error.isNotNumeric:
+                lookUp(.addresses(host: name.host, port: name.port), for: server, at: now)
+            case .failure(let error): failed(server, "\(error)", at: now)
+            }
+        }
+    }
+
+    private func lookUp(_ question: NameLookup.Question, for server: Int, at now: Deadline) {
+        do throws(SystemError) {
+            attempts.append(Attempt(server: server, work: .lookup(try NameLookup(question))))
+        } catch {
             failed(server, "\(error)", at: now)
         }
     }
 
-    private func converse(_ server: Int, _ addresses: [SocketAddress], at now: Deadline) {
-        for address in addresses {
-            do throws(AddressProblem) {
-                attempts.append(Attempt(server: server, work: .conversation(try conversation(with: address, at: now))))
-            } catch {
-                tell(server, error.description)
+    private func answered(_ answer: NameLookup.Answer, for server: Int, at now: Deadline) {
+        switch answer {
+        case .addresses(let addresses): converse(server, addresses, at: now)
+        case .services(let services):
+            for (host, port) in services where !isKnown(ServerName(host: host, port: port)) {
+                add(.named(ServerName(host: host, port: port)))
             }
+            // What DNS says may change.
+            schedule.failed(server, at: now, spread: spread)
         }
-        if !isBeingTried(server, besides: []) { schedule.failed(server, at: now) }
     }
 
-    private struct AddressProblem: Error { let description: String }
+    private func isKnown(_ name: ServerName) -> Bool {
+        servers.contains { server in
+            if case .named(let other) = server.origin { other == name } else { false }
+        }
+    }
 
-    private func conversation(with address: SocketAddress, at now: Deadline) throws(AddressProblem) -> Conversation {
+    /// Asks a server that was named, at all its addresses.
+    private func converse(_ server: Int, _ addresses: [SocketAddress], at now: Deadline) {
+        var lacksNetwork = false
+        for address in addresses {
+            do throws(AddressProblem) {
+                let conversation = try conversation(with: address, through: network?.selection.only, at: now)
+                attempts.append(Attempt(server: server, work: .conversation(conversation)))
+            } catch {
+                lacksNetwork = lacksNetwork || error.lacksNetwork
+                tell(server, error.description, lacksNetwork: error.lacksNetwork)
+            }
+        }
+        if !isBeingTried(server, besides: []) {
+            schedule.failed(server, at: now, lacksNetwork: lacksNetwork, spread: spread)
+        }
+    }
+
+    /// Asks a server that was announced, at the next of its addresses.
+    private func tryNextAddress(_ server: Int, at now: Deadline) {
+        guard let index = index(server), case .announced(let service) = servers[index].origin else { return }
+        guard let address = servers[index].nextAddress(at: now) else { return }
+        let interface = NetworkInterface.name(of: service.interface)
+        do throws(AddressProblem) {
+            let conversation = try conversation(with: address, through: interface, at: now)
+            attempts.append(Attempt(server: server, work: .conversation(conversation)))
+        } catch {
+            if error.lacksNetwork, let interface { network?.addRoute(to: address, through: interface) }
+            failed(server, error.description, at: now, lacksNetwork: error.lacksNetwork)
+        }
+    }
+
+    private struct AddressProblem: Error {
+        let description: String
+        let lacksNetwork: Bool
+    }
+
+    private func conversation(
+        with address: SocketAddress, through interface: String?, at now: Deadline
+    ) throws(AddressProblem) -> Conversation {
         var address = address
         if address.needsInterface {
             guard let interface else {
                 throw AddressProblem(
-                    description: "a link-local address needs an interface: write ADDRESS%INTERFACE, or --interface")
+                    description: "a link-local address needs an interface: write ADDRESS%INTERFACE, or --interface",
+                    lacksNetwork: false)
             }
             do throws(SystemError) {
                 try address.setInterface(interface)
             } catch {
-                throw AddressProblem(description: error.description)
+                throw AddressProblem(description: error.description, lacksNetwork: error.lacksNetwork)
             }
         }
         do throws(Conversation.Failure) {
             return try Conversation(
                 to: address, interface: interface, credentials: credentials, priority: priority, at: now)
         } catch {
-            throw AddressProblem(description: error.description)
+            throw AddressProblem(description: error.description, lacksNetwork: error.lacksNetwork)
         }
     }
 
     /// Lets every attempt go on; new attempts that come of it are let go on too.
     private func advance(at now: Deadline) -> SecretBuffer? {
-        var pending = attempts
+        var pending = attempts[...]
         attempts = []
-        while let attempt = pending.popLast() {
+        var decryptionCount = 0
+        while let attempt = pending.popFirst() {
             let server = attempt.server
             switch attempt.work {
             case .lookup(let lookup):
                 switch lookup.advance() {
                 case nil: attempts.append(attempt)
-                case .success(let addresses): converse(server, addresses, at: now)
-                case .failure(let error): failed(server, "\(error)", at: now)
+                case .success(let answer): answered(answer, for: server, at: now)
+                case .failure(let error): failed(server, "\(error)", at: now, lacksNetwork: error.isTemporary)
                 }
             case .conversation(let conversation):
                 do throws(Conversation.Failure) {
                     if let message = try conversation.advance(at: now) {
-                        report(.detail("\(servers[server]): sent \(message.count) bytes"))
+                        report(.detail("\(description(of: server)): sent \(message.count) bytes"))
                         let decryption = Decryption(
                             of: message, secretKeyFile: secretKeyFile, temporaryPlaces: temporaryPlaces)
                         pending.append(Attempt(server: server, work: .decryption(decryption)))
                     } else {
+                        if conversation.isHandshakeCompleted, let index = index(server) { servers[index].settle() }
                         attempts.append(attempt)
                     }
                 } catch {
-                    failed(server, "\(error)", at: now, others: pending)
+                    failed(server, "\(error)", at: now, lacksNetwork: error.lacksNetwork, others: pending)
                 }
             case .decryption(let decryption):
+                guard decryptionCount < Self.mostDecryptions else {
+                    attempts.append(attempt)
+                    continue
+                }
                 do throws(Decryption.Failure) {
                     if let password = try decryption.advance(at: now) {
-                        report(.detail("\(servers[server]): the password is decrypted"))
+                        report(.detail("\(description(of: server)): the password is decrypted"))
                         return password
                     }
+                    decryptionCount += 1
                     attempts.append(attempt)
                 } catch {
                     failed(server, "\(error)", at: now, others: pending)
@@ -179,23 +344,48 @@ public final class PasswordFetch {
 
     /// An attempt has come to nothing; the server is tried again later, unless another of its addresses is still
     /// being tried.
-    private func failed(_ server: Int, _ problem: String, at now: Deadline, others: [Attempt] = []) {
-        tell(server, problem)
-        if !isBeingTried(server, besides: others) { schedule.failed(server, at: now) }
+    private func failed(
+        _ server: Int, _ problem: String, at now: Deadline, lacksNetwork: Bool = false, others: ArraySlice<Attempt> = []
+    ) {
+        tell(server, problem, lacksNetwork: lacksNetwork)
+        if let index = index(server), !servers[index].untried.isEmpty { return tryNextAddress(server, at: now) }
+        if isBeingTried(server, besides: others) { return }
+        schedule.failed(server, at: now, lacksNetwork: lacksNetwork, spread: spread)
     }
 
-    private func isBeingTried(_ server: Int, besides others: [Attempt]) -> Bool {
-        (attempts + others).contains { $0.server == server }
+    private func isBeingTried(_ server: Int, besides others: ArraySlice<Attempt>) -> Bool {
+        attempts.contains { $0.server == server } || others.contains { $0.server == server }
     }
 
-    /// Says what failed, each thing once for each server: at every retry it would be said again.
-    private func tell(_ server: Int, _ problem: String) {
-        let isNew = !toldProblems[server].contains { $0.utf8.elementsEqual(problem.utf8) }
-        let text = "\(servers[server]): \(problem)"
-        guard isNew else { return report(.detail(text)) }
-        toldProblems[server] = (toldProblems[server] + [problem]).suffix(Self.mostToldProblems)
-        report(.problem(text))
+    private var spread: Int64 { Int64(randomNumber(below: UInt32(clamping: (retryInterval ?? 0) / 10 + 1))) }
+
+    // MARK: Limits
+
+    private func makeRoom(at now: Deadline) {
+        guard attempts.count >= Self.mostAttempts else { return }
+        let oldest = attempts.removeFirst()
+        failed(oldest.server, "given up for others: too many servers at once", at: now)
     }
 
-    private static let mostToldProblems = 16
+    private func boundMemory(at now: Deadline) {
+        while attempts.reduce(0, { $0 + $1.work.size }) > Self.mostReceived {
+            guard let index = attempts.indices.max(by: { attempts[$0].work.size < attempts[$1].work.size }) else {
+                return
+            }
+            let largest = attempts.remove(at: index)
+            failed(largest.server, "given up: servers have sent too much at once", at: now)
+        }
+    }
+
+    // MARK: What is said
+
+    private func description(of server: Int) -> String { index(server).map { servers[$0].description } ?? "" }
+
+    /// Says what failed, each thing once for each server; what only waits for the network is not said too soon.
+    private func tell(_ server: Int, _ problem: String, lacksNetwork: Bool) {
+        guard let index = index(server) else { return }
+        let text = "\(servers[index].description): \(problem)"
+        if lacksNetwork, network?.patience != nil { return report(.detail(text)) }
+        report(servers[index].isNews(problem) ? .problem(text) : .detail(text))
+    }
 }

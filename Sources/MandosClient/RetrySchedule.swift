@@ -6,6 +6,8 @@ import InitramfsKit
 struct RetrySchedule {
     private enum State {
         case waiting(until: Deadline)
+        /// What is missing is on our side.
+        case waitingForNetwork(until: Deadline)
         case trying(since: Deadline)
         case done
     }
@@ -14,54 +16,80 @@ struct RetrySchedule {
     static let shortestInterval: Int64 = 100
 
     private let interval: Int64?
-    private var servers: [State] = []
+    private var servers: [(id: Int, state: State)] = []
+    private var nextID = 0
 
     /// `interval` is in milliseconds; nil means that each server is tried once.
     init(interval: Int64?) { self.interval = interval.map { max($0, Self.shortestInterval) } }
 
     /// A server has become known: it is due at once.
     ///
-    /// - Returns: its index.
+    /// - Returns: what it is called here; never used again for another one.
     mutating func add(at now: Deadline) -> Int {
-        servers.append(.waiting(until: now))
-        return servers.count - 1
+        defer { nextID += 1 }
+        servers.append((nextID, .waiting(until: now)))
+        return nextID
     }
 
-    /// The servers to try now; from now on they count as being tried.
-    mutating func begin(at now: Deadline) -> [Int] {
+    /// A server is not to be tried any more.
+    mutating func remove(_ server: Int) { servers.removeAll { $0.id == server } }
+
+    /// The servers to try now, `most` of them; from now on they count as being tried.
+    mutating func begin(at now: Deadline, most: Int = .max) -> [Int] {
         var due: [Int] = []
-        for index in servers.indices {
-            if case .waiting(let until) = servers[index], until <= now {
-                servers[index] = .trying(since: now)
-                due.append(index)
+        for index in servers.indices where due.count < most {
+            switch servers[index].state {
+            case .waiting(let until), .waitingForNetwork(let until):
+                guard until <= now else { continue }
+                servers[index].state = .trying(since: now)
+                due.append(servers[index].id)
+            case .trying, .done: continue
             }
         }
         return due
     }
 
-    /// Trying `server` has come to nothing.
-    mutating func failed(_ server: Int, at now: Deadline) {
-        guard case .trying(let since) = servers[server] else { return }
+    /// Trying `server` has come to nothing; `lacksNetwork` if that may change with our network.
+    ///
+    /// `spread`, in milliseconds, is added to the interval: machines that start together do not ask together for ever.
+    mutating func failed(_ server: Int, at now: Deadline, lacksNetwork: Bool = false, spread: Int64 = 0) {
+        guard let index = servers.firstIndex(where: { $0.id == server }),
+            case .trying(let since) = servers[index].state
+        else { return }
         guard let interval else {
-            servers[server] = .done
+            servers[index].state = .done
             return
         }
-        servers[server] = .waiting(until: max(since.after(milliseconds: interval), now))
+        let until = max(since.after(milliseconds: interval + spread), now)
+        servers[index].state = lacksNetwork ? .waitingForNetwork(until: until) : .waiting(until: until)
+    }
+
+    /// Something may be reachable that was not.
+    mutating func networkHasChanged(at now: Deadline) {
+        for index in servers.indices {
+            if case .waitingForNetwork = servers[index].state { servers[index].state = .waiting(until: now) }
+        }
     }
 
     /// When the next server is due.
     var nextDue: Deadline? {
         var earliest: Deadline?
-        for case .waiting(let until) in servers { earliest = min(earliest ?? until, until) }
+        for (_, state) in servers {
+            switch state {
+            case .waiting(let until), .waitingForNetwork(let until): earliest = min(earliest ?? until, until)
+            case .trying, .done: continue
+            }
+        }
         return earliest
     }
 
     /// Whether nothing more will happen.
     var isExhausted: Bool {
-        servers.allSatisfy { state in
-            switch state {
+        guard interval == nil else { return false }
+        return servers.allSatisfy { server in
+            switch server.state {
             case .done: true
-            case .waiting, .trying: false
+            case .waiting, .waitingForNetwork, .trying: false
             }
         }
     }

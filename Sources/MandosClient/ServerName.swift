@@ -1,9 +1,18 @@
 /// A server as `--connect` names it: a host name or a numeric address, and a port.
 ///
 /// Source: mandos-client(8mandos) `--connect`: the last colon stands before the port.
-public struct ServerName: Equatable, Sendable {
+public struct ServerName: Sendable {
     public let host: String
     public let port: UInt16
+
+    /// Where a server is if nothing else is said: a server that is to be found without Zeroconf needs a port that stays
+    /// the same.
+    public static let defaultPort: UInt16 = 4711
+
+    public init(host: String, port: UInt16) {
+        self.host = host
+        self.port = port
+    }
 
     /// Why a text names no server.
     public enum Problem: Error, Equatable, CustomStringConvertible {
@@ -35,6 +44,21 @@ public struct ServerName: Equatable, Sendable {
         guard !host.isEmpty else { throw .noHost }
         self.host = String(decoding: host, as: UTF8.self)
         self.port = port
+    }
+
+    /// A server as `--server` names it: without a port, it is ``defaultPort``. An IPv6 address with a port has brackets.
+    public init(parsingWithOptionalPort text: String) throws(Problem) {
+        let bytes = Array(text.utf8)
+        let afterBracket = bytes.lastIndex(of: UInt8(ascii: "]")).map { bytes[($0 + 1)...] }
+        let colons = (afterBracket ?? bytes[...]).reduce(0) { $0 + ($1 == UInt8(ascii: ":") ? 1 : 0) }
+        let hasPort = colons == 1
+        try self.init(parsing: hasPort ? text : text + ":" + String(Self.defaultPort))
+    }
+}
+
+extension ServerName: Equatable {
+    public static func == (left: ServerName, right: ServerName) -> Bool {
+        left.port == right.port && left.host.utf8.elementsEqual(right.host.utf8)
     }
 }
 

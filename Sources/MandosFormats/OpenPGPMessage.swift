@@ -26,9 +26,24 @@ public enum OpenPGPMessage {
         return last
     }
 
-    /// The message without its ASCII armor, if it has one. Source: RFC 4880 §6.2.
+    /// When the key was made that is first among these packets, in seconds since 1970; nil if there is none.
+    ///
+    /// Source: RFC 4880 §5.5.2, RFC 9580 §5.5.2.
+    public static func creationOfKey(_ key: [UInt8]) -> Int64? {
+        var rest = withoutArmor(key)[...]
+        guard let header = rest.popFirst(), header & 0x80 != 0 else { return nil }
+        let isNewFormat = header & 0x40 != 0
+        let tag = isNewFormat ? header & 0x3F : header >> 2 & 0x0F
+        // Secret and public keys.
+        guard tag == 5 || tag == 6, (isNewFormat ? newLength(&rest) : oldLength(header & 3, &rest)) != nil,
+            let version = rest.popFirst(), version >= 4
+        else { return nil }
+        return number(bytes: 4, &rest).map { Int64($0) }
+    }
+
+    /// The message or key without its ASCII armor, if it has one. Source: RFC 4880 §6.2.
     public static func withoutArmor(_ message: [UInt8]) -> [UInt8] {
-        let header = Array("-----BEGIN PGP MESSAGE-----".utf8)
+        let header = Array("-----BEGIN PGP ".utf8)
         guard message.starts(with: header) else { return message }
         let lines = message.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map { line in
             line.last == UInt8(ascii: "\r") ? line.dropLast() : line

@@ -10,45 +10,79 @@ import MandosTLS
     static func main() {
         Hardening.protectProcess()
         do throws(SystemError) {
-            try Hardening.dropPrivileges()
             let stop = try StopSignals()
             let settings = Settings.read(program)
-            switch fetch(settings).run(until: stop) {
-            case .password(let password):
-                let isWritten = try unsafe password.withBytes { (bytes) throws(SystemError) in
-                    try unsafe writeAll(bytes, to: ExitStatus.standardOutput, unless: stop.descriptor.number)
-                }
-                if !isWritten, let signal = stop.next() { dieOf(signal) }
-            case .stopped(let signal): dieOf(signal)
-            case .nothing: ExitStatus.unavailable.exit()
+            // The last thing that is done with root's privilege in this process.
+            let network = try NetworkSetup.begin(
+                settings.selection, hooks: settings.hooks, delay: settings.delay,
+                isVerbose: settings.debug
+            ) { complain(program, $0) }
+            let status: ExitStatus
+            do throws(SystemError) {
+                try Hardening.dropPrivileges()
+                status = try run(settings, network, until: stop)
+            } catch {
+                complain(program, "\(error)")
+                status = .osError
             }
+            network.end()
+            status.exit()
         } catch {
             complain(program, "\(error)")
             ExitStatus.osError.exit()
         }
     }
 
-    private static func fetch(_ settings: Settings) -> PasswordFetch {
+    private static func run(
+        _ settings: Settings, _ network: NetworkSetup, until stop: borrowing StopSignals
+    ) throws(SystemError) -> ExitStatus {
+        let fetch: PasswordFetch
+        do throws(Unusable) {
+            fetch = try prepare(settings, network)
+        } catch {
+            complain(program, error.problem)
+            return error.status
+        }
+        switch fetch.run(until: stop) {
+        case .password(let password):
+            let isWritten = try unsafe password.withBytes { (bytes) throws(SystemError) in
+                try unsafe writeAll(bytes, to: ExitStatus.standardOutput, unless: stop.descriptor.number)
+            }
+            if isWritten { return .success }
+            return stop.next().map { die(of: $0, network) } ?? .osError
+        case .stopped(let signal): die(of: signal, network)
+        case .nothing: return .unavailable
+        }
+    }
+
+    private struct Unusable: Error {
+        let problem: String
+        let status: ExitStatus
+    }
+
+    private static func prepare(_ settings: Settings, _ network: NetworkSetup) throws(Unusable) -> PasswordFetch {
         let credentials: Credentials
         do throws(ClientKeys.Problem) {
             credentials = try settings.keys.credentials(diffieHellman: settings.diffieHellman(program)) { error in
                 complain(program, "--dh-params: \(error); using standard parameters")
             }
         } catch {
-            complain(program, "\(error)")
-            ExitStatus.noInput.exit()
+            throw Unusable(problem: "\(error)", status: .noInput)
         }
         let priority: Priority
         do throws(TLSError) {
             priority = try Priority(settings.priority)
         } catch {
-            complain(program, "\(error)")
-            ExitStatus.usage.exit()
+            throw Unusable(problem: "\(error)", status: .usage)
+        }
+        if let time = KeyTime.neededForDecryption(secretKeyFile: settings.keys.secretKeyFile) {
+            complain(program, "the clock is before the time of our key, and is set forward")
+            network.setClock(forwardTo: time)
         }
         let isVerbose = settings.debug
         let fetch = PasswordFetch(
-            credentials: credentials, priority: priority, secretKeyFile: settings.keys.secretKeyFile,
-            interface: settings.interface, retryInterval: settings.retryInterval.milliseconds
+            credentials: credentials, priority: priority, secretKeyFile: settings.keys.secretKeyFile, network: network,
+            retryInterval: settings.retryInterval.milliseconds
         ) { report in
             switch report {
             case .problem(let text): complain(program, text)
@@ -56,6 +90,13 @@ import MandosTLS
             }
         }
         for server in settings.servers { fetch.add(server) }
+        for domain in settings.domains { fetch.addServers(ofDomain: domain) }
+        if settings.connect == nil { fetch.lookForServers() }
         return fetch
+    }
+
+    private static func die(of signal: Int32, _ network: NetworkSetup) -> Never {
+        network.end()
+        dieOf(signal)
     }
 }

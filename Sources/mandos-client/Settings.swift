@@ -6,17 +6,28 @@ import MandosTLS
 /// What the command line of mandos-client(8mandos) says.
 struct Settings {
     private enum Option: Equatable, Sendable {
-        case connect, interface, publicKey, secretKey, tlsPublicKey, tlsPrivateKey, priority, dhBits, dhParameters
-        case retry, debug
+        case connect, server, domain, interface, publicKey, secretKey, tlsPublicKey, tlsPrivateKey, priority, dhBits,
+            dhParameters
+        case delay, retry, networkHookDirectory, debug
     }
 
+    /// Servers that are asked in any case.
     private(set) var servers: [ServerName] = []
+    /// Domains whose servers DNS names.
+    private(set) var domains: [String] = []
+    /// What `--connect` said last; with it, servers are not looked for.
+    private(set) var connect: String?
     private(set) var interfaces: [String] = []
     private(set) var keys = ClientKeys()
     private(set) var priority = Priority.standard
     private(set) var dhBits: UInt32?
     private(set) var dhParametersFile: String?
     private(set) var retryInterval = TimeSpan.seconds(10)
+    /// In milliseconds.
+    private(set) var delay: Int64 = 2500
+    /// As it was given, for network hooks.
+    private(set) var delayText = "2.5"
+    private(set) var networkHookDirectory = "/lib/mandos/network-hooks.d"
     private(set) var debug = false
 
     private static let reader = CommandLineReader<Option>(
@@ -25,10 +36,16 @@ struct Settings {
         options: [
             CommandLineOption(
                 .connect, "connect", short: "c", value: "ADDRESS:PORT",
-                "Ask this server. May be given several times: all are asked at the same time."),
+                "Ask this server, and do not look for others with Zeroconf. May be given several times: all are asked."),
+            CommandLineOption(
+                .server, "server", value: "ADDRESS[:PORT]",
+                "Ask this server too, beside those that are found. May be given several times. Default port: 4711."),
+            CommandLineOption(
+                .domain, "domain", value: "DOMAIN",
+                "Ask the servers too that DNS names for _mandos._tcp in this domain. May be given several times."),
             CommandLineOption(
                 .interface, "interface", short: "i", value: "NAME[,NAME...]",
-                "Use this network interface; a link-local address needs it."),
+                "Use these network interfaces, and take them up. Default: all that can reach a link of their own."),
             CommandLineOption(
                 .publicKey, "pubkey", short: "p", value: "FILE",
                 "OpenPGP public key; the secret key has all that is needed of it."),
@@ -42,7 +59,13 @@ struct Settings {
             CommandLineOption(
                 .dhParameters, "dh-params", value: "FILE", "Diffie-Hellman parameters, PEM-encoded PKCS#3."),
             CommandLineOption(
+                .delay, "delay", value: "SECONDS",
+                "How long interfaces may take to run before failures are told. Default: 2.5."),
+            CommandLineOption(
                 .retry, "retry", value: "SECONDS", "How long between two tries of the same server. Default: 10."),
+            CommandLineOption(
+                .networkHookDirectory, "network-hook-dir", value: "DIR",
+                "Where network hooks are. Default: /lib/mandos/network-hooks.d."),
             CommandLineOption(.debug, "debug", "Tell on standard error what happens."),
         ])
 
@@ -55,11 +78,6 @@ struct Settings {
                 ExitStatus.usage.exit()
             }
         }
-        if settings.servers.isEmpty {
-            complain(
-                program, "name a server with --connect=ADDRESS:PORT; this version does not find servers by itself yet")
-            ExitStatus.usage.exit()
-        }
         return settings
     }
 
@@ -69,9 +87,19 @@ struct Settings {
         case .connect:
             do throws(ServerName.Problem) {
                 servers.append(try ServerName(parsing: value))
+                connect = value
             } catch {
                 return "--connect=\(value): \(error)"
             }
+        case .server:
+            do throws(ServerName.Problem) {
+                servers.append(try ServerName(parsingWithOptionalPort: value))
+            } catch {
+                return "--server=\(value): \(error)"
+            }
+        case .domain:
+            guard !value.utf8.isEmpty, value.utf8.count <= Self.longestDomain else { return "--domain: not a domain" }
+            domains.append(value)
         case .interface: interfaces += value.utf8.split(separator: UInt8(ascii: ",")).map { String(Substring($0)) }
         case .publicKey: break
         case .secretKey: keys.secretKeyFile = value
@@ -88,17 +116,29 @@ struct Settings {
             } catch {
                 return "--retry=\(value): not a number of seconds"
             }
+        case .delay:
+            do throws(DurationSyntaxError) {
+                delay = try TimeSpan(decimalSeconds: value).milliseconds
+                delayText = value
+            } catch {
+                return "--delay=\(value): not a number of seconds"
+            }
+        case .networkHookDirectory: networkHookDirectory = value
         case .debug: debug = true
         }
         return nil
     }
 
-    /// The interface to use, if exactly one is named.
-    ///
-    /// Source: mandos-client(8mandos) `--interface`: `none` ends the list.
-    var interface: String? {
-        let named = interfaces.prefix { !$0.utf8.elementsEqual("none".utf8) }
-        return named.count == 1 ? named.first : nil
+    /// RFC 1035 §2.3.4.
+    private static let longestDomain = 253
+
+    var selection: InterfaceSelection {
+        InterfaceSelection(names: interfaces, isForNamedServers: connect != nil)
+    }
+
+    var hooks: NetworkHooks {
+        NetworkHooks(
+            directory: networkHookDirectory, devices: interfaces, delay: delayText, connect: connect, isVerbose: debug)
     }
 
     /// A parameters file that cannot be read is complained about, and then the profile's parameters are used.

@@ -64,7 +64,7 @@ struct KeyTrial {
         var problems: [String] = []
         let fetch = PasswordFetch(
             credentials: try keys.credentials(diffieHellman: .automatic), priority: try Priority(),
-            secretKeyFile: keys.secretKeyFile, interface: nil, retryInterval: nil,
+            secretKeyFile: keys.secretKeyFile, network: nil, retryInterval: nil,
             temporaryPlaces: GnuPG.temporaryPlaces
         ) { report in
             if case .problem(let text) = report { problems.append(text) }

@@ -15,7 +15,7 @@ import Testing
             [ "$(ps -o ppid= -p "$pid" | tr -d ' ')" = 1 ]
             [ "$(readlink "/proc/$pid/cwd")" = / ]
             [ "$(readlink "/proc/$pid/fd/2")" = /dev/null ]
-            \(Place.program("mandos-client")) --connect=::1:4711 \(keys.options.joined(separator: " "))
+            \(Place.program("mandos-client")) --connect=::1:4711 \(keys.clientOptions.joined(separator: " "))
             wait_for /run/log '<30>.*mandos\\[[0-9]*\\]: secret sent.*client.name=foo'
             kill "$pid"
             for _ in $(seq 200); do kill -0 "$pid" 2>/dev/null || break; sleep 0.02; done

@@ -75,7 +75,7 @@ let trickyPasswords: [String: Data] = [
         let keys = try await Keys.make()
         let password = Data((0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) })
         let server = try await Server(clients: keys.section("foo", password: password))
-        let client = ([Place.program("mandos-client"), "--connect=\(server.address)"] + keys.options).joined(
+        let client = ([Place.program("mandos-client"), "--connect=\(server.address)"] + keys.clientOptions).joined(
             separator: " ")
         // Python makes the pipe's end non-blocking: that flag is shared with the client that inherits it.
         let slow = """
@@ -113,7 +113,7 @@ let trickyPasswords: [String: Data] = [
             sleep 0.5
             shift 2
             "$@" --connect=fe80::1:4711 --interface=outside
-            "$@" --connect=fe80::1:4711 --interface=nonexistent --connect=fe80::1%outside:4711
+            "$@" --delay=0 --connect=fe80::1:4711 --interface=nonexistent --connect=fe80::1%outside:4711
             timeout 1 "$@" --connect=fe80::1:4711 || true
             """
         let result = try await run(

@@ -30,6 +30,9 @@ struct Keys: Sendable {
     /// The options that tell a `mandos-client` where they are.
     var options: [String] { Self.options(in: directory.path) }
 
+    /// The same for our client, which is to leave the network of this machine as it is.
+    var clientOptions: [String] { options + ["--interface=none", "--network-hook-dir=/nonexistent"] }
+
     static func options(in directory: String) -> [String] {
         [
             "--pubkey=\(directory)/pubkey.txt", "--seckey=\(directory)/seckey.txt",
@@ -74,5 +77,5 @@ struct Server {
 /// Our client, asking `servers`.
 func client(_ keys: Keys, _ servers: [String], _ options: [String] = []) throws -> RunningProgram {
     let connect = servers.map { "--connect=\($0)" }
-    return try RunningProgram(Place.program("mandos-client"), keys.options + connect + options)
+    return try RunningProgram(Place.program("mandos-client"), keys.clientOptions + connect + options)
 }

@@ -222,7 +222,8 @@ import Testing
 
 @Suite struct `A client that cannot start` {
     @Test(arguments: [
-        ([], Int32(64), "name a server with --connect"),
+        (["--server=:80"], Int32(64), "--server=:80: there is no address before the port"),
+        (["--domain="], 64, "--domain: not a domain"), (["--delay=soon"], 64, "--delay=soon: not a number of seconds"),
         (["--connect=nowhere"], 64, "--connect=nowhere: there is no port"),
         (["--connect=::1:1", "--retry=soon"], 64, "--retry=soon: not a number of seconds"),
         (["--connect=::1:1", "--dh-bits=-1"], 64, "not a number of bits"),
@@ -235,7 +236,7 @@ import Testing
     ])
     func `says why`(options: [String], status: Int32, message: String) async throws {
         let keys = try await Keys.make()
-        let result = try await run(Place.program("mandos-client"), keys.options + options)
+        let result = try await run(Place.program("mandos-client"), keys.clientOptions + options)
         #expect(result.status == status)
         #expect(result.errors.contains(message), "\(result.errors)")
         #expect(result.output.isEmpty)

@@ -105,7 +105,7 @@ import Testing
             exec 3>/run/err
             JOURNAL_STREAM=$(stat -c %d:%i /run/err) "$0" "$@" --foreground --debuglevel INFO 2>&3 & server=$!
             wait_for /run/journal 'MESSAGE=serving'
-            \(Place.program("mandos-client")) --connect=::1:4711 \(keys.options.joined(separator: " "))
+            \(Place.program("mandos-client")) --connect=::1:4711 \(keys.clientOptions.joined(separator: " "))
             wait_for /run/journal 'MESSAGE=secret sent'
             kill "$server"; wait "$server"
             cat /run/journal >&2

@@ -6,7 +6,7 @@ import Testing
     @Test func `on a full disk takes no right away in word only, and gives none`() async throws {
         let keys = try await Keys.make()
         let section = try await keys.section("foo", password: Data("secret".utf8))
-        let client = "\(Place.program("mandos-client")) --connect=::1:4711 \(keys.options.joined(separator: " "))"
+        let client = "\(Place.program("mandos-client")) --connect=::1:4711 \(keys.clientOptions.joined(separator: " "))"
         let result = try await inNamespace(
             """
             fill() { dd if=/dev/zero of=/run/state/fill bs=4096 2>/dev/null || true; }

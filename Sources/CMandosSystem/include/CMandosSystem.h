@@ -27,6 +27,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <sysexits.h>
+#include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -67,6 +68,23 @@ void cmandos_default_signal(int signal_number);
 char *_Nullable cmandos_option_value(void);
 int cmandos_option_index(void);
 char *_Nullable cmandos_first_operand(void);
+
+// ioctl(2) is variadic; each returns -1 and sets errno. Sources: netdevice(7), ipv6(7), rtnetlink(7).
+int cmandos_interface_flags(const char *_Nonnull name);
+int cmandos_set_interface_up(const char *_Nonnull name, _Bool up);
+// A route to one host, 4 or 16 bytes of address, straight through an interface.
+int cmandos_host_route(_Bool add, const unsigned char *_Nonnull address, int length, const char *_Nonnull interface);
+int cmandos_network_events(void);  // a socket; readable when interfaces or addresses change
+
+int cmandos_set_console_level(int level);         // syslog(2)
+int cmandos_keep_capabilities(unsigned long mask);  // capabilities(7); all others are gone for good
+
+// The SRV records of a name, in no order. Returns how many, or -1 and sets *error as getaddrinfo(3) would.
+struct cmandos_service {
+    char host[NI_MAXHOST];
+    unsigned short port;
+};
+int cmandos_find_services(const char *_Nonnull name, struct cmandos_service *_Nonnull found, int most, int *_Nonnull error);
 
 // fork(2), which Swift hides. For a process that still has one thread.
 pid_t cmandos_fork(void);

@@ -1,0 +1,131 @@
+#define _GNU_SOURCE
+#include "CMandosSystem.h"
+
+#include <arpa/nameser.h>
+#include <linux/capability.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <net/route.h>
+#include <resolv.h>
+#include <sys/ioctl.h>
+#include <sys/klog.h>
+#include <sys/syscall.h>
+
+// As the kernel has it in <linux/ipv6_route.h>, which cannot be included beside <netinet/in.h>.
+struct ipv6_route {
+    struct in6_addr destination, source, gateway;
+    uint32_t type;
+    uint16_t destination_length, source_length;
+    uint32_t metric;
+    unsigned long information;
+    uint32_t flags;
+    int interface;
+};
+
+// Closes as close(2) does, but keeps errno.
+static int finish(int descriptor, int result) {
+    int error = errno;
+    close(descriptor);
+    errno = error;
+    return result;
+}
+
+static int named_request(struct ifreq *request, const char *name) {
+    *request = (struct ifreq){0};
+    if (strlen(name) >= sizeof request->ifr_name) {
+        errno = ENODEV;
+        return -1;
+    }
+    strcpy(request->ifr_name, name);
+    return socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+}
+
+int cmandos_interface_flags(const char *name) {
+    struct ifreq request;
+    int descriptor = named_request(&request, name);
+    if (descriptor < 0) return -1;
+    int result = ioctl(descriptor, SIOCGIFFLAGS, &request);
+    return finish(descriptor, result < 0 ? -1 : (unsigned short)request.ifr_flags);
+}
+
+int cmandos_set_interface_up(const char *name, _Bool up) {
+    struct ifreq request;
+    int descriptor = named_request(&request, name);
+    if (descriptor < 0) return -1;
+    int result = ioctl(descriptor, SIOCGIFFLAGS, &request);
+    if (result >= 0) {
+        request.ifr_flags = up ? request.ifr_flags | IFF_UP : request.ifr_flags & ~IFF_UP;
+        result = ioctl(descriptor, SIOCSIFFLAGS, &request);
+    }
+    return finish(descriptor, result);
+}
+
+int cmandos_host_route(_Bool add, const unsigned char *address, int length, const char *interface) {
+    int family = length == 4 ? AF_INET : AF_INET6;
+    int descriptor = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (descriptor < 0) return -1;
+    unsigned long action = add ? SIOCADDRT : SIOCDELRT;
+    if (family == AF_INET6) {
+        struct ipv6_route route = {
+            .destination_length = 128, .metric = 1024, .flags = RTF_UP | RTF_HOST, .interface = (int)if_nametoindex(interface)};
+        memcpy(&route.destination, address, 16);
+        return finish(descriptor, ioctl(descriptor, action, &route));
+    }
+    struct sockaddr_in destination = {.sin_family = AF_INET}, mask = {.sin_family = AF_INET, .sin_addr.s_addr = 0xFFFFFFFF};
+    memcpy(&destination.sin_addr, address, 4);
+    struct rtentry route = {.rt_flags = RTF_UP | RTF_HOST, .rt_dev = (char *)interface};
+    memcpy(&route.rt_dst, &destination, sizeof destination);
+    memcpy(&route.rt_genmask, &mask, sizeof mask);
+    return finish(descriptor, ioctl(descriptor, action, &route));
+}
+
+int cmandos_network_events(void) {
+    int descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+    if (descriptor < 0) return -1;
+    struct sockaddr_nl address = {
+        .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR};
+    int result = bind(descriptor, (struct sockaddr *)&address, sizeof address);
+    return result < 0 ? finish(descriptor, result) : descriptor;
+}
+
+int cmandos_set_console_level(int level) { return klogctl(8, NULL, level); }
+
+int cmandos_keep_capabilities(unsigned long mask) {
+    for (int capability = 0; capability < 64; capability++) {
+        if (mask >> capability & 1) continue;
+        if (prctl(PR_CAPBSET_DROP, (unsigned long)capability, 0L, 0L, 0L) < 0) {
+            if (errno == EINVAL) break;  // the kernel knows no more of them
+            return -1;
+        }
+    }
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {
+        {.effective = (uint32_t)mask, .permitted = (uint32_t)mask},
+        {.effective = (uint32_t)(mask >> 32), .permitted = (uint32_t)(mask >> 32)}};
+    return (int)syscall(SYS_capset, &header, data);
+}
+
+int cmandos_find_services(const char *name, struct cmandos_service *found, int most, int *error) {
+    unsigned char answer[NS_MAXMSG];
+    int length = res_query(name, ns_c_in, ns_t_srv, answer, sizeof answer);
+    if (length < 0) {
+        *error = h_errno == TRY_AGAIN ? EAI_AGAIN : h_errno == NO_RECOVERY ? EAI_FAIL : EAI_NONAME;
+        return -1;
+    }
+    *error = EAI_FAIL;
+    ns_msg message;
+    if (length > (int)sizeof answer || ns_initparse(answer, length, &message) < 0) return -1;
+    int count = 0;
+    for (int index = 0; index < ns_msg_count(message, ns_s_an) && count < most; index++) {
+        ns_rr record;
+        if (ns_parserr(&message, ns_s_an, index, &record) < 0) return -1;
+        // Priority, weight and port, of two bytes each, stand before the host; "." says that there is no such service.
+        if (ns_rr_type(record) != ns_t_srv || ns_rr_rdlen(record) < 7) continue;
+        struct cmandos_service *service = &found[count];
+        const unsigned char *data = ns_rr_rdata(record);
+        service->port = (unsigned short)ns_get16(data + 4);
+        if (dn_expand(answer, answer + length, data + 6, service->host, sizeof service->host) < 0) return -1;
+        if (service->host[0] != '\0' && strcmp(service->host, ".") != 0 && service->port != 0) count++;
+    }
+    return count;
+}

@@ -1,0 +1,199 @@
+import InitramfsKit
+
+/// Does what only root may, in a process of its own, and undoes it when the process that asked for it is gone.
+///
+/// It hears nothing from the network, and does nothing but what ``NetworkRequest`` has; see docs/PRIVILEGES.md.
+final class NetworkCaretaker {
+    private let hooks: NetworkHooks
+    private let isSetUID: Bool
+    private let isVerbose: Bool
+    private let complain: (String) -> Void
+
+    private struct TakenUp {
+        let interface: NetworkInterface
+        let formerSettings: [(setting: KernelSetting, value: [UInt8])]
+    }
+
+    // What is to be undone.
+    private var runHooks: [String] = []
+    private var takenUp: [TakenUp] = []
+    private var routes: [HostRoute] = []
+    private var formerConsoleLevel: Int32?
+
+    private static let mostRoutes = 64
+
+    init(hooks: NetworkHooks, isSetUID: Bool, isVerbose: Bool, complain: @escaping (String) -> Void) {
+        self.hooks = hooks
+        self.isSetUID = isSetUID
+        self.isVerbose = isVerbose
+        self.complain = complain
+    }
+
+    /// Serves until the other side of `socket` is gone, and then leaves the network as it was.
+    func serve(_ socket: borrowing FileDescriptor) {
+        // Not only in effect: a shell would give that up.
+        if Hardening.isRoot { attempt { () throws(SystemError) in try Hardening.become(user: 0, group: 0) } }
+        var message = [UInt8](repeating: 0, count: NetworkRequest.longest)
+        while true {
+            let transfer = unsafe message.withUnsafeMutableBytes { bytes in try? unsafe socket.read(into: bytes) }
+            guard case .bytes(let count) = transfer else { break }
+            guard let request = NetworkRequest(message[..<count]) else { continue }
+            perform(request, unlessGone: socket)
+            let answer: [UInt8] = [0]
+            _ = unsafe answer.withUnsafeBytes { bytes in try? unsafe socket.write(bytes) }
+        }
+        cleanUp()
+    }
+
+    private func perform(_ request: NetworkRequest, unlessGone socket: borrowing FileDescriptor) {
+        switch request {
+        case .runHooks:
+            quietConsole()
+            startHooks(unlessGone: socket)
+        case .takeUp(let name):
+            if let interface = NetworkInterface.named(name), !interface.isUp { takeUp(interface) }
+        case .addRoute(let address, let interface):
+            guard let address = SocketAddress(bytes: address, port: 0, interface: 0) else { return }
+            addRoute(HostRoute(to: address, through: interface))
+        case .setClock(let time):
+            attempt { () throws(SystemError) in try Clocks.setWall(forwardTo: time) }
+        case .settled: restoreConsole()
+        }
+    }
+
+    /// - Returns: whether it succeeded; why it did not is said.
+    @discardableResult
+    private func attempt(_ action: () throws(SystemError) -> Void) -> Bool {
+        do throws(SystemError) {
+            try action()
+            return true
+        } catch {
+            complain("\(error)")
+            return false
+        }
+    }
+
+    // MARK: Hooks
+
+    private func startHooks(unlessGone socket: borrowing FileDescriptor) {
+        let hooks = hooks.installed(isSetUID: isSetUID, complain: complain)
+        for hook in hooks {
+            runHooks.append(hook)
+            guard run(hook, .start, orUntil: socket.number) else { return }
+        }
+        if hooks.isEmpty, Hardening.isRoot {
+            attempt { () throws(SystemError) in try Capabilities.keepThoseForTheNetwork() }
+        }
+    }
+
+    /// Runs one hook to its end.
+    ///
+    /// - Returns: false if `interruption`, a descriptor, became readable before.
+    @discardableResult
+    private func run(_ hook: String, _ mode: NetworkHooks.Mode, orUntil interruption: Int32? = nil) -> Bool {
+        let begin = Deadline.now()
+        if isVerbose { complain("network hook \(hook) \(mode.text)") }
+        let process: GroupProcess
+        do throws(SystemError) {
+            process = try hooks.begin(hook, mode)
+        } catch {
+            complain("network hook \(hook): \(error)")
+            return true
+        }
+        let deadline = begin.after(milliseconds: NetworkHooks.timeLimit)
+        while Deadline.now() < deadline {
+            switch process.ending() {
+            case .exit(status: 0): return true
+            case .exit(let status):
+                complain("network hook \(hook) \(mode.text) failed with exit status \(status)")
+                return true
+            case .signal(let number):
+                complain("network hook \(hook) \(mode.text) was ended by signal \(number)")
+                return true
+            case nil: break
+            }
+            var set = PollSet()
+            set.add(process.descriptor)
+            if let interruption { set.add(interruption) }
+            set.limit(to: deadline)
+            set.wait()
+            if let interruption, set.isReady(interruption) {
+                process.endGroup()
+                return false
+            }
+        }
+        process.endGroup()
+        complain("network hook \(hook) \(mode.text) took longer than \(NetworkHooks.timeLimit / 1000) s, and was ended")
+        return true
+    }
+
+    // MARK: Interfaces
+
+    private func takeUp(_ interface: NetworkInterface) {
+        let former = useAddressSoon(interface)
+        guard attempt({ () throws(SystemError) in try interface.setUp(true) }) else { return restore(former) }
+        takenUp.append(TakenUp(interface: interface, formerSettings: former))
+        if isVerbose { complain("interface \(interface.name) taken up") }
+    }
+
+    /// Makes the kernel look for another owner of its link-local address quickly, and not for one to two seconds; the
+    /// address may be used meanwhile. Somebody else on the link who has it answers within milliseconds.
+    ///
+    /// Source: RFC 4862 §5.4, RFC 4429.
+    ///
+    /// - Returns: what to set again later.
+    private func useAddressSoon(_ interface: NetworkInterface) -> [(setting: KernelSetting, value: [UInt8])] {
+        let settings = [
+            // No random delay before.
+            ("conf/" + interface.name + "/optimistic_dad", "1"),
+            ("conf/" + interface.name + "/use_optimistic", "1"),
+            // How long there may be no answer.
+            ("neigh/" + interface.name + "/retrans_time_ms", "100"),
+        ]
+        var former: [(setting: KernelSetting, value: [UInt8])] = []
+        for (name, value) in settings {
+            let setting = KernelSetting("net/ipv6/" + name)
+            guard let old = setting.value, (try? setting.set(Array(value.utf8))) != nil else { continue }
+            former.append((setting, old))
+        }
+        return former
+    }
+
+    private func restore(_ settings: [(setting: KernelSetting, value: [UInt8])]) {
+        for (setting, value) in settings { try? setting.set(value) }
+    }
+
+    private func addRoute(_ route: HostRoute) {
+        guard routes.count < Self.mostRoutes, (try? route.add()) != nil else { return }
+        routes.append(route)
+        if isVerbose { complain("route added through \(route.interface)") }
+    }
+
+    // MARK: The console
+
+    private func quietConsole() {
+        guard formerConsoleLevel == nil, let level = KernelConsole.level, level > KernelConsole.quiet else { return }
+        if (try? KernelConsole.setLevel(KernelConsole.quiet)) != nil { formerConsoleLevel = level }
+    }
+
+    private func restoreConsole() {
+        if let level = formerConsoleLevel { try? KernelConsole.setLevel(level) }
+        formerConsoleLevel = nil
+    }
+
+    // MARK: The end
+
+    private func cleanUp() {
+        for route in routes { try? route.remove() }
+        for hook in runHooks { run(hook, .stop) }
+        for taken in takenUp.reversed() {
+            // It may be gone, or be called something else now.
+            guard let name = NetworkInterface.name(of: taken.interface.index),
+                let interface = NetworkInterface.named(name)
+            else { continue }
+            attempt { () throws(SystemError) in try interface.setUp(false) }
+            restore(taken.formerSettings)
+        }
+        restoreConsole()
+    }
+}
