@@ -20,7 +20,7 @@ endif
 HOST_PROGRAMS = mandos mandos-ctl mandos-keygen
 INITRAMFS_PROGRAMS = mandos-client
 
-.PHONY: help demo test lint format build build-host build-initramfs bench-server install clean
+.PHONY: help demo test lint format build build-host build-initramfs bench-server bench-client install clean
 
 help:
 	@echo "make demo      build, and watch a password travel from the server to an encrypted volume"
@@ -28,6 +28,7 @@ help:
 	@echo "make lint      check format, imports and linkage"
 	@echo "make build     build the programs"
 	@echo "make bench-server  measure the server, beside what it should reach"
+	@echo "make bench-client  measure how soon a client has its password, beside the reference's"
 	@echo "make install   install them; DESTDIR= and PREFIX=/usr as usual"
 	@echo "make format    put the sources into the project's format"
 	@echo "make clean     remove what was built"
@@ -74,6 +75,11 @@ endif
 bench-server: build-host
 	$(SWIFT) build -c release --package-path Benchmarks
 	@Benchmarks/bench-server $(HOST) Benchmarks/.build/release
+
+bench-client: build
+	@scripts/install-dependencies run test
+	@scripts/fetch-reference
+	@Benchmarks/bench-client $(HOST) $(INITRAMFS)
 
 # Where the reference's packages put the same programs.
 install: build

@@ -3,11 +3,17 @@ import CMandosSystem
 /// One of this machine's network interfaces, as it was when it was looked at.
 ///
 /// Source: netdevice(7).
-public struct NetworkInterface {
+public struct NetworkInterface: Sendable {
     public let name: String
     /// As in `sin6_scope_id`.
     public let index: UInt32
     private let flags: Int32
+
+    init(name: String, index: UInt32, flags: Int32) {
+        self.name = name
+        self.index = index
+        self.flags = flags
+    }
 
     public var isUp: Bool { has(IFF_UP) }
     /// It is up, and can carry packets.

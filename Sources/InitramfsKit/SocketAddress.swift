@@ -33,8 +33,7 @@ public struct SocketAddress {
             address.sin6_family = sa_family_t(AF_INET6)
             address.sin6_port = port.bigEndian
             unsafe withUnsafeMutableBytes(of: &address.sin6_addr) { unsafe $0.copyBytes(from: bytes) }
-            let isLinkLocal = bytes[0] == 0xFE && bytes[1] & 0xC0 == 0x80
-            if isLinkLocal { address.sin6_scope_id = interface }
+            if Self.isLinkLocal(bytes) { address.sin6_scope_id = interface }
             length = socklen_t(MemoryLayout<sockaddr_in6>.size)
             unsafe withUnsafeMutableBytes(of: &storage) { unsafe $0.storeBytes(of: address, as: sockaddr_in6.self) }
         default: return nil
@@ -68,16 +67,16 @@ public struct SocketAddress {
         unsafe withIPv6 { unsafe $0.pointee.sin6_scope_id = index }
     }
 
+    /// Whether it is an IPv6 address that means something on one link only.
+    public var isLinkLocal: Bool { isIPv6 && Self.isLinkLocal(bytes) }
+
+    private static func isLinkLocal(_ bytes: [UInt8]) -> Bool { bytes[0] == 0xFE && bytes[1] & 0xC0 == 0x80 }
+
     /// Whether it is link-local and lacks an interface.
     public var needsInterface: Bool {
-        guard family == AF_INET6 else { return false }
+        guard isLinkLocal else { return false }
         var copy = self
-        return unsafe copy.withIPv6 { address in
-            let isLinkLocal = unsafe withUnsafeBytes(of: address.pointee.sin6_addr) { bytes in
-                unsafe bytes[0] == 0xFE && bytes[1] & 0xC0 == 0x80
-            }
-            return unsafe isLinkLocal && address.pointee.sin6_scope_id == 0
-        }
+        return unsafe copy.withIPv6 { unsafe $0.pointee.sin6_scope_id == 0 }
     }
 
     private mutating func withIPv6<Result>(_ body: (UnsafeMutablePointer<sockaddr_in6>) -> Result) -> Result {

@@ -21,6 +21,7 @@ struct KnownServer {
     private(set) var untried: ArraySlice<SocketAddress> = []
     /// When the next of them is tried although the one before has not failed yet.
     private(set) var nextAddressDue: Deadline?
+    private var routed: [[UInt8]] = []
     private var toldProblems: [String] = []
 
     /// How long one address may be silent before the next one is tried too, in milliseconds.
@@ -48,6 +49,13 @@ struct KnownServer {
         }
         addresses.append(address)
         untried.append(address)
+    }
+
+    /// Whether a route to `address` is worth a try, once.
+    mutating func needsRoute(to address: SocketAddress) -> Bool {
+        guard !address.isLinkLocal, !routed.contains(address.bytes) else { return false }
+        routed.append(address.bytes)
+        return true
     }
 
     mutating func removeAddresses(isIPv6: Bool) {

@@ -7,6 +7,7 @@ final class NetworkCaretaker {
     private let hooks: NetworkHooks
     private let isSetUID: Bool
     private let isVerbose: Bool
+    private let isInOwnProcess: Bool
     private let complain: (String) -> Void
 
     private struct TakenUp {
@@ -22,8 +23,13 @@ final class NetworkCaretaker {
 
     private static let mostRoutes = 64
 
-    init(hooks: NetworkHooks, isSetUID: Bool, isVerbose: Bool, complain: @escaping (String) -> Void) {
+    /// `isInOwnProcess` is false in tests only: then privileges are not given up.
+    init(
+        hooks: NetworkHooks, isSetUID: Bool, isVerbose: Bool, isInOwnProcess: Bool = true,
+        complain: @escaping (String) -> Void
+    ) {
         self.hooks = hooks
+        self.isInOwnProcess = isInOwnProcess
         self.isSetUID = isSetUID
         self.isVerbose = isVerbose
         self.complain = complain
@@ -32,7 +38,9 @@ final class NetworkCaretaker {
     /// Serves until the other side of `socket` is gone, and then leaves the network as it was.
     func serve(_ socket: borrowing FileDescriptor) {
         // Not only in effect: a shell would give that up.
-        if Hardening.isRoot { attempt { () throws(SystemError) in try Hardening.become(user: 0, group: 0) } }
+        if isInOwnProcess, Hardening.isRoot {
+            attempt { () throws(SystemError) in try Hardening.become(user: 0, group: 0) }
+        }
         var message = [UInt8](repeating: 0, count: NetworkRequest.longest)
         while true {
             let transfer = unsafe message.withUnsafeMutableBytes { bytes in try? unsafe socket.read(into: bytes) }
@@ -81,7 +89,7 @@ final class NetworkCaretaker {
             runHooks.append(hook)
             guard run(hook, .start, orUntil: socket.number) else { return }
         }
-        if hooks.isEmpty, Hardening.isRoot {
+        if hooks.isEmpty, isInOwnProcess, Hardening.isRoot {
             attempt { () throws(SystemError) in try Capabilities.keepThoseForTheNetwork() }
         }
     }
@@ -100,7 +108,7 @@ final class NetworkCaretaker {
             complain("network hook \(hook): \(error)")
             return true
         }
-        let deadline = begin.after(milliseconds: NetworkHooks.timeLimit)
+        let deadline = begin.after(milliseconds: hooks.timeLimit)
         while Deadline.now() < deadline {
             switch process.ending() {
             case .exit(status: 0): return true
@@ -123,7 +131,7 @@ final class NetworkCaretaker {
             }
         }
         process.endGroup()
-        complain("network hook \(hook) \(mode.text) took longer than \(NetworkHooks.timeLimit / 1000) s, and was ended")
+        complain("network hook \(hook) \(mode.text) took longer than \(hooks.timeLimit / 1000) s, and was ended")
         return true
     }
 
@@ -185,7 +193,8 @@ final class NetworkCaretaker {
 
     private func cleanUp() {
         for route in routes { try? route.remove() }
-        for hook in runHooks { run(hook, .stop) }
+        // What was built on something else goes first.
+        for hook in runHooks.reversed() { run(hook, .stop) }
         for taken in takenUp.reversed() {
             // It may be gone, or be called something else now.
             guard let name = NetworkInterface.name(of: taken.interface.index),

@@ -7,15 +7,20 @@ public struct NetworkHooks {
     public let directory: String
     private let isVerbose: Bool
     private let settings: [String]
+    let timeLimit: Int64
 
     /// How long a hook may take to start or stop its network, in milliseconds: radio and tunnels take their time.
-    static let timeLimit: Int64 = 60_000
+    public static let standardTimeLimit: Int64 = 60_000
     /// Of what is in the directory, no more are run.
     private static let mostHooks = 64
 
     /// `devices`, `delay` and `connect` are what the options say.
-    public init(directory: String, devices: [String], delay: String, connect: String?, isVerbose: Bool) {
+    public init(
+        directory: String, devices: [String], delay: String, connect: String?, isVerbose: Bool,
+        timeLimit: Int64 = standardTimeLimit
+    ) {
         self.directory = directory
+        self.timeLimit = timeLimit
         self.isVerbose = isVerbose
         settings =
             [
@@ -66,6 +71,6 @@ public struct NetworkHooks {
         let null = try FileDescriptor.nothing()
         return try GroupProcess.start(
             path, arguments: [path, mode.text], environment: settings + ["MODE=" + mode.text],
-            standard: [null.number, ExitStatus.standardError, ExitStatus.standardError])
+            standard: [null.number, ExitStatus.standardError, ExitStatus.standardError], directory: "/")
     }
 }

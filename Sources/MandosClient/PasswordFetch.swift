@@ -260,7 +260,9 @@ public final class PasswordFetch {
             let conversation = try conversation(with: address, through: interface, at: now)
             attempts.append(Attempt(server: server, work: .conversation(conversation)))
         } catch {
-            if error.lacksNetwork, let interface { network?.addRoute(to: address, through: interface) }
+            if error.lacksNetwork, servers[index].needsRoute(to: address), let interface {
+                network?.addRoute(to: address, through: interface)
+            }
             failed(server, error.description, at: now, lacksNetwork: error.lacksNetwork)
         }
     }

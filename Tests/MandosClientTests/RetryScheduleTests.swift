@@ -53,6 +53,38 @@ private func second(_ number: Double) -> Deadline { Deadline(milliseconds: Int64
         #expect(schedule.begin(at: second(15)) == [1])
     }
 
+    @Test func `tries what lacked the network again as soon as that changes`() {
+        var schedule = RetrySchedule(interval: 10_000)
+        let lacking = schedule.add(at: second(0))
+        let refused = schedule.add(at: second(0))
+        _ = schedule.begin(at: second(0))
+        schedule.failed(lacking, at: second(1), lacksNetwork: true)
+        schedule.failed(refused, at: second(1))
+        #expect(schedule.begin(at: second(2)) == [])
+        schedule.networkHasChanged(at: second(3))
+        #expect(schedule.begin(at: second(3)) == [lacking])
+        #expect(schedule.begin(at: second(10)) == [refused])
+    }
+
+    @Test func `forgets a server, and never confuses it with a later one`() {
+        var schedule = RetrySchedule(interval: 10_000)
+        let first = schedule.add(at: second(0))
+        _ = schedule.begin(at: second(0))
+        schedule.remove(first)
+        let later = schedule.add(at: second(0))
+        schedule.failed(first, at: second(1))
+        #expect(schedule.begin(at: second(1)) == [later])
+        #expect(schedule.nextDue == nil)
+    }
+
+    @Test func `spreads the tries of many machines`() {
+        var schedule = RetrySchedule(interval: 10_000)
+        let server = schedule.add(at: second(0))
+        _ = schedule.begin(at: second(0))
+        schedule.failed(server, at: second(1), spread: 700)
+        #expect(schedule.nextDue == second(10.7))
+    }
+
     @Test func `without an interval ends when each server has failed once`() {
         var schedule = RetrySchedule(interval: nil)
         _ = schedule.add(at: second(0))
@@ -88,5 +120,21 @@ private func second(_ number: Double) -> Deadline { Deadline(milliseconds: Int64
     ])
     func `that are none are refused`(text: String, problem: ServerName.Problem) {
         #expect(throws: problem) { try ServerName(parsing: text) }
+    }
+}
+
+@Suite struct `A server beside those that are found` {
+    @Test(arguments: [
+        ("example.org", "example.org", 4711), ("example.org:80", "example.org", 80), ("192.0.2.3", "192.0.2.3", 4711),
+        ("::1", "::1", 4711), ("[::1]", "::1", 4711), ("[::1]:80", "::1", 80),
+        ("fe80::1%eth0", "fe80::1%eth0", 4711), ("[fe80::1%eth0]:80", "fe80::1%eth0", 80),
+    ])
+    func `may be without a port`(text: String, host: String, port: UInt16) throws {
+        #expect(try ServerName(parsingWithOptionalPort: text) == ServerName(host: host, port: port))
+    }
+
+    @Test(arguments: ["", ":80", "example.org:", "example.org:0", "[]", "[]:80"])
+    func `is refused if it is none`(text: String) {
+        #expect(throws: ServerName.Problem.self) { try ServerName(parsingWithOptionalPort: text) }
     }
 }

@@ -46,3 +46,35 @@ import Testing
         #expect(OpenPGPMessage.withoutArmor(Array("-----BEGIN PGP MESSAGE-----".utf8)).count < 28)
     }
 }
+
+@Suite struct `The time of an OpenPGP key` {
+    @Test func `is in its first packet, whatever that looks like`() {
+        let time: [UInt8] = [0x6A, 0xFF, 0x00, 0x01]
+        let expected: Int64 = 0x6AFF_0001
+        for header: [UInt8] in [
+            [0x94, 20], [0x95, 0, 20], [0x98, 20], [0xC5, 20], [0xC6, 193, 0], [0xC5, 255, 0, 0, 0, 20],
+        ] {
+            for version: UInt8 in [4, 5, 6] {
+                #expect(OpenPGPMessage.creationOfKey(header + [version] + time + [22, 1, 2]) == expected, "\(header)")
+            }
+        }
+        let armored = """
+            -----BEGIN PGP PRIVATE KEY BLOCK-----
+            Comment: none
+
+            lBQEav8AARYBAg==
+            =aaaa
+            -----END PGP PRIVATE KEY BLOCK-----
+
+            """
+        #expect(OpenPGPMessage.creationOfKey(Array(armored.utf8)) == expected)
+    }
+
+    @Test func `is nowhere in what is no key`() {
+        for bytes: [UInt8] in [
+            [], [0x94], [0x94, 20], [0x94, 20, 4, 1, 2, 3], [0x85, 1, 0, 3, 1, 2, 3, 4], Array("no key".utf8),
+        ] {
+            #expect(OpenPGPMessage.creationOfKey(bytes) == nil)
+        }
+    }
+}

@@ -1,0 +1,168 @@
+# Hosts on a LAN of their own, for tests of how clients and servers find each other; to be read by a shell that is in
+# network, mount and process namespaces of its own, with these in its environment:
+#   MANDOS, CLIENT       our programs
+#   KEYS                 where the client's keys are
+#   REFERENCE            where the reference implementation is unpacked
+# All of it ends with the process namespace.
+set -eu
+mount --make-rprivate /
+mount -t tmpfs tmpfs /run
+mkdir /run/netns
+# Neither is to be below /tmp, which the reference's client gets anew.
+cp -r "$KEYS" /run/keys
+KEY_OPTIONS="--pubkey=/run/keys/pubkey.txt --seckey=/run/keys/seckey.txt \
+    --tls-pubkey=/run/keys/tls-pubkey.pem --tls-privkey=/run/keys/tls-privkey.pem"
+mount --bind "$REFERENCE" /media
+REFERENCE=/media
+ip link set lo up
+# A switch. It forwards what has several receivers at once, as switches without snooping do.
+ip link add lan type bridge mcast_snooping 0
+ip link set lan addrgenmode none up
+
+fail() {
+    echo "$*" >&2
+    exit 9
+}
+
+# Waits until file $1 has the line $2, at most $3 seconds.
+wait_for() {
+    for _ in $(seq $((${3:-20} * 50))); do
+        grep -q -- "$2" "$1" 2>/dev/null && return
+        sleep 0.02
+    done
+    fail "did not see \"$2\" in $1:
+$(cat "$1" 2>&1)"
+}
+
+# Milliseconds that never step.
+now() { sed 's/^\([0-9]*\)\.\([0-9]*\) .*/\1\20/' /proc/uptime; }
+
+# A host whose one interface, $1-0, is on the LAN and down.
+host() {
+    ip netns add "$1"
+    ip -n "$1" link set lo up
+    plug "$1" 0
+}
+
+# Another interface, $1-$2, for the host $1.
+plug() {
+    ip link add "lan-$1-$2" type veth peer name "$1-$2" netns "$1"
+    ip link set "lan-$1-$2" master lan addrgenmode none up
+}
+
+# Runs a command on the host $1.
+on() {
+    host=$1
+    shift
+    ip netns exec "$host" "$@"
+}
+
+# What is to be as it was: interfaces, addresses, routes, and what is set for addresses.
+network_of() {
+    # Whether a queue has ever been used is of no interest.
+    on "$1" ip -o link | sed 's/ qdisc [a-z]*//'
+    on "$1" ip -o address | sed 's/valid_lft.*//'
+    on "$1" ip -4 route
+    on "$1" ip -6 route
+    on "$1" sh -c 'grep -s . /proc/sys/net/ipv6/conf/*/*_dad /proc/sys/net/ipv6/conf/*/use_optimistic \
+        /proc/sys/net/ipv6/neigh/*/retrans_time_ms' || true
+}
+
+# A bus and an Avahi on the host $1, whose interface is taken up.
+announcer() {
+    mkdir -p "/run/$1"
+    ip -n "$1" link set "$1-0" up
+    cat >"/run/$1/bus.conf" <<END
+<busconfig><type>system</type><listen>unix:path=/run/$1/bus</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow user="*"/><allow own="*"/><allow send_destination="*"/>
+<allow receive_sender="*"/></policy></busconfig>
+END
+    printf '[server]\nhost-name=%s\n' "$1" >"/run/$1/avahi.conf"
+    on "$1" dbus-daemon --config-file="/run/$1/bus.conf" --nofork --nopidfile 2>"/run/$1/bus.log" &
+    until [ -S "/run/$1/bus" ]; do sleep 0.02; done
+    DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/$1/bus on "$1" sh -c '
+        mkdir -p /run/avahi-daemon "/run/$2/services"
+        mount --bind "/run/$2/services" /etc/avahi/services
+        mount -t tmpfs tmpfs /run/avahi-daemon
+        exec avahi-daemon --no-drop-root --no-chroot --no-rlimits -f "$1"' sh "/run/$1/avahi.conf" "$1" 2>"/run/$1/avahi.log" &
+    wait_for "/run/$1/avahi.log" 'Server startup complete'
+}
+
+# Fifty servers on the host $1 that are none, announced when its announcer is started; each misbehaves in its own way.
+bogus_servers() {
+    mkdir -p "/run/$1/services"
+    for number in $(seq 50); do
+        cat >"/run/$1/services/$number.service" <<END
+<service-group><name>Bogus $number</name><service><type>_mandos._tcp</type><port>$((5000 + number))</port></service>
+</service-group>
+END
+    done
+    openssl req -x509 -newkey ed25519 -nodes -keyout "/run/$1/key" -out "/run/$1/certificate" -subj /CN=bogus 2>/run/openssl
+    on "$1" /usr/bin/python3 -c '
+import socket, ssl, sys, threading
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[1] + "/certificate", sys.argv[1] + "/key")
+held = []
+def silent(c): held.append(c)
+def http(c): c.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n"); c.close()
+def tls(c): context.wrap_socket(c, server_side=True)
+def endless(c):
+    while True: c.sendall(b"x" * 65536)
+def serve(listener, behave):
+    def safely(c):
+        try: behave(c)
+        except OSError: pass
+    while True: threading.Thread(target=safely, args=(listener.accept()[0],), daemon=True).start()
+# One in five has nobody behind its port.
+for number, behave in enumerate([None, silent, http, tls, endless] * 10, 1):
+    if behave is None: continue
+    listener = socket.create_server(("::", 5000 + number), family=socket.AF_INET6, dualstack_ipv6=True)
+    threading.Thread(target=serve, args=(listener, behave)).start()
+' "/run/$1" &
+}
+
+# Our server on the host $1, which has an announcer, with the clients.conf $2.
+serve() {
+    mkdir -p -m 700 "/run/$1/configuration" "/run/$1/state"
+    cp "$2" "/run/$1/configuration/clients.conf"
+    server_host=$1
+    shift 2
+    DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/$server_host/bus ip netns exec "$server_host" "$MANDOS" \
+        --configdir "/run/$server_host/configuration" --statedir "/run/$server_host/state" --foreground \
+        --debuglevel INFO "$@" 2>"/run/$server_host/log" &
+    echo "$!" >"/run/$server_host/pid"
+    wait_for "/run/$server_host/log" ' announced port='
+}
+
+# The reference's server, likewise.
+serve_reference() {
+    mkdir -p -m 777 "/run/$1/configuration" "/run/$1/state"
+    cp "$2" "/run/$1/configuration/clients.conf"
+    echo '[DEFAULT]' >"/run/$1/configuration/mandos.conf"
+    chmod -R a+rwX "/run/$1"
+    DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/$1/bus ip netns exec "$1" /usr/bin/python3 "$REFERENCE/usr/sbin/mandos" --debug \
+        --configdir "/run/$1/configuration" --statedir "/run/$1/state" --no-dbus 2>"/run/$1/log" &
+    wait_for "/run/$1/log" 'established\|Starting main loop'
+}
+
+# Ends our server on the host $1.
+stop() { kill "$(cat "/run/$1/pid")"; }
+
+# Our client on the host $1, with options.
+client() {
+    client_host=$1
+    shift
+    # shellcheck disable=SC2086
+    on "$client_host" "$CLIENT" $KEY_OPTIONS --network-hook-dir=/nonexistent "$@"
+}
+
+# The reference's client, likewise.
+client_of_reference() {
+    client_host=$1
+    shift
+    # It leaves an agent and a directory behind; both end with its namespaces.
+    # shellcheck disable=SC2086
+    on "$client_host" unshare --fork --pid --kill-child --mount sh -c 'mount -t tmpfs tmpfs /tmp; exec "$@"' sh \
+        "$(echo "$REFERENCE"/usr/lib/*/mandos/plugins.d/mandos-client)" $KEY_OPTIONS \
+        --network-hook-dir=/nonexistent "$@"
+}

@@ -1,0 +1,188 @@
+import Foundation
+import Glibc
+import Testing
+
+@testable import InitramfsKit
+@testable import MandosClient
+
+@Suite struct `Interfaces` {
+    private static func interface(_ name: String, _ flags: Int...) -> NetworkInterface {
+        NetworkInterface(name: name, index: 1, flags: Int32(flags.reduce(0, |)))
+    }
+
+    private static let all = [
+        interface("lo", IFF_LOOPBACK), interface("eth0", IFF_BROADCAST), interface("eth1", IFF_BROADCAST, IFF_UP),
+        interface("tun0", IFF_POINTOPOINT), interface("dummy0", IFF_BROADCAST, IFF_NOARP), interface("ib0"),
+    ]
+
+    struct Case: Sendable {
+        let names: [String]
+        let isForNamedServers: Bool
+        let used: [String]
+        let takenUp: [String]
+    }
+
+    @Test(arguments: [
+        Case(names: [], isForNamedServers: false, used: ["eth0", "eth1"], takenUp: ["eth0", "eth1"]),
+        Case(names: [""], isForNamedServers: false, used: ["eth0", "eth1"], takenUp: ["eth0", "eth1"]),
+        Case(
+            names: [], isForNamedServers: true, used: ["eth0", "eth1", "tun0", "ib0"],
+            takenUp: ["eth0", "eth1", "tun0", "ib0"]),
+        Case(names: ["tun0", "lo"], isForNamedServers: false, used: ["lo", "tun0"], takenUp: ["lo", "tun0"]),
+        Case(names: ["none"], isForNamedServers: false, used: ["eth0", "eth1"], takenUp: []),
+        Case(names: ["eth1", "none", "eth0"], isForNamedServers: false, used: ["eth0", "eth1"], takenUp: ["eth1"]),
+        Case(names: ["eth7"], isForNamedServers: false, used: [], takenUp: []),
+    ])
+    func `are used and taken up as the manual says`(example: Case) {
+        let selection = InterfaceSelection(names: example.names, isForNamedServers: example.isForNamedServers)
+        #expect(Self.all.filter(selection.uses).map(\.name) == example.used)
+        #expect(Self.all.filter(selection.takesUp).map(\.name) == example.takenUp)
+    }
+
+    @Test func `that is named alone is the one to connect through`() {
+        func only(_ names: [String]) -> String? { InterfaceSelection(names: names, isForNamedServers: true).only }
+        #expect(only(["eth0"]) == "eth0")
+        #expect(only(["eth0", "none"]) == "eth0")
+        #expect(only(["eth0", "eth1"]) == nil)
+        #expect(only(["none"]) == nil)
+        #expect(only([]) == nil)
+    }
+
+    @Test func `of this machine are seen`() throws {
+        let loopback = try #require(NetworkInterface.named("lo"))
+        #expect(loopback.isLoopback && !loopback.isPointToPoint && !loopback.canBroadcast && !loopback.hasNoARP)
+        #expect(NetworkInterface.all().contains { $0.name == "lo" && $0.index == loopback.index })
+        #expect(NetworkInterface.name(of: loopback.index) == "lo")
+        #expect(NetworkInterface.named("no such name") == nil)
+        #expect(NetworkInterface.named(String(repeating: "x", count: 100)) == nil)
+    }
+}
+
+@Suite struct `What root is asked to do` {
+    @Test func `arrives as it was sent`() throws {
+        let address: [UInt8] = Array(1...16)
+        func received(_ request: NetworkRequest) throws -> NetworkRequest {
+            #expect(request.message.count <= NetworkRequest.longest)
+            return try #require(NetworkRequest(request.message[...]))
+        }
+        guard case .runHooks = try received(.runHooks), case .settled = try received(.settled),
+            case .takeUp("a-very-long-one") = try received(.takeUp(interface: "a-very-long-one")),
+            case .addRoute(address, "eth0") = try received(.addRoute(address: address, interface: "eth0")),
+            case .addRoute([1, 2, 3, 4], "e") = try received(.addRoute(address: [1, 2, 3, 4], interface: "e")),
+            case .setClock(forwardTo: 1_795_246_000_123) = try received(.setClock(forwardTo: 1_795_246_000_123))
+        else {
+            Issue.record("something else arrived")
+            return
+        }
+    }
+
+    @Test func `is nothing if it makes no sense`() {
+        for message: [UInt8] in [
+            [], [0], [6], [255], [3], [3, 4, 1, 2, 3, 4], [3, 5, 1, 2, 3, 4, 5, 65], [4, 1], [3, 200, 1],
+        ] {
+            #expect(NetworkRequest(message[...]) == nil, "\(message)")
+        }
+    }
+}
+
+@Suite struct `Network hooks` {
+    @Test(arguments: [
+        ("bridge", true), ("10_open-vpn.sh", true), ("a b", false), ("x~", false), ("é", false), ("a/b", false),
+    ])
+    func `have plain names`(name: String, isOne: Bool) { #expect(NetworkHooks.isHookName(name) == isOne) }
+
+    /// The caretaker in a thread of this process instead of one of its own; it has no privilege that it would need.
+    @Test func `that hang are ended`() throws {
+        let directory = NSTemporaryDirectory() + "mandos-test-" + UUID().uuidString
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: false)
+        defer { try? FileManager.default.removeItem(atPath: directory) }
+        // What it has started ends with it.
+        try "#!/bin/sh\necho $$ >>\(directory)/group\nsleep 100 & sleep 100\n".write(
+            toFile: directory + "/hangs", atomically: true, encoding: .utf8)
+        unsafe chmod(directory + "/hangs", 0o755)
+        let hooks = NetworkHooks(
+            directory: directory, devices: [], delay: "1", connect: nil, isVerbose: false, timeLimit: 200)
+        var complaints: [String] = []
+        var ends: [Int32] = [-1, -1]
+        try #require(unsafe socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue), 0, &ends) == 0)
+        let ours = InitramfsKit.FileDescriptor(owning: ends[0])
+        let its = InitramfsKit.FileDescriptor(owning: ends[1])
+        _ = unsafe NetworkRequest.runHooks.message.withUnsafeBytes { try? unsafe ours.write($0) }
+        // It has this one request, and then sees the end.
+        shutdown(ours.number, Int32(SHUT_WR))
+        let begin = ContinuousClock.now
+        NetworkCaretaker(hooks: hooks, isSetUID: false, isVerbose: false, isInOwnProcess: false) {
+            complaints.append($0)
+        }
+        .serve(its)
+        #expect(ContinuousClock.now - begin < .seconds(20))
+        #expect(complaints.contains { $0.hasSuffix("hangs stop took longer than 0 s, and was ended") }, "\(complaints)")
+        for group in try String(contentsOfFile: directory + "/group", encoding: .utf8).split(separator: "\n") {
+            let group = try #require(pid_t(group))
+            // Until somebody has taken notice of their end.
+            for _ in 0..<500 where kill(-group, 0) == 0 { usleep(10_000) }
+            #expect(kill(-group, 0) != 0, "something of the group is left")
+        }
+    }
+}
+
+@Suite struct `A server that was announced` {
+    private static func address(_ last: UInt8, port: UInt16 = 1) throws -> SocketAddress {
+        let bytes: [UInt8] = [0xFE, 0x80] + Array(repeating: 0, count: 13) + [last]
+        return try #require(SocketAddress(bytes: bytes, port: port, interface: 1))
+    }
+
+    private static func make() throws -> KnownServer {
+        let service = unsafe Discovery.Service(
+            name: Array("a\u{1B}[31mb".utf8), interface: UInt32(if_nametoindex("lo")))
+        return KnownServer(.announced(service), id: 0)
+    }
+
+    @Test func `is tried at one address after the other, and each one once`() throws {
+        var server = try Self.make()
+        server.add(try Self.address(1))
+        server.add(try Self.address(2))
+        server.add(try Self.address(1))
+        #expect(server.addresses.count == 2)
+        server.beginAddresses()
+        let now = Deadline(milliseconds: 5000)
+        let first = server.nextAddress(at: now)
+        #expect(first?.bytes.last == 1)
+        #expect(server.nextAddressDue == Deadline(milliseconds: 6000))
+        let second = server.nextAddress(at: now)
+        #expect(second?.bytes.last == 2)
+        #expect(server.nextAddressDue == nil)
+        let third = server.nextAddress(at: now)
+        #expect(third == nil)
+        server.beginAddresses()
+        _ = server.nextAddress(at: now)
+        server.settle()
+        let next = server.nextAddress(at: now)
+        #expect(server.nextAddressDue == nil && next == nil)
+    }
+
+    @Test func `loses the addresses that are not announced any more`() throws {
+        var server = try Self.make()
+        server.add(try Self.address(1))
+        server.add(try #require(SocketAddress(bytes: [192, 0, 2, 1], port: 1, interface: 0)))
+        server.removeAddresses(isIPv6: true)
+        #expect(server.addresses.map(\.bytes) == [[192, 0, 2, 1]])
+        #expect(server.untried.count == 1)
+    }
+
+    @Test func `can have no endless number of addresses, and no name that a console obeys`() throws {
+        var server = try Self.make()
+        for number in 1...100 { server.add(try Self.address(UInt8(number))) }
+        #expect(server.addresses.count == 16)
+        #expect(server.description == "\"a[31mb\" on lo")
+    }
+
+    @Test func `needs a route once, and never to a link-local address`() throws {
+        var server = try Self.make()
+        let far = try #require(SocketAddress(bytes: [192, 0, 2, 1], port: 1, interface: 0))
+        let answers = [
+            server.needsRoute(to: far), server.needsRoute(to: far), server.needsRoute(to: try Self.address(1)),
+        ]
+        #expect(answers == [true, false, false])
+    }
+}
