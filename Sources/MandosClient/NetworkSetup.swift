@@ -10,6 +10,7 @@ public final class NetworkSetup {
     let selection: InterfaceSelection
     private let delay: Int64
     private var haveHooksRun = false
+    private var isSettled = false
     private var taken: [UInt32] = []
     /// When what is not there yet will not be waited for any more; nil after that.
     private(set) var patience: Deadline?
@@ -65,10 +66,13 @@ public final class NetworkSetup {
         if events.haveCome() { hasChanged = true }
         guard haveHooksRun else { return false }
         if hasChanged { takeUpInterfaces() }
-        if let patience, now >= patience || areAllRunning {
+        if let patience, now >= patience {
             self.patience = nil
-            ask(.settled)
             hasChanged = true
+        }
+        if !isSettled, patience == nil || areAllRunning {
+            isSettled = true
+            ask(.settled)
         }
         return hasChanged
     }

@@ -39,6 +39,14 @@ public final class PasswordFetch {
     private struct Attempt {
         let server: Int
         let work: Work
+
+        var isPromising: Bool {
+            switch work {
+            case .lookup: false
+            case .conversation(let conversation): conversation.isHandshakeCompleted
+            case .decryption: true
+            }
+        }
     }
 
     /// No more attempts than this are under way. Beyond it, the oldest is given up.
@@ -365,7 +373,8 @@ public final class PasswordFetch {
 
     private func makeRoom(at now: Deadline) {
         guard attempts.count >= Self.mostAttempts else { return }
-        let oldest = attempts.removeFirst()
+        // One that has got as far as to know us may be waiting for somebody's approval.
+        let oldest = attempts.remove(at: attempts.firstIndex { !$0.isPromising } ?? 0)
         failed(oldest.server, "given up for others: too many servers at once", at: now)
     }
 

@@ -226,6 +226,34 @@ let trickyPasswords: [String: Data] = [
         #expect(second.output == Data("secret".utf8))
     }
 
+    @Test func `in great numbers keeps nobody from the right one, neither before it nor after`() async throws {
+        let keys = try await Keys.make()
+        let silent = try FakeServer(FakeServer.waitForEnd)
+        let many = Array(repeating: silent.address, count: 250)
+        let good = try await Server(
+            clients: keys.section("foo", password: Data("secret".utf8)) + "approval_delay = PT2S\n")
+        for servers in [many + [good.address], [good.address] + many] {
+            let client = try client(keys, servers, ["--debug"])
+            #expect(try await client.ending() == .exit(status: 0), "\(client.errors.suffix(2000))")
+            #expect(client.output == Data("secret".utf8))
+            #expect(client.errors.contains("given up for others: too many servers at once"))
+        }
+    }
+
+    @Test func `and sends much, together with others, does not fill our memory`() async throws {
+        let keys = try await Keys.make()
+        let generous = try FakeServer.afterHandshake { session in
+            try session.write([UInt8](repeating: 1, count: 100_000).span)
+            return true
+        }
+        let client = try client(keys, Array(repeating: generous.address, count: 12))
+        _ = try await client.line(with: "given up: servers have sent too much at once")
+        let status = try String(contentsOfFile: "/proc/\(client.processID)/status", encoding: .utf8)
+        let peak = try #require(status.firstMatch(of: /VmHWM:\s+(\d+) kB/).flatMap { Int($0.output.1) })
+        // What is kept is 48 MiB at most; an array that grows is there twice for a moment.
+        #expect(peak < 150_000)
+    }
+
     @Test func `is given up by mandos-keygen --test with the reason`() async throws {
         let keys = try await Keys.make()
         let server = try FakeServer { _ in }
