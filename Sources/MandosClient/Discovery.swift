@@ -15,6 +15,8 @@ import InitramfsKit
         case found(Service, SocketAddress)
         /// It is not announced any more, with addresses of this kind.
         case removed(Service, isIPv6: Bool)
+        /// There will be no more news.
+        case failed(String)
     }
 
     struct Failure: Error, CustomStringConvertible {
@@ -45,6 +47,7 @@ import InitramfsKit
         defer { unsafe avahi_server_config_free(&configuration) }
         // We only ask. Without a name, Avahi would ask the system, which has none at this stage.
         unsafe configuration.host_name = avahi_strdup("mandos-client")
+        unsafe configuration.allow_point_to_point = 1
         unsafe configuration.publish_hinfo = 0
         unsafe configuration.publish_addresses = 0
         unsafe configuration.publish_workstation = 0
@@ -75,8 +78,9 @@ import InitramfsKit
     /// Waits for what `set` waits for, or until there may be news.
     func wait(_ set: inout PollSet) {
         waiting = set
-        _ = unsafe avahi_simple_poll_iterate(poll, -1)
+        let hasEnded = unsafe avahi_simple_poll_iterate(poll, -1) != 0
         set = waiting
+        if hasEnded { events.append(.failed("it has ended")) }
     }
 
     /// What has happened since this was last asked.
@@ -93,8 +97,13 @@ import InitramfsKit
 
     private static let browsed: AvahiSServiceBrowserCallback = {
         _, interface, family, event, name, _, domain, _, object in
-        guard let object = unsafe object, let name = unsafe name, let domain = unsafe domain else { return }
+        guard let object = unsafe object else { return }
         let discovery = unsafe Unmanaged<Discovery>.fromOpaque(object).takeUnretainedValue()
+        if event == AVAHI_BROWSER_FAILURE {
+            discovery.events.append(
+                .failed(unsafe String(cString: avahi_strerror(avahi_server_errno(discovery.avahi)))))
+        }
+        guard let name = unsafe name, let domain = unsafe domain else { return }
         let service = unsafe Service(name: Array(String(cString: name).utf8), interface: UInt32(clamping: interface))
         let isIPv6 = family == AVAHI_PROTO_INET6
         if event == AVAHI_BROWSER_NEW {

@@ -21,6 +21,7 @@ struct KnownServer {
     private(set) var untried: ArraySlice<SocketAddress> = []
     /// When the next of them is tried although the one before has not failed yet.
     private(set) var nextAddressDue: Deadline?
+    private var isSettled = false
     private var routed: [[UInt8]] = []
     private var toldProblems: [String] = []
 
@@ -43,12 +44,13 @@ struct KnownServer {
         }
     }
 
-    mutating func add(_ address: SocketAddress) {
-        guard addresses.count < Self.mostAddresses, !addresses.contains(where: { $0.isSame(as: address) }) else {
-            return
-        }
+    mutating func add(_ address: SocketAddress, at now: Deadline) {
+        let isKnown = addresses.contains { $0.isSame(as: address) }
+        guard !isKnown, addresses.count < Self.mostAddresses else { return }
         addresses.append(address)
+        guard !isSettled else { return }
         untried.append(address)
+        nextAddressDue = nextAddressDue ?? now.after(milliseconds: Self.headStart)
     }
 
     /// Whether a route to `address` is worth a try, once.
@@ -63,7 +65,10 @@ struct KnownServer {
         untried.removeAll { $0.isIPv6 == isIPv6 }
     }
 
-    mutating func beginAddresses() { untried = addresses[...] }
+    mutating func beginAddresses() {
+        untried = addresses[...]
+        isSettled = false
+    }
 
     mutating func nextAddress(at now: Deadline) -> SocketAddress? {
         let address = untried.popFirst()
@@ -73,6 +78,7 @@ struct KnownServer {
 
     /// One address has answered; the others are not needed this time.
     mutating func settle() {
+        isSettled = true
         untried = []
         nextAddressDue = nil
     }

@@ -38,19 +38,31 @@ public final class PasswordFetch {
     /// One way of getting the password that is under way: one address of one server.
     private struct Attempt {
         let server: Int
+        let begun: Deadline
         let work: Work
 
-        var isPromising: Bool {
+        /// From when on it may be given up for others; nil if never.
+        var isReplaceableFrom: Deadline? {
             switch work {
-            case .lookup: false
-            case .conversation(let conversation): conversation.isHandshakeCompleted
-            case .decryption: true
+            case .lookup: begun.after(milliseconds: shortestAttempt)
+            // Once we are known there, we may be waiting for somebody's approval.
+            case .conversation(let conversation):
+                begun.after(milliseconds: conversation.isHandshakeCompleted ? shortestWait : shortestAttempt)
+            case .decryption: nil
             }
         }
+
+        func isReplaceable(at now: Deadline) -> Bool { isReplaceableFrom.map { $0 <= now } ?? false }
     }
 
-    /// No more attempts than this are under way. Beyond it, the oldest is given up.
+    /// No more attempts than this are under way. Beyond it, old ones make room for others.
     private static let mostAttempts = 200
+    /// How long an attempt is left in peace whatever else there is to try, in milliseconds: until the server has completed the
+    /// handshake, and after that.
+    private static let shortestAttempt: Int64 = 1000
+    private static let shortestWait: Int64 = 60_000
+    /// No more servers than this are known from DNS and options.
+    private static let mostNamedServers = 1000
     /// What servers have sent takes no more memory than this, in bytes. Beyond it, the one who sent most is given up.
     private static let mostReceived = 3 * ProtocolLimits.largestSecret
     /// No more messages than this are decrypted at the same time; the others wait for their turn.
@@ -112,7 +124,11 @@ public final class PasswordFetch {
         var set = PollSet()
         set.add(stop.descriptor.number)
         network?.register(in: &set)
-        if isNetworkReady { set.limit(to: schedule.nextDue) }
+        if isNetworkReady, let due = schedule.nextDue {
+            // With no room for it, that is what is waited for.
+            let room = attempts.count < Self.mostAttempts ? due : attempts.compactMap { $0.isReplaceableFrom }.min()
+            set.limit(to: room.map { max($0, due) })
+        }
         for server in servers { set.limit(to: server.nextAddressDue) }
         for attempt in attempts {
             switch attempt.work {
@@ -143,6 +159,10 @@ public final class PasswordFetch {
     private func followAnnouncements(at now: Deadline) {
         for event in discovery?.news() ?? [] {
             switch event {
+            case .failed(let reason):
+                report(.problem("cannot look for servers with multicast DNS: \(reason)"))
+                // Another try is made when the network changes.
+                discovery = nil
             case .found(let service, let address): found(service, address, at: now)
             case .removed(let service, let isIPv6):
                 guard let index = index(of: service) else { continue }
@@ -161,9 +181,9 @@ public final class PasswordFetch {
             network?.selection.uses(interface) ?? true
         else { return }
         if let index = index(of: service) {
-            servers[index].add(address)
+            servers[index].add(address, at: now)
         } else {
-            add(.announced(service), address)
+            add(.announced(service), address, at: now)
         }
     }
 
@@ -173,10 +193,10 @@ public final class PasswordFetch {
         }
     }
 
-    private func add(_ origin: KnownServer.Origin, _ address: SocketAddress? = nil) {
-        var server = KnownServer(origin, id: schedule.add(at: .now()))
+    private func add(_ origin: KnownServer.Origin, _ address: SocketAddress? = nil, at now: Deadline = .now()) {
+        var server = KnownServer(origin, id: schedule.add(at: now))
         if let address {
-            server.add(address)
+            server.add(address, at: now)
             report(.detail("\(server.description): announced"))
         }
         servers.append(server)
@@ -188,11 +208,13 @@ public final class PasswordFetch {
 
     private func beginAttempts(at now: Deadline) {
         for index in servers.indices {
-            guard let due = servers[index].nextAddressDue, due <= now else { continue }
-            tryNextAddress(servers[index].id, at: now)
+            let server = servers[index].id
+            guard let due = servers[index].nextAddressDue, due <= now, isBeingTried(server) else { continue }
+            tryNextAddress(server, at: now)
         }
         guard isNetworkReady else { return }
-        for server in schedule.begin(at: now) {
+        let room = max(Self.mostAttempts - attempts.count, 0) + attempts.count { $0.isReplaceable(at: now) }
+        for server in schedule.begin(at: now, most: room) {
             makeRoom(at: now)
             begin(server, at: now)
         }
@@ -218,7 +240,7 @@ public final class PasswordFetch {
 
     private func lookUp(_ question: NameLookup.Question, for server: Int, at now: Deadline) {
         do throws(SystemError) {
-            attempts.append(Attempt(server: server, work: .lookup(try NameLookup(question))))
+            attempts.append(Attempt(server: server, begun: now, work: .lookup(try NameLookup(question))))
         } catch {
             failed(server, "\(error)", at: now)
         }
@@ -228,8 +250,9 @@ public final class PasswordFetch {
         switch answer {
         case .addresses(let addresses): converse(server, addresses, at: now)
         case .services(let services):
-            for (host, port) in services where !isKnown(ServerName(host: host, port: port)) {
-                add(.named(ServerName(host: host, port: port)))
+            for (host, port) in services {
+                let name = ServerName(host: host, port: port)
+                if !isKnown(name), servers.count < Self.mostNamedServers { add(.named(name)) }
             }
             // What DNS says may change.
             schedule.failed(server, at: now, spread: spread)
@@ -248,13 +271,13 @@ public final class PasswordFetch {
         for address in addresses {
             do throws(AddressProblem) {
                 let conversation = try conversation(with: address, through: network?.selection.only, at: now)
-                attempts.append(Attempt(server: server, work: .conversation(conversation)))
+                attempts.append(Attempt(server: server, begun: now, work: .conversation(conversation)))
             } catch {
                 lacksNetwork = lacksNetwork || error.lacksNetwork
                 tell(server, error.description, lacksNetwork: error.lacksNetwork)
             }
         }
-        if !isBeingTried(server, besides: []) {
+        if !isBeingTried(server) {
             schedule.failed(server, at: now, lacksNetwork: lacksNetwork, spread: spread)
         }
     }
@@ -266,7 +289,7 @@ public final class PasswordFetch {
         let interface = NetworkInterface.name(of: service.interface)
         do throws(AddressProblem) {
             let conversation = try conversation(with: address, through: interface, at: now)
-            attempts.append(Attempt(server: server, work: .conversation(conversation)))
+            attempts.append(Attempt(server: server, begun: now, work: .conversation(conversation)))
         } catch {
             if error.lacksNetwork, servers[index].needsRoute(to: address), let interface {
                 network?.addRoute(to: address, through: interface)
@@ -324,7 +347,7 @@ public final class PasswordFetch {
                         report(.detail("\(description(of: server)): sent \(message.count) bytes"))
                         let decryption = Decryption(
                             of: message, secretKeyFile: secretKeyFile, temporaryPlaces: temporaryPlaces)
-                        pending.append(Attempt(server: server, work: .decryption(decryption)))
+                        pending.append(Attempt(server: server, begun: now, work: .decryption(decryption)))
                     } else {
                         if conversation.isHandshakeCompleted, let index = index(server) { servers[index].settle() }
                         attempts.append(attempt)
@@ -363,7 +386,7 @@ public final class PasswordFetch {
         schedule.failed(server, at: now, lacksNetwork: lacksNetwork, spread: spread)
     }
 
-    private func isBeingTried(_ server: Int, besides others: ArraySlice<Attempt>) -> Bool {
+    private func isBeingTried(_ server: Int, besides others: ArraySlice<Attempt> = []) -> Bool {
         attempts.contains { $0.server == server } || others.contains { $0.server == server }
     }
 
@@ -373,8 +396,8 @@ public final class PasswordFetch {
 
     private func makeRoom(at now: Deadline) {
         guard attempts.count >= Self.mostAttempts else { return }
-        // One that has got as far as to know us may be waiting for somebody's approval.
-        let oldest = attempts.remove(at: attempts.firstIndex { !$0.isPromising } ?? 0)
+        guard let index = attempts.firstIndex(where: { $0.isReplaceable(at: now) }) else { return }
+        let oldest = attempts.remove(at: index)
         failed(oldest.server, "given up for others: too many servers at once", at: now)
     }
 

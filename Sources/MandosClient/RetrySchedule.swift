@@ -34,19 +34,18 @@ struct RetrySchedule {
     /// A server is not to be tried any more.
     mutating func remove(_ server: Int) { servers.removeAll { $0.id == server } }
 
-    /// The servers to try now, `most` of them; from now on they count as being tried.
+    /// The servers to try now, `most` of them, those first that have been due longest; from now on they count as being tried.
     mutating func begin(at now: Deadline, most: Int = .max) -> [Int] {
-        var due: [Int] = []
-        for index in servers.indices where due.count < most {
+        var due: [(index: Int, since: Deadline)] = []
+        for index in servers.indices {
             switch servers[index].state {
-            case .waiting(let until), .waitingForNetwork(let until):
-                guard until <= now else { continue }
-                servers[index].state = .trying(since: now)
-                due.append(servers[index].id)
+            case .waiting(let until), .waitingForNetwork(let until): if until <= now { due.append((index, until)) }
             case .trying, .done: continue
             }
         }
-        return due
+        if due.count > most { due = Array(due.sorted { $0.since < $1.since }.prefix(most)) }
+        for (index, _) in due { servers[index].state = .trying(since: now) }
+        return due.map { servers[$0.index].id }
     }
 
     /// Trying `server` has come to nothing; `lacksNetwork` if that may change with our network.

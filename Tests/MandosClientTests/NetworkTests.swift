@@ -140,9 +140,9 @@ import Testing
 
     @Test func `is tried at one address after the other, and each one once`() throws {
         var server = try Self.make()
-        server.add(try Self.address(1))
-        server.add(try Self.address(2))
-        server.add(try Self.address(1))
+        server.add(try Self.address(1), at: Deadline(milliseconds: 0))
+        server.add(try Self.address(2), at: Deadline(milliseconds: 0))
+        server.add(try Self.address(1), at: Deadline(milliseconds: 0))
         #expect(server.addresses.count == 2)
         server.beginAddresses()
         let now = Deadline(milliseconds: 5000)
@@ -157,14 +157,17 @@ import Testing
         server.beginAddresses()
         _ = server.nextAddress(at: now)
         server.settle()
+        // What is heard of it now is not needed.
+        server.add(try Self.address(3), at: now)
         let next = server.nextAddress(at: now)
         #expect(server.nextAddressDue == nil && next == nil)
     }
 
     @Test func `loses the addresses that are not announced any more`() throws {
         var server = try Self.make()
-        server.add(try Self.address(1))
-        server.add(try #require(SocketAddress(bytes: [192, 0, 2, 1], port: 1, interface: 0)))
+        server.add(try Self.address(1), at: Deadline(milliseconds: 0))
+        server.add(
+            try #require(SocketAddress(bytes: [192, 0, 2, 1], port: 1, interface: 0)), at: Deadline(milliseconds: 0))
         server.removeAddresses(isIPv6: true)
         #expect(server.addresses.map(\.bytes) == [[192, 0, 2, 1]])
         #expect(server.untried.count == 1)
@@ -172,7 +175,7 @@ import Testing
 
     @Test func `can have no endless number of addresses, and no name that a console obeys`() throws {
         var server = try Self.make()
-        for number in 1...100 { server.add(try Self.address(UInt8(number))) }
+        for number in 1...100 { server.add(try Self.address(UInt8(number)), at: Deadline(milliseconds: 0)) }
         #expect(server.addresses.count == 16)
         #expect(server.description == "\"a[31mb\" on lo")
     }

@@ -77,6 +77,14 @@ private func second(_ number: Double) -> Deadline { Deadline(milliseconds: Int64
         #expect(schedule.nextDue == nil)
     }
 
+    @Test func `with room for few takes those that have been due longest`() {
+        var schedule = RetrySchedule(interval: 10_000)
+        let servers = (0..<5).map { schedule.add(at: second(Double(10 - $0))) }
+        #expect(schedule.begin(at: second(20), most: 2) == [servers[4], servers[3]])
+        #expect(schedule.begin(at: second(20), most: 0) == [])
+        #expect(schedule.begin(at: second(20)) == [servers[0], servers[1], servers[2]])
+    }
+
     @Test func `spreads the tries of many machines`() {
         var schedule = RetrySchedule(interval: 10_000)
         let server = schedule.add(at: second(0))
