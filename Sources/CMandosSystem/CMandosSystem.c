@@ -43,7 +43,7 @@ void cmandos_default_signal(int signal_number) { signal(signal_number, SIG_DFL);
 
 char *cmandos_option_value(void) { return optarg; }
 int cmandos_option_index(void) { return optind; }
-char *cmandos_first_operand(void) { return optind < argument_count ? arguments[optind] : NULL; }
+void cmandos_begin_options(void) { optind = 0; }
 
 void cmandos_spawn_close_from(posix_spawn_file_actions_t *actions, int first) {
     posix_spawn_file_actions_addclosefrom_np(actions, first);

@@ -39,10 +39,39 @@ public struct CommandLineReader<ID: Equatable & Sendable>: Sendable {
     private static var usageCode: Int32 { 1001 }
     private static var versionCode: Int32 { 1002 }
 
+    /// What a command line says.
+    public struct Reading {
+        /// Every option in order, with its value; "" for one that takes none.
+        public var options: [(id: ID, value: String)] = []
+        /// What is no option, and everything after "--".
+        public var operands: [String] = []
+    }
+
     /// Reads all options, in order, with their values; answers `--help`, `--usage` and `--version` itself and exits.
-    /// A command line that makes no sense is explained on standard error, and ends the program with `EX_USAGE`.
+    /// A command line that makes no sense is explained on standard error, and ends the program with `EX_USAGE`; so is one
+    /// with operands.
     public func read(version: String) -> [(id: ID, value: String)] {
-        var found: [(id: ID, value: String)] = []
+        let reading = readWithOperands(version: version)
+        if let extra = reading.operands.first {
+            complain(program, "unexpected argument \"\(extra)\"")
+            refuse()
+        }
+        return reading.options
+    }
+
+    /// The same for a program that takes operands.
+    public func readWithOperands(version: String) -> Reading {
+        var arguments: [String] = []
+        for index in 0..<Int(cmandos_argument_count()) {
+            if let argument = unsafe cmandos_arguments()[index] { unsafe arguments.append(String(cString: argument)) }
+        }
+        return read(arguments: arguments.dropFirst(), version: version)
+    }
+
+    /// Reads arguments that come from elsewhere, such as a file.
+    public func read(arguments: some Sequence<String>, version: String) -> Reading {
+        let list = CStringList([program.description] + arguments)
+        var reading = Reading()
         var longOptions = unsafe options.enumerated().map { index, option in
             unsafe Self.longOption(option.long, takesValue: option.value != nil, code: Self.base + Int32(index))
         }
@@ -51,23 +80,22 @@ public struct CommandLineReader<ID: Equatable & Sendable>: Sendable {
         unsafe longOptions.append(Self.longOption("version", takesValue: false, code: Self.versionCode))
         unsafe longOptions.append(CMandosSystem.option())
 
+        cmandos_begin_options()
         while true {
-            let code = unsafe getopt_long(
-                cmandos_argument_count(), cmandos_arguments(), shortOptions, longOptions, nil)
+            let code = unsafe getopt_long(Int32(list.count), list.pointers, shortOptions, longOptions, nil)
             if code == -1 { break }
-            if code == Self.helpCode || isQuestionMark(code) { answer(help) }
+            if code == Self.helpCode || isQuestionMark(code, list) { answer(help) }
             if code == Self.usageCode { answer(usage) }
             if code == Self.versionCode || code == Int32(UInt8(ascii: "V")) {
                 answer(program.description + " " + version + "\n")
             }
             guard let option = option(for: code) else { refuse() }
-            found.append((option.id, unsafe cmandos_option_value().map { unsafe String(cString: $0) } ?? ""))
+            reading.options.append((option.id, unsafe cmandos_option_value().map { unsafe String(cString: $0) } ?? ""))
         }
-        if let extra = unsafe cmandos_first_operand() {
-            complain(program, "unexpected argument \"\(unsafe String(cString: extra))\"")
-            refuse()
+        for index in Int(cmandos_option_index())..<max(list.count, Int(cmandos_option_index())) {
+            if let operand = unsafe list.pointers[index] { unsafe reading.operands.append(String(cString: operand)) }
         }
-        return found
+        return reading
     }
 
     private func option(for code: Int32) -> CommandLineOption<ID>? {
@@ -76,9 +104,9 @@ public struct CommandLineReader<ID: Equatable & Sendable>: Sendable {
     }
 
     /// `-?` asks for help, but `?` is also how getopt says that an option is unknown.
-    private func isQuestionMark(_ code: Int32) -> Bool {
+    private func isQuestionMark(_ code: Int32, _ arguments: borrowing CStringList) -> Bool {
         guard code == Int32(UInt8(ascii: "?")) else { return false }
-        guard let argument = unsafe cmandos_arguments()[Int(cmandos_option_index()) - 1] else { return false }
+        guard let argument = unsafe arguments.pointers[Int(cmandos_option_index()) - 1] else { return false }
         return unsafe strcmp(argument, "-?") == 0
     }
 

@@ -27,6 +27,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <sysexits.h>
+#include <termios.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
@@ -67,7 +68,7 @@ void cmandos_default_signal(int signal_number);
 // getopt's variables: mutable globals, which Swift 6 cannot touch.
 char *_Nullable cmandos_option_value(void);
 int cmandos_option_index(void);
-char *_Nullable cmandos_first_operand(void);
+void cmandos_begin_options(void);  // before each list of arguments
 
 // ioctl(2) is variadic; each returns -1 and sets errno. Sources: netdevice(7), ipv6(7), rtnetlink(7).
 int cmandos_interface_flags(const char *_Nonnull name);
