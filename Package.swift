@@ -24,25 +24,32 @@ let small: [SwiftSetting] =
 
 // Embedded Swift does not name what Unicode-aware strings and floating point need.
 let embeddedLibraries: [LinkerSetting] =
-    embedded ? [.unsafeFlags(["-use-ld=lld"])] : []
+    embedded ? [.unsafeFlags(["-use-ld=lld", "-Xlinker", "--as-needed"])] : []
 
 let nio = "swift-nio"
-let initramfsTargets: [Target] = [
-    .systemLibrary(name: "CGnuTLS", pkgConfig: "gnutls", providers: [.apt(["libgnutls28-dev"])]),
-    .systemLibrary(name: "CAvahiCore", providers: [.apt(["libavahi-core-dev"])]),
-    .target(name: "CMandosSystem", linkerSettings: [.linkedLibrary("resolv")]),
-    .target(name: "MandosFormats", swiftSettings: small),
-    .target(
-        name: "MandosTLS", dependencies: ["CGnuTLS", "MandosFormats"], swiftSettings: small,
-        linkerSettings: [.linkedLibrary("gnutls")]),
-    .target(name: "InitramfsKit", dependencies: ["CMandosSystem", "MandosFormats"], swiftSettings: small),
-    .target(
-        name: "MandosClient", dependencies: ["CAvahiCore", "InitramfsKit", "MandosFormats", "MandosTLS"],
-        swiftSettings: small, linkerSettings: [.linkedLibrary("avahi-core"), .linkedLibrary("avahi-common")]),
+// Programs of the initramfs that need the C library and nothing else.
+let smallPrograms: [Target] = [].map { name in
     .executableTarget(
-        name: "mandos-client", dependencies: ["InitramfsKit", "MandosClient", "MandosFormats", "MandosTLS"],
-        swiftSettings: small, linkerSettings: embeddedLibraries),
-]
+        name: name, dependencies: ["InitramfsKit", "MandosFormats"], swiftSettings: small,
+        linkerSettings: embeddedLibraries)
+}
+let initramfsTargets: [Target] =
+    [
+        .systemLibrary(name: "CGnuTLS", pkgConfig: "gnutls", providers: [.apt(["libgnutls28-dev"])]),
+        .systemLibrary(name: "CAvahiCore", providers: [.apt(["libavahi-core-dev"])]),
+        .target(name: "CMandosSystem", linkerSettings: [.linkedLibrary("resolv")]),
+        .target(name: "MandosFormats", swiftSettings: small),
+        .target(
+            name: "MandosTLS", dependencies: ["CGnuTLS", "MandosFormats"], swiftSettings: small,
+            linkerSettings: [.linkedLibrary("gnutls")]),
+        .target(name: "InitramfsKit", dependencies: ["CMandosSystem", "MandosFormats"], swiftSettings: small),
+        .target(
+            name: "MandosClient", dependencies: ["CAvahiCore", "InitramfsKit", "MandosFormats", "MandosTLS"],
+            swiftSettings: small, linkerSettings: [.linkedLibrary("avahi-core"), .linkedLibrary("avahi-common")]),
+        .executableTarget(
+            name: "mandos-client", dependencies: ["InitramfsKit", "MandosClient", "MandosFormats", "MandosTLS"],
+            swiftSettings: small, linkerSettings: embeddedLibraries),
+    ] + smallPrograms
 let hostTargets: [Target] = [
     .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
     .systemLibrary(name: "CBSD", pkgConfig: "libbsd", providers: [.apt(["libbsd-dev"])]),
