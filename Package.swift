@@ -24,11 +24,11 @@ let small: [SwiftSetting] =
 
 // Embedded Swift does not name what Unicode-aware strings and floating point need.
 let embeddedLibraries: [LinkerSetting] =
-    embedded ? [.unsafeFlags(["-use-ld=lld", "-Xlinker", "--as-needed"])] : []
+    embedded ? [.unsafeFlags(["-use-ld=lld"])] : []
 
 let nio = "swift-nio"
 // Programs of the initramfs that need the C library and nothing else.
-let smallPrograms: [Target] = [].map { name in
+let smallPrograms: [Target] = ["plugin-runner"].map { name in
     .executableTarget(
         name: name, dependencies: ["InitramfsKit", "MandosFormats"], swiftSettings: small,
         linkerSettings: embeddedLibraries)
@@ -37,7 +37,8 @@ let initramfsTargets: [Target] =
     [
         .systemLibrary(name: "CGnuTLS", pkgConfig: "gnutls", providers: [.apt(["libgnutls28-dev"])]),
         .systemLibrary(name: "CAvahiCore", providers: [.apt(["libavahi-core-dev"])]),
-        .target(name: "CMandosSystem", linkerSettings: [.linkedLibrary("resolv")]),
+        // In the initramfs only who looks up services is to need this library.
+        .target(name: "CMandosSystem", linkerSettings: embedded ? [] : [.linkedLibrary("resolv")]),
         .target(name: "MandosFormats", swiftSettings: small),
         .target(
             name: "MandosTLS", dependencies: ["CGnuTLS", "MandosFormats"], swiftSettings: small,
@@ -45,7 +46,8 @@ let initramfsTargets: [Target] =
         .target(name: "InitramfsKit", dependencies: ["CMandosSystem", "MandosFormats"], swiftSettings: small),
         .target(
             name: "MandosClient", dependencies: ["CAvahiCore", "InitramfsKit", "MandosFormats", "MandosTLS"],
-            swiftSettings: small, linkerSettings: [.linkedLibrary("avahi-core"), .linkedLibrary("avahi-common")]),
+            swiftSettings: small,
+            linkerSettings: [.linkedLibrary("avahi-core"), .linkedLibrary("avahi-common"), .linkedLibrary("resolv")]),
         .executableTarget(
             name: "mandos-client", dependencies: ["InitramfsKit", "MandosClient", "MandosFormats", "MandosTLS"],
             swiftSettings: small, linkerSettings: embeddedLibraries),
@@ -117,7 +119,8 @@ let testTargets: [Target] = [
     .testTarget(
         name: "ProgramTests",
         dependencies: [
-            "mandos", "mandos-client", "mandos-ctl", "mandos-keygen", "MandosBus", "MandosFormats", "MandosTLS",
+            "mandos", "mandos-client", "mandos-ctl", "mandos-keygen", "plugin-runner", "MandosBus", "MandosFormats",
+            "MandosTLS",
             .product(name: "GRDB", package: "GRDB.swift"),
         ],
         path: "Tests",

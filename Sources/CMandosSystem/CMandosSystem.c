@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "CMandosSystem.h"
 
+#include <grp.h>
 #include <sys/syscall.h>
 #include <syslog.h>
 
@@ -16,9 +17,13 @@ __attribute__((constructor)) static void keep_arguments(int count, char **values
 int cmandos_argument_count(void) { return argument_count; }
 char **cmandos_arguments(void) { return arguments; }
 
+char **cmandos_environment(void) { return environ; }
+
 int cmandos_errno(void) { return errno; }
 
 int cmandos_open(const char *path, int flags, mode_t mode) { return open(path, flags, mode); }
+
+int cmandos_open_path(const char *path) { return open(path, O_PATH | O_CLOEXEC); }
 
 int cmandos_set_nonblocking(int descriptor) {
     int flags = fcntl(descriptor, F_GETFL);
@@ -33,6 +38,7 @@ int cmandos_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0);
 void cmandos_wipe(void *memory, size_t size) { explicit_bzero(memory, size); }
 int cmandos_set_user_ids(uid_t user) { return setresuid(user, user, user); }
 int cmandos_set_group_ids(gid_t group) { return setresgid(group, group, group); }
+int cmandos_drop_groups(void) { return setgroups(0, NULL); }
 int cmandos_pipe(int descriptors[2]) { return pipe2(descriptors, O_CLOEXEC); }
 
 int cmandos_exit_status(int wait_status) { return WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1; }

@@ -12,6 +12,7 @@ public enum ExitStatus: Int32, Sendable {
 
     public func exit() -> Never { CMandosSystem.exit(rawValue) }
 
+    public static let standardInput = STDIN_FILENO
     public static let standardOutput = STDOUT_FILENO
     public static let standardError = STDERR_FILENO
 }

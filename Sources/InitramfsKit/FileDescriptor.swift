@@ -50,6 +50,14 @@ public struct FileDescriptor: ~Copyable, Sendable {
     /// Takes everything, and gives nothing.
     public static func nothing() throws(SystemError) -> FileDescriptor { try open("/dev/null", O_RDWR) }
 
+    /// A name for a file, good for nothing but to start it. Source: open(2), O_PATH.
+    public static func openPath(_ path: String) throws(SystemError) -> FileDescriptor {
+        FileDescriptor(owning: try SystemError.check("opening " + path, unsafe cmandos_open_path(path)))
+    }
+
+    /// The terminal of our session. Source: tty(4).
+    public static func openTerminal() throws(SystemError) -> FileDescriptor { try open("/dev/tty", O_RDWR) }
+
     public func setNonBlocking() throws(SystemError) {
         try SystemError.check("making a descriptor non-blocking", cmandos_set_nonblocking(number))
     }

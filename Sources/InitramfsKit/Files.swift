@@ -10,8 +10,11 @@ public func isRegularExecutable(_ path: String) -> Bool {
 }
 
 /// What is in a directory, in the order of the bytes of the names; nothing if it cannot be read.
-public func namesOfFiles(in directory: String) -> [String] {
-    guard let stream = unsafe opendir(directory) else { return [] }
+public func namesOfFiles(in directory: String) -> [String] { (try? namesOfFiles(inReadable: directory)) ?? [] }
+
+/// The same for a directory that has to be there.
+public func namesOfFiles(inReadable directory: String) throws(SystemError) -> [String] {
+    guard let stream = unsafe opendir(directory) else { throw SystemError("reading the directory " + directory) }
     defer { unsafe closedir(stream) }
     var names: [String] = []
     while let entry = unsafe readdir(stream) {

@@ -71,16 +71,16 @@ public final class FilterProcess {
     public func advance() -> Ending? {
         if let ending { return ending }
         feed()
-        if Self.drain(outputEnd?.number, into: output) { outputEnd = nil }
-        if Self.drain(errorEnd?.number, into: errors) { errorEnd = nil }
+        if output.drain(outputEnd?.number) { outputEnd = nil }
+        if errors.drain(errorEnd?.number) { errorEnd = nil }
         if output.isFull {
             process.endGroup()
             return end(.tooMuchOutput)
         }
         guard let ending = process.ending() else { return nil }
         // What it wrote before it ended may still be on its way.
-        _ = Self.drain(outputEnd?.number, into: output)
-        _ = Self.drain(errorEnd?.number, into: errors)
+        _ = output.drain(outputEnd?.number)
+        _ = errors.drain(errorEnd?.number)
         // Whatever it left behind in its group must not outlive it.
         process.killGroup()
         return switch ending {
@@ -111,27 +111,5 @@ public final class FilterProcess {
             }
         }
         inputEnd = nil
-    }
-
-    /// What does not fit is read and dropped, so that the program never blocks on us.
-    ///
-    /// - Returns: whether there is nothing more to read.
-    private static func drain(_ descriptor: Int32?, into buffer: SecretBuffer) -> Bool {
-        guard let descriptor else { return false }
-        while true {
-            var count = 0
-            if buffer.isFull {
-                count = unsafe withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) {
-                    unsafe read(descriptor, $0.baseAddress, $0.count)
-                }
-            } else {
-                unsafe buffer.append { room in
-                    count = unsafe read(descriptor, room.baseAddress, min(room.count, buffer.limit - buffer.count))
-                    return max(count, 0)
-                }
-            }
-            if count == 0 { return true }
-            if count < 0 && cmandos_errno() != EINTR { return cmandos_errno() != EAGAIN }
-        }
     }
 }

@@ -25,8 +25,11 @@ public enum Hardening {
 
     /// Becomes another user and group in every sense: real, effective and saved.
     ///
+    /// `isDroppingGroups` also gives up all supplementary groups, which takes root.
+    ///
     /// - Throws: if the kernel refuses, or if root's privilege could still be had back.
-    public static func become(user: UInt32, group: UInt32) throws(SystemError) {
+    public static func become(user: UInt32, group: UInt32, isDroppingGroups: Bool = false) throws(SystemError) {
+        if isDroppingGroups { try SystemError.check("giving up privileges", cmandos_drop_groups()) }
         try SystemError.check("giving up privileges", cmandos_set_group_ids(group))
         try SystemError.check("giving up privileges", cmandos_set_user_ids(user))
         if user != 0 && setuid(0) == 0 { throw SystemError("giving up privileges", code: EPERM) }

@@ -45,6 +45,8 @@ public struct CommandLineReader<ID: Equatable & Sendable>: Sendable {
         public var options: [(id: ID, value: String)] = []
         /// What is no option, and everything after "--".
         public var operands: [String] = []
+        /// Something in it made no sense, and is left out; what, is said.
+        public var isFlawed = false
     }
 
     /// Reads all options, in order, with their values; answers `--help`, `--usage` and `--version` itself and exits.
@@ -61,15 +63,28 @@ public struct CommandLineReader<ID: Equatable & Sendable>: Sendable {
 
     /// The same for a program that takes operands.
     public func readWithOperands(version: String) -> Reading {
-        var arguments: [String] = []
-        for index in 0..<Int(cmandos_argument_count()) {
-            if let argument = unsafe cmandos_arguments()[index] { unsafe arguments.append(String(cString: argument)) }
-        }
-        return read(arguments: arguments.dropFirst(), version: version)
+        read(arguments: Self.arguments, version: version, isTolerant: false)
     }
 
-    /// Reads arguments that come from elsewhere, such as a file.
-    public func read(arguments: some Sequence<String>, version: String) -> Reading {
+    /// The same for a program that has to go on whatever is said to it.
+    public func readTolerantly(version: String) -> Reading {
+        read(arguments: Self.arguments, version: version, isTolerant: true)
+    }
+
+    /// Reads arguments that come from a file, as far as they make sense; `--help` and the like do not.
+    public func read(fileContents arguments: [String]) -> Reading {
+        read(arguments: arguments, version: nil, isTolerant: true)
+    }
+
+    private static var arguments: [String] {
+        var arguments: [String] = []
+        for index in 1..<max(Int(cmandos_argument_count()), 1) {
+            if let argument = unsafe cmandos_arguments()[index] { unsafe arguments.append(String(cString: argument)) }
+        }
+        return arguments
+    }
+
+    private func read(arguments: [String], version: String?, isTolerant: Bool) -> Reading {
         let list = CStringList([program.description] + arguments)
         var reading = Reading()
         var longOptions = unsafe options.enumerated().map { index, option in
@@ -84,12 +99,18 @@ public struct CommandLineReader<ID: Equatable & Sendable>: Sendable {
         while true {
             let code = unsafe getopt_long(Int32(list.count), list.pointers, shortOptions, longOptions, nil)
             if code == -1 { break }
-            if code == Self.helpCode || isQuestionMark(code, list) { answer(help) }
-            if code == Self.usageCode { answer(usage) }
-            if code == Self.versionCode || code == Int32(UInt8(ascii: "V")) {
-                answer(program.description + " " + version + "\n")
+            if let version {
+                if code == Self.helpCode || isQuestionMark(code, list) { answer(help) }
+                if code == Self.usageCode { answer(usage) }
+                if code == Self.versionCode || code == Int32(UInt8(ascii: "V")) {
+                    answer(program.description + " " + version + "\n")
+                }
             }
-            guard let option = option(for: code) else { refuse() }
+            guard let option = option(for: code) else {
+                guard isTolerant else { refuse() }
+                reading.isFlawed = true
+                continue
+            }
             reading.options.append((option.id, unsafe cmandos_option_value().map { unsafe String(cString: $0) } ?? ""))
         }
         for index in Int(cmandos_option_index())..<max(list.count, Int(cmandos_option_index())) {

@@ -40,6 +40,32 @@ import CMandosSystem
         try unsafe body(UnsafeRawBufferPointer(rebasing: memory[..<count]))
     }
 
+    /// Who never stops writing is not listened to for ever.
+    private static let readsPerTurn = 64
+
+    /// Takes what there is to read. What does not fit is dropped, so that who writes never blocks on us.
+    ///
+    /// - Returns: whether there is nothing more to come.
+    public func drain(_ descriptor: Int32?) -> Bool {
+        guard let descriptor else { return false }
+        for _ in 0..<Self.readsPerTurn {
+            var count = 0
+            if isFull {
+                count = unsafe withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) {
+                    unsafe read(descriptor, $0.baseAddress, $0.count)
+                }
+            } else {
+                unsafe append { room in
+                    count = unsafe read(descriptor, room.baseAddress, min(room.count, limit - self.count))
+                    return max(count, 0)
+                }
+            }
+            if count == 0 { return true }
+            if count < 0 && cmandos_errno() != EINTR { return cmandos_errno() != EAGAIN }
+        }
+        return false
+    }
+
     private func grow() {
         let old = unsafe memory
         unsafe memory = Self.allocate(old.count * 2)

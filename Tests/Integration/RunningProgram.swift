@@ -192,10 +192,10 @@ final class Terminal {
     }
 
     /// What is shown, up to `text`.
-    func shows(_ text: String) async throws -> String {
+    func shows(_ text: String, tries: Int = 2000) async throws -> String {
         var shown: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 1024)
-        for _ in 0..<2000 {
+        for _ in 0..<tries {
             let count = unsafe read(controller, &buffer, buffer.count)
             if count > 0 { shown += buffer[..<count] }
             let all = String(decoding: shown, as: UTF8.self)

@@ -36,11 +36,14 @@
 int cmandos_argument_count(void);
 char *_Nullable *_Nonnull cmandos_arguments(void);
 
+char *_Nullable *_Nullable cmandos_environment(void);
+
 // errno is a macro, and a thread's own.
 int cmandos_errno(void);
 
 // Variadic in C.
 int cmandos_open(const char *_Nonnull path, int flags, mode_t mode);
+int cmandos_open_path(const char *_Nonnull path);  // O_PATH
 int cmandos_set_nonblocking(int descriptor);
 _Bool cmandos_is_open(int descriptor);
 int cmandos_no_core_dumps(void);
@@ -51,6 +54,7 @@ int cmandos_pidfd_open(pid_t pid);
 void cmandos_wipe(void *_Nonnull memory, size_t size);
 int cmandos_set_user_ids(uid_t user);    // real, effective and saved
 int cmandos_set_group_ids(gid_t group);  // real, effective and saved
+int cmandos_drop_groups(void);           // all supplementary ones
 int cmandos_pipe(int descriptors[_Nonnull 2]);
 void cmandos_spawn_close_from(posix_spawn_file_actions_t *_Nonnull actions, int first);
 void cmandos_spawn_change_directory(posix_spawn_file_actions_t *_Nonnull actions, const char *_Nonnull path);

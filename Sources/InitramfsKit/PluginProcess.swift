@@ -1,0 +1,105 @@
+public import CMandosSystem
+
+/// A program that may be started again and again, also after we have given up the right to see where it is.
+public final class PluginFile {
+    public let path: String
+    private let file: FileDescriptor
+
+    /// Opens the program at `path`; nil if there is none that is a file and that somebody may run.
+    public init?(_ path: String) {
+        guard isRegularExecutable(path), let file = try? FileDescriptor.openPath(path) else { return nil }
+        self.path = path
+        self.file = consume file
+    }
+
+    /// Starts it in our process group, so that it may ask at the terminal, and with our standard input; `arguments` with its
+    /// own name first. What it says on standard error is ours to read if `takesErrors`, and goes where ours goes otherwise.
+    public func start(
+        arguments: [String], environment: [String], takesErrors: Bool
+    ) throws(SystemError) -> PluginProcess {
+        let output = try Pipe()
+        try output.reading.setNonBlocking()
+        guard takesErrors else {
+            let processID = try spawn(arguments, environment, output.writing.number, STDERR_FILENO)
+            return try PluginProcess(processID, consume output.reading, nil)
+        }
+        let errors = try Pipe()
+        try errors.reading.setNonBlocking()
+        let processID = try spawn(arguments, environment, output.writing.number, errors.writing.number)
+        return try PluginProcess(processID, consume output.reading, consume errors.reading)
+    }
+
+    private func spawn(
+        _ arguments: [String], _ environment: [String], _ output: Int32, _ errors: Int32
+    ) throws(SystemError) -> pid_t {
+        var spawn = Spawn(
+            path: path, arguments: arguments, environment: environment, standard: [STDIN_FILENO, output, errors],
+            isInOwnGroup: false)
+        do throws(SystemError) {
+            return try spawn.start()
+        } catch {
+            guard error.code == EACCES else { throw error }
+        }
+        // Its directory is closed to whom we have become.
+        spawn = Spawn(
+            path: "/proc/self/fd/" + String(file.number), arguments: arguments, environment: environment,
+            standard: [STDIN_FILENO, output, errors], isInOwnGroup: false, kept: file.number)
+        return try spawn.start()
+    }
+}
+
+/// A plugin that was started.
+public final class PluginProcess {
+    public let processID: pid_t
+    private let watch: FileDescriptor
+    private var output: FileDescriptor?
+    private var errors: FileDescriptor?
+    private var knownEnding: GroupProcess.Ending?
+
+    fileprivate init(
+        _ processID: pid_t, _ output: consuming FileDescriptor, _ errors: consuming FileDescriptor?
+    ) throws(SystemError) {
+        let number = cmandos_pidfd_open(processID)
+        guard number >= 0 else {
+            let error = SystemError("watching a plugin")
+            kill(processID, SIGKILL)
+            _ = waitpid(processID, nil, 0)
+            throw error
+        }
+        self.processID = processID
+        watch = FileDescriptor(owning: number)
+        self.output = consume output
+        self.errors = consume errors
+    }
+
+    public func register(in set: inout PollSet) {
+        if knownEnding == nil { set.add(watch.number) }
+        if let number = output?.number { set.add(number) }
+        if let number = errors?.number { set.add(number) }
+    }
+
+    /// How it ended, once it has.
+    public func ending() -> GroupProcess.Ending? {
+        knownEnding = knownEnding ?? GroupProcess.ending(of: processID)
+        return knownEnding
+    }
+
+    /// Whether somebody may still write to its standard output.
+    public var mayPrint: Bool { output != nil }
+
+    /// Takes what it has printed.
+    public func drainOutput(into buffer: SecretBuffer) {
+        if buffer.drain(output?.number) { output = nil }
+    }
+
+    /// Takes what it has said on standard error.
+    public func drainErrors(into buffer: SecretBuffer) {
+        if buffer.drain(errors?.number) { errors = nil }
+    }
+
+    /// Asks it to end.
+    public func terminate() { if knownEnding == nil { kill(processID, SIGTERM) } }
+
+    /// Ends it.
+    public func end() { if knownEnding == nil { kill(processID, SIGKILL) } }
+}

@@ -1,0 +1,51 @@
+import CMandosSystem
+
+/// How a program is started: with three descriptors and nothing else of ours, and no signal blocked or ignored.
+struct Spawn {
+    let path: String
+    /// Its own name first.
+    let arguments: [String]
+    let environment: [String]
+    /// Its standard input, output and error.
+    let standard: [Int32]
+    var directory: String?
+    let isInOwnGroup: Bool
+    /// One more that it gets, under the same number: what `path` goes through.
+    var kept: Int32?
+
+    func start() throws(SystemError) -> pid_t {
+        var actions = unsafe posix_spawn_file_actions_t()
+        unsafe posix_spawn_file_actions_init(&actions)
+        defer { unsafe posix_spawn_file_actions_destroy(&actions) }
+        for (number, descriptor) in standard.enumerated() {
+            unsafe posix_spawn_file_actions_adddup2(&actions, descriptor, Int32(number))
+        }
+        if let kept {
+            // To itself, which only means that exec(3) does not close it.
+            unsafe posix_spawn_file_actions_adddup2(&actions, kept, kept)
+        } else {
+            unsafe cmandos_spawn_close_from(&actions, Int32(standard.count))
+        }
+        if let directory { unsafe cmandos_spawn_change_directory(&actions, directory) }
+        var attributes = posix_spawnattr_t()
+        unsafe posix_spawnattr_init(&attributes)
+        defer { unsafe posix_spawnattr_destroy(&attributes) }
+        var none = sigset_t()
+        unsafe sigemptyset(&none)
+        var all = sigset_t()
+        unsafe sigfillset(&all)
+        unsafe posix_spawnattr_setsigmask(&attributes, &none)
+        unsafe posix_spawnattr_setsigdefault(&attributes, &all)
+        unsafe posix_spawnattr_setpgroup(&attributes, 0)
+        let group = isInOwnGroup ? POSIX_SPAWN_SETPGROUP : 0
+        unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | group))
+
+        let argumentList = CStringList(arguments)
+        let environmentList = CStringList(environment)
+        var processID: pid_t = 0
+        let code = unsafe posix_spawn(
+            &processID, path, &actions, &attributes, argumentList.pointers, environmentList.pointers)
+        guard code == 0 else { throw SystemError("starting " + path, code: code) }
+        return processID
+    }
+}

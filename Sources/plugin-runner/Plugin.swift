@@ -1,0 +1,137 @@
+import InitramfsKit
+import MandosFormats
+
+/// One plugin, from its first start until it is given up.
+final class Plugin {
+    enum State {
+        case running
+        /// It said that another try may help.
+        case resting(until: Deadline)
+        /// What it printed counts.
+        case succeeded(SecretBuffer)
+        case failed
+    }
+
+    let name: String
+    private(set) var state = State.failed
+
+    private let file: PluginFile
+    private let arguments: [String]
+    private let environment: [String]
+    /// In debug mode, what it says on standard error goes through us.
+    private let voices: PluginVoices?
+    private let report: (String) -> Void
+
+    private var process: PluginProcess?
+    private var output = SecretBuffer(limit: 1)
+    private var waitsForOutputUntil: Deadline?
+    private var restarts = 0
+
+    /// How often a plugin that asks for it is started again, and after how long at first, in milliseconds; each time twice as
+    /// long, up to a limit.
+    private static let mostRestarts = 10
+    private static let firstRest: Int64 = 1000
+    private static let longestRest: Int64 = 60_000
+    /// How long what somebody else holds open may still bring output, once a plugin has succeeded with some, in milliseconds.
+    private static let outputGrace: Int64 = 1000
+    /// sysexits.h(3head): the failure may be gone at the next try.
+    private static let temporaryFailure: Int32 = 75
+
+    init(
+        name: String, file: PluginFile, options: [String], environment: [String], voices: PluginVoices?,
+        report: @escaping (String) -> Void
+    ) {
+        self.name = name
+        self.file = file
+        arguments = [name] + options
+        self.environment = environment
+        self.voices = voices
+        self.report = report
+    }
+
+    /// Starts it; one that cannot be started has failed.
+    func start() {
+        do throws(SystemError) {
+            process = try file.start(arguments: arguments, environment: environment, takesErrors: voices != nil)
+            output = SecretBuffer(limit: ProtocolLimits.largestSecret + 1)
+            waitsForOutputUntil = nil
+            state = .running
+            report("plugin \(name) started")
+        } catch {
+            state = .failed
+            complain("plugin-runner", "plugin \(name): \(error)")
+        }
+    }
+
+    func register(in set: inout PollSet) {
+        switch state {
+        case .running:
+            process?.register(in: &set)
+            set.limit(to: waitsForOutputUntil)
+        case .resting(let until): set.limit(to: until)
+        case .succeeded, .failed: break
+        }
+    }
+
+    /// Takes what it has said, and sees whether it has ended.
+    func advance(at now: Deadline) {
+        if case .resting(let until) = state, now >= until { start() }
+        guard case .running = state, let process else { return }
+        // In this order: what it wrote before it ended is there once it has ended.
+        let ending = process.ending()
+        process.drainOutput(into: output)
+        voices?.passOnErrors(of: process, name)
+        if output.isFull {
+            report("plugin \(name) printed more than \(ProtocolLimits.largestSecret) bytes")
+            process.end()
+        }
+        if let ending { settle(ending, process, at: now) }
+    }
+
+    private func settle(_ ending: GroupProcess.Ending, _ process: PluginProcess, at now: Deadline) {
+        switch ending {
+        case .exit(status: 0) where !output.isFull:
+            if process.mayPrint {
+                // It has left somebody behind who may still write.
+                if waitsForOutputUntil == nil, output.count > 0 {
+                    waitsForOutputUntil = now.after(milliseconds: Self.outputGrace)
+                }
+                guard let until = waitsForOutputUntil, now >= until else { return }
+            }
+            report("plugin \(name) succeeded")
+            state = .succeeded(output)
+        case .exit(status: Self.temporaryFailure) where restarts < Self.mostRestarts:
+            let rest = min(Self.firstRest << Int64(restarts), Self.longestRest)
+            restarts += 1
+            report("plugin \(name) will be started again in \(rest / 1000) s")
+            state = .resting(until: now.after(milliseconds: rest))
+        case .exit(let status):
+            report("plugin \(name) failed with exit status \(status)")
+            state = .failed
+        case .signal(let number):
+            report("plugin \(name) was ended by signal \(number)")
+            state = .failed
+        }
+        self.process = nil
+    }
+
+    // MARK: Ending it
+
+    /// Whether it is still there, once ``reap()`` has been called.
+    var isRunning: Bool { process != nil }
+
+    func terminate() { process?.terminate() }
+
+    func end() { process?.end() }
+
+    /// Takes notice of its end, and drops what it prints.
+    func reap() {
+        guard let process else { return }
+        let dropped = SecretBuffer(limit: 1)
+        process.drainOutput(into: dropped)
+        voices?.passOnErrors(of: process, name)
+        if process.ending() != nil { self.process = nil }
+    }
+
+    func registerEnd(in set: inout PollSet) { process?.register(in: &set) }
+}
