@@ -4,10 +4,13 @@ import CMandosSystem
 public enum ExitStatus: Int32, Sendable {
     case success = 0
     case usage = 64
+    case dataError = 65
     case noInput = 66
     case unavailable = 69
     case software = 70
     case osError = 71
+    case osFile = 72
+    case ioError = 74
     case configuration = 78
 
     public func exit() -> Never { CMandosSystem.exit(rawValue) }

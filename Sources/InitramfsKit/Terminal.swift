@@ -5,20 +5,42 @@ public struct HiddenInput: ~Copyable {
     private let descriptor: Int32
     private let former: termios
 
+    /// Hides what is typed at `descriptor`. From here on the process cannot be stopped by its terminal: one that is
+    /// stopped would leave the terminal without echo, and see no SIGTERM. Reading fails in the background instead.
+    ///
     /// - Returns: nil if `descriptor` is no terminal, or is none that we may change.
-    public static func begin(on descriptor: Int32) -> HiddenInput? {
+    /// - Throws: if the terminal is another process group's at the moment, as that of a shell that has started us in the
+    ///   background; its input is not ours.
+    public static func begin(on descriptor: Int32) throws(SystemError) -> HiddenInput? {
+        guard isTerminal(descriptor) else { return nil }
+        for signal in [SIGTSTP, SIGTTIN, SIGTTOU] { cmandos_ignore_signal(signal) }
+        // It fails for a terminal that is not the one of our session: such a one has no foreground for us.
+        let foreground = tcgetpgrp(descriptor)
+        guard foreground <= 0 || foreground == getpgrp() else {
+            throw SystemError("asking at a terminal in the background (start it in the foreground)", code: EIO)
+        }
         var settings = termios()
         guard unsafe tcgetattr(descriptor, &settings) == 0 else { return nil }
         let former = settings
         settings.c_lflag &= ~tcflag_t(ECHO)
-        // What was typed before the prompt stays: people type ahead.
-        guard unsafe tcsetattr(descriptor, TCSADRAIN, &settings) == 0 else { return nil }
+        // Whatever had the terminal before us, such as a splash screen, may have left it without an end of the line.
+        settings.c_lflag |= tcflag_t(ICANON)
+        settings.c_iflag |= tcflag_t(ICRNL)
+        // What was typed before the prompt stays: people type ahead. And a console that takes no output at the moment
+        // must not hold us up.
+        guard unsafe tcsetattr(descriptor, TCSANOW, &settings) == 0 else { return nil }
         return HiddenInput(descriptor: descriptor, former: former)
+    }
+
+    /// Whether `descriptor` is a terminal that has not been hung up.
+    static func isTerminal(_ descriptor: Int32) -> Bool {
+        var settings = termios()
+        return unsafe tcgetattr(descriptor, &settings) == 0
     }
 
     deinit {
         var settings = former
-        while unsafe tcsetattr(descriptor, TCSADRAIN, &settings) < 0 && cmandos_errno() == EINTR {}
+        while unsafe tcsetattr(descriptor, TCSANOW, &settings) < 0 && cmandos_errno() == EINTR {}
     }
 }
 
@@ -33,45 +55,107 @@ public enum PasswordQuestion {
     }
 
     /// No password that is typed is longer, in bytes; what is beyond it is an error, and never cut off.
+    ///
+    /// A terminal itself takes no line of more than 4095 bytes. Source: termios(3), canonical mode.
     public static let longestPassword = 1 << 20
 
     /// Reads one line from `input`, a descriptor; without echo if it is a terminal. The terminal is as it was on every way out.
     ///
-    /// - Throws: also if the line is too long (EMSGSIZE).
+    /// Ctrl-D alone asks again. What a terminal has sent before Ctrl-D is part of the line. Ends of lines after the first
+    /// are not read.
+    /// - Throws: also if the line is too long (EMSGSIZE), or we are in the background of a terminal (EIO).
     public static func ask(
         _ prompt: String, on output: Int32, reading input: Int32, until stop: borrowing StopSignals
     ) throws(SystemError) -> Outcome {
-        let hidden = HiddenInput.begin(on: input)
-        say(prompt, on: output)
-        defer { if hidden != nil { say("\n", on: output) } }
-        let line = SecretBuffer(limit: longestPassword)
+        let hidden = try HiddenInput.begin(on: input)
+        var display = Display(output: output)
+        display.show(prompt)
+        defer { if hidden != nil { display.endLine() } }
+        let line = SecretBuffer(limit: longestPassword + 1)
         while true {
             var set = PollSet()
             set.add(input)
             set.add(stop.descriptor.number)
+            display.register(in: &set)
             set.wait()
             if let signal = stop.next() { return .stopped(signal: signal) }
+            display.advance(set)
             guard set.isReady(input) else { continue }
-            // Byte for byte: what comes after the line is somebody else's.
-            var byte: UInt8 = 0
-            let count = unsafe read(input, &byte, 1)
-            if count < 0 {
-                if [EINTR, EAGAIN].contains(cmandos_errno()) { continue }
-                throw SystemError("reading the password")
+            switch try read(from: input, into: line, isTerminal: hidden != nil) {
+            case .more: break
+            case .line: return .password(line)
+            case .end where line.count > 0: return .password(line)
+            case .end:
+                // Somebody has pressed Ctrl-D. A terminal that was hung up would say the same for ever.
+                guard hidden != nil, HiddenInput.isTerminal(input) else { return .noInput }
+                display.show("\n" + prompt)
             }
-            let isEnd = count == 0 || byte == UInt8(ascii: "\n")
-            if isEnd { return count == 0 && line.count == 0 ? .noInput : .password(line) }
-            if line.isFull { throw SystemError("reading the password", code: EMSGSIZE) }
-            unsafe line.append { room in
-                unsafe room[0] = byte
-                return 1
-            }
+            if line.count > longestPassword { throw SystemError("reading the password", code: EMSGSIZE) }
         }
     }
 
-    private static func say(_ text: String, on output: Int32) {
-        let bytes = Array(text.utf8)
-        // A console that takes nothing must not keep anybody from typing.
-        _ = unsafe bytes.withUnsafeBytes { unsafe write(output, $0.baseAddress, $0.count) }
+    private enum Progress { case more, line, end }
+
+    private static func read(
+        from input: Int32, into line: SecretBuffer, isTerminal: Bool
+    ) throws(SystemError) -> Progress {
+        var progress = Progress.more
+        var failure: Int32 = 0
+        unsafe line.append { room in
+            // A terminal gives a line at most. Elsewhere, what comes after the line is somebody else's.
+            let most = isTerminal ? min(room.count, line.limit - line.count) : 1
+            let count = unsafe CMandosSystem.read(input, room.baseAddress, most)
+            if count < 0 { failure = cmandos_errno() }
+            if count == 0 { progress = .end }
+            guard count > 0 else { return 0 }
+            for index in 0..<count where unsafe room[index] == UInt8(ascii: "\n") {
+                progress = .line
+                return index
+            }
+            return count
+        }
+        if ![0, EINTR, EAGAIN].contains(failure) { throw SystemError("reading the password", code: failure) }
+        return progress
+    }
+
+    /// What is to be shown, as soon as the console takes it: one that takes nothing keeps nobody from typing, nor us from
+    /// ending.
+    private struct Display {
+        let output: Int32
+        private var rest: [UInt8] = []
+
+        /// What a terminal that is ready at all takes without holding the writer up, in bytes.
+        private static let pieceSize = 256
+
+        init(output: Int32) { self.output = output }
+
+        mutating func show(_ text: String) { rest += Array(text.utf8) }
+
+        /// Shows the end of the line if that is possible now.
+        mutating func endLine() {
+            rest = [UInt8(ascii: "\n")]
+            var set = PollSet()
+            register(in: &set)
+            set.limit(to: .now())
+            set.wait()
+            advance(set)
+        }
+
+        func register(in set: inout PollSet) {
+            if !rest.isEmpty { set.add(output, for: .writing) }
+        }
+
+        mutating func advance(_ set: PollSet) {
+            guard !rest.isEmpty, set.isReady(output) else { return }
+            let count = unsafe rest.withUnsafeBufferPointer {
+                unsafe write(output, $0.baseAddress, min($0.count, Self.pieceSize))
+            }
+            if count >= 0 {
+                rest.removeFirst(count)
+            } else if ![EINTR, EAGAIN].contains(cmandos_errno()) {
+                // There is nobody to show it to.
+                rest = []
+            }
+        }
     }
 }
