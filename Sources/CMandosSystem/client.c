@@ -18,6 +18,8 @@ static struct failure become_client(
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (dup2(input, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0) goto failed;
+    // Whatever else is open, here or with whoever started us, is none of its business.
+    close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
     failure.step = CMANDOS_CLIENT_IDS;
     // Groups of root's are no part of an unprivileged user. Where there are none, nothing has to be allowed.
     if (getgroups(0, NULL) > 0 && setgroups(0, NULL) < 0) goto failed;
