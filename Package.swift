@@ -28,7 +28,7 @@ let embeddedLibraries: [LinkerSetting] =
 
 let nio = "swift-nio"
 // Programs of the initramfs that need the C library and nothing else.
-let smallPrograms: [Target] = ["askpass-fifo", "password-prompt", "plugin-runner"].map { name in
+let smallPrograms: [Target] = ["askpass-fifo", "password-agent", "password-prompt", "plugin-runner"].map { name in
     .executableTarget(
         name: name, dependencies: ["InitramfsKit", "MandosFormats"], swiftSettings: small,
         linkerSettings: embeddedLibraries)

@@ -97,3 +97,11 @@ pid_t cmandos_fork(void);
 // Variadic in C: opens the log as the daemon facility; logs a text that is no format.
 void cmandos_open_log(const char *_Nonnull name);
 void cmandos_log(int priority, const char *_Nonnull text);
+
+// client.c: starts a program as the leader of a group of its own, with another real user and group; its effective ones stay.
+#include <sys/inotify.h>
+enum cmandos_client_step { CMANDOS_CLIENT_FORK, CMANDOS_CLIENT_IDS, CMANDOS_CLIENT_EXEC };
+// Returns -1, sets errno, and says in *step what failed. Standard error and the environment are ours.
+pid_t cmandos_start_client(
+    const char *_Nonnull path, char *_Nullable const *_Nonnull arguments, int input, int output, uid_t user, gid_t group,
+    enum cmandos_client_step *_Nonnull step);

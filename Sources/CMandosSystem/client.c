@@ -1,0 +1,65 @@
+#define _GNU_SOURCE
+#include "CMandosSystem.h"
+
+#include <grp.h>
+
+struct failure {
+    enum cmandos_client_step step;
+    int error;
+};
+
+// posix_spawn(3) can change all of the user IDs or none.
+static struct failure become_client(
+    const char *path, char *const *arguments, int input, int output, uid_t user, gid_t group) {
+    struct failure failure = {CMANDOS_CLIENT_FORK, 0};
+    setpgid(0, 0);
+    for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    if (dup2(input, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0) goto failed;
+    // Whatever else is open, here or with whoever started us, is none of its business.
+    close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+    failure.step = CMANDOS_CLIENT_IDS;
+    // Groups of root's are no part of an unprivileged user. Where there are none, nothing has to be allowed.
+    if (getgroups(0, NULL) > 0 && setgroups(0, NULL) < 0) goto failed;
+    if (setresgid(group, (gid_t)-1, (gid_t)-1) < 0 || setresuid(user, (uid_t)-1, (uid_t)-1) < 0) goto failed;
+    failure.step = CMANDOS_CLIENT_EXEC;
+    execv(path, arguments);
+failed:
+    failure.error = errno;
+    return failure;
+}
+
+pid_t cmandos_start_client(
+    const char *path, char *const *arguments, int input, int output, uid_t user, gid_t group,
+    enum cmandos_client_step *step) {
+    *step = CMANDOS_CLIENT_FORK;
+    // Closed by a successful exec; otherwise it brings the reason.
+    int news[2];
+    if (pipe2(news, O_CLOEXEC) < 0) return -1;
+    pid_t child = fork();
+    if (child == 0) {
+        struct failure failure = become_client(path, arguments, input, output, user, group);
+        ssize_t written = write(news[1], &failure, sizeof failure);
+        _exit(written == sizeof failure ? 126 : 127);
+    }
+    int error = errno;
+    close(news[1]);
+    if (child > 0) {
+        // Here too: whichever of us is first, the group is there when we go on.
+        setpgid(child, child);
+        struct failure failure;
+        ssize_t count;
+        while ((count = read(news[0], &failure, sizeof failure)) < 0 && errno == EINTR) {}
+        if (count == sizeof failure) {
+            *step = failure.step;
+            error = failure.error;
+            while (waitpid(child, NULL, 0) < 0 && errno == EINTR) {}
+            child = -1;
+        }
+    }
+    close(news[0]);
+    errno = error;
+    return child;
+}

@@ -1,0 +1,85 @@
+import CMandosSystem
+
+/// A datagram socket in the file system. Source: unix(7).
+public struct DatagramSocket: ~Copyable {
+    private let socket: FileDescriptor
+
+    public var descriptor: Int32 { socket.number }
+
+    /// What fits into an address, in bytes, besides the byte 0 at its end.
+    public static let longestPath = MemoryLayout.size(ofValue: sockaddr_un().sun_path) - 1
+
+    /// One that sends to the socket at `path`.
+    ///
+    /// - Throws: also if there is none (ENOENT), or if nobody has it any more (ECONNREFUSED).
+    public static func connected(to path: String) throws(SystemError) -> DatagramSocket {
+        let action = "connecting to " + path
+        let address = try address(path, action)
+        let socket = try make(action)
+        try unsafe SystemError.check(action, withSocketAddress(address) { unsafe connect(socket.number, $0, $1) })
+        return DatagramSocket(socket: socket)
+    }
+
+    /// One that receives what is sent to `path`, where there must be nothing yet.
+    public static func bound(to path: String) throws(SystemError) -> DatagramSocket {
+        let action = "making the socket " + path
+        let address = try address(path, action)
+        let socket = try make(action)
+        try unsafe SystemError.check(action, withSocketAddress(address) { unsafe bind(socket.number, $0, $1) })
+        return DatagramSocket(socket: socket)
+    }
+
+    /// Sends all of `message`, or nothing; never waits.
+    ///
+    /// - Returns: false if the other side's queue is full; the descriptor becomes writable when it no longer is.
+    /// - Throws: also if the message is longer than any can be (EMSGSIZE).
+    public borrowing func send(_ message: SecretBuffer) throws(SystemError) -> Bool {
+        while true {
+            let count = unsafe message.withBytes {
+                unsafe CMandosSystem.send(
+                    socket.number, $0.baseAddress, $0.count, Int32(MSG_DONTWAIT | MSG_NOSIGNAL))
+            }
+            if count >= 0 { return true }
+            switch cmandos_errno() {
+            case EINTR: continue
+            case EAGAIN: return false
+            default: throw SystemError("sending the password")
+            }
+        }
+    }
+
+    /// The message that came first, up to `limit` bytes of it; nil if there is none. Never waits.
+    public borrowing func receive(limit: Int) -> [UInt8]? {
+        var bytes = [UInt8](repeating: 0, count: limit)
+        let transfer = unsafe bytes.withUnsafeMutableBytes { try? unsafe socket.read(into: $0) }
+        return switch transfer {
+        case .bytes(let count): Array(bytes[..<count])
+        case .end: []
+        case .notReady, nil: nil
+        }
+    }
+
+    private static func make(_ action: String) throws(SystemError) -> FileDescriptor {
+        let kind = Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
+        return FileDescriptor(owning: try SystemError.check(action, CMandosSystem.socket(AF_UNIX, kind, 0)))
+    }
+
+    private static func address(_ path: String, _ action: String) throws(SystemError) -> sockaddr_un {
+        guard path.utf8.count <= longestPath else { throw SystemError(action, code: ENAMETOOLONG) }
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let bytes = Array(path.utf8)
+        unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: bytes) }
+        return address
+    }
+
+    private static func withSocketAddress(
+        _ address: sockaddr_un, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32
+    ) -> Int32 {
+        unsafe withUnsafePointer(to: address) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                unsafe body($0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+    }
+}

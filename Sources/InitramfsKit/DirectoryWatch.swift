@@ -1,0 +1,95 @@
+import CMandosSystem
+
+/// What happens to the files of a directory. Source: inotify(7).
+public struct DirectoryWatch: ~Copyable {
+    public enum Change: Equatable {
+        /// There is something new to read under this name: it was written and closed, or moved here.
+        case written(String)
+        /// There is nothing under this name any more.
+        case gone(String)
+        /// More happened than the kernel keeps; look at everything again.
+        case missed
+    }
+
+    private let queue: FileDescriptor
+
+    /// Becomes readable when there are changes.
+    public var descriptor: Int32 { queue.number }
+
+    /// As many as one read takes; the next one takes the next.
+    private static let bytesAtOnce = 16384
+
+    /// From now on, changes are kept for ``changes()``.
+    ///
+    /// - Throws: if there is no such directory, or if it cannot be watched.
+    public static func begin(_ directory: String) throws(SystemError) -> DirectoryWatch {
+        let flags = Int32(IN_CLOEXEC) | Int32(IN_NONBLOCK)
+        let queue = FileDescriptor(owning: try SystemError.check("watching " + directory, inotify_init1(flags)))
+        let events =
+            UInt32(IN_CLOSE_WRITE) | UInt32(IN_MOVED_TO) | UInt32(IN_MOVED_FROM) | UInt32(IN_DELETE)
+            | UInt32(IN_ONLYDIR)
+        let watch = unsafe inotify_add_watch(queue.number, directory, events)
+        try SystemError.check("watching the directory " + directory, watch)
+        return DirectoryWatch(queue: queue)
+    }
+
+    /// What has happened since it was asked last, in the order in which it happened; never waits.
+    public func changes() -> [Change] {
+        var changes: [Change] = []
+        var buffer = [UInt8](repeating: 0, count: Self.bytesAtOnce)
+        while true {
+            let transfer = unsafe buffer.withUnsafeMutableBytes { try? unsafe queue.read(into: $0) }
+            guard let transfer, case .bytes(let count) = transfer else { return changes }
+            Self.parse(buffer[..<count], into: &changes)
+        }
+    }
+
+    private static func parse(_ bytes: ArraySlice<UInt8>, into changes: inout [Change]) {
+        var rest = bytes
+        let headerSize = MemoryLayout<inotify_event>.size
+        while rest.count >= headerSize {
+            var event = inotify_event()
+            unsafe withUnsafeMutableBytes(of: &event) { unsafe $0.copyBytes(from: rest.prefix(headerSize)) }
+            let field = rest.dropFirst(headerSize).prefix(Int(event.len))
+            let name = String(decoding: field.prefix { $0 != 0 }, as: UTF8.self)
+            rest = rest.dropFirst(headerSize + Int(event.len))
+            if event.mask & UInt32(IN_Q_OVERFLOW) != 0 {
+                changes.append(.missed)
+            } else if event.mask & (UInt32(IN_CLOSE_WRITE) | UInt32(IN_MOVED_TO)) != 0 {
+                changes.append(.written(name))
+            } else if event.mask & (UInt32(IN_MOVED_FROM) | UInt32(IN_DELETE)) != 0 {
+                changes.append(.gone(name))
+            }
+        }
+    }
+}
+
+/// Reads a whole file that somebody else has put there; whatever it is, this does not wait.
+///
+/// - Throws: also if it is no regular file (EINVAL), or longer than `limit` bytes (EFBIG).
+public func readRegularFile(_ path: String, limit: Int) throws(SystemError) -> [UInt8] {
+    let file = try FileDescriptor.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
+    var status = stat()
+    try unsafe SystemError.check("looking at " + path, fstat(file.number, &status))
+    guard status.st_mode & 0o170000 == 0o100000 else { throw SystemError(path + " is no file", code: EINVAL) }
+    var contents = [UInt8](repeating: 0, count: limit + 1)
+    var count = 0
+    while count <= limit {
+        let transfer: FileDescriptor.Transfer
+        do throws(SystemError) {
+            transfer = try unsafe contents.withUnsafeMutableBufferPointer {
+                (buffer) throws(SystemError) -> FileDescriptor.Transfer in
+                try unsafe file.read(
+                    into: UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[count...]))
+            }
+        } catch {
+            throw SystemError("reading " + path, code: error.code)
+        }
+        guard case .bytes(let more) = transfer else {
+            contents.removeLast(contents.count - count)
+            return contents
+        }
+        count += more
+    }
+    throw SystemError("reading " + path, code: EFBIG)
+}

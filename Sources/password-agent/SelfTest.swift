@@ -1,0 +1,5 @@
+import InitramfsKit
+
+enum SelfTest {
+    static func run() -> Never { ExitStatus.success.exit() }
+}

@@ -1,0 +1,74 @@
+import InitramfsKit
+import MandosFormats
+
+/// What the command line of password-agent(8mandos) says.
+struct Settings {
+    private enum Option: Equatable, Sendable {
+        case agentDirectory, helperDirectory, user, group, test
+    }
+
+    var agentDirectory = "/run/systemd/ask-password"
+    var helperDirectory = "/lib/mandos/plugin-helpers"
+    var user: UInt32 = 65534
+    var group: UInt32 = 65534
+    private(set) var test = false
+    /// The client's path, and its options.
+    var client = ["/lib/mandos/plugins.d/mandos-client"]
+
+    private static let reader = CommandLineReader<Option>(
+        program: "password-agent",
+        summary: """
+            Run a Mandos client, and answer systemd's questions for passwords with what it prints.
+            The client and its options come last, after "--"; default: /lib/mandos/plugins.d/mandos-client.
+            """,
+        options: [
+            CommandLineOption(
+                .agentDirectory, "agent-directory", short: "d", value: "DIRECTORY",
+                "Where the questions are. Default: /run/systemd/ask-password."),
+            CommandLineOption(
+                .helperDirectory, "helper-directory", value: "DIRECTORY",
+                "Where the client finds its helpers. Default: /lib/mandos/plugin-helpers."),
+            CommandLineOption(
+                .user, "user", short: "u", value: "USERID", "The client's real user, a number. Default: 65534."),
+            CommandLineOption(
+                .group, "group", short: "g", value: "GROUPID", "The client's real group, a number. Default: 65534."),
+            CommandLineOption(.test, "test", "Only run self-tests."),
+        ])
+
+    /// Reads the command line; one that makes no sense ends the program with `EX_USAGE`.
+    static func read(_ program: StaticString) -> Settings {
+        var settings = Settings()
+        let reading = reader.readWithOperands(version: mandosVersion)
+        for (option, value) in reading.options {
+            if let problem = settings.apply(option, value) {
+                complain(program, problem)
+                ExitStatus.usage.exit()
+            }
+        }
+        if !reading.operands.isEmpty { settings.client = reading.operands }
+        return settings
+    }
+
+    /// - Returns: what is wrong with the value, if anything.
+    private mutating func apply(_ option: Option, _ value: String) -> String? {
+        switch option {
+        case .agentDirectory: agentDirectory = value
+        case .helperDirectory: helperDirectory = value
+        case .user:
+            guard let number = Self.id(value) else { return "--user=" + value + ": not a user's number" }
+            user = number
+        case .group:
+            guard let number = Self.id(value) else { return "--group=" + value + ": not a group's number" }
+            group = number
+        case .test: test = true
+        }
+        return nil
+    }
+
+    /// The greatest number of all is none: to the kernel it means "as before".
+    private static func id(_ text: String) -> UInt32? {
+        guard text.utf8.allSatisfy({ $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }) else { return nil }
+        guard let number = UInt32(text), number < UInt32.max else { return nil }
+        return number
+    }
+}
