@@ -33,9 +33,8 @@ import MandosFormats
     private static func answerQuestionsAboutUs() {
         let reader = CommandLineReader<Option>(
             program: program, summary: "Print the password that is written to /lib/cryptsetup/passfifo.", options: [])
-        for argument in ProgramArguments.all {
-            if ProgramArguments.isQuestion(argument) { _ = reader.read(arguments: [argument], version: mandosVersion) }
-            complain(program, "ignoring \"" + argument + "\": there are no options")
+        for operand in reader.readTolerantly(version: mandosVersion).operands {
+            complain(program, "ignoring \"" + operand + "\": there are no options")
         }
     }
 

@@ -21,7 +21,7 @@ final class PluginVoices {
             said.append(UInt8(ascii: "\n"))
             self.speaker = nil
         }
-        for unsafe byte in unsafe text {
+        for byte in unsafe Array(text) {
             if speaker == nil {
                 said += Array((name + ": ").utf8)
                 speaker = name
