@@ -119,7 +119,8 @@ let testTargets: [Target] = [
     .testTarget(
         name: "ProgramTests",
         dependencies: [
-            "mandos", "mandos-client", "mandos-ctl", "mandos-keygen", "plugin-runner", "MandosBus", "MandosFormats",
+            "mandos", "mandos-client", "mandos-ctl", "mandos-keygen", "plugin-runner", "password-agent",
+            "password-prompt", "askpass-fifo", "MandosBus", "MandosFormats",
             "MandosTLS",
             .product(name: "GRDB", package: "GRDB.swift"),
         ],

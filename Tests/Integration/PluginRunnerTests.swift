@@ -254,6 +254,8 @@ import Testing
             let directory = try Directory()
             try FileManager.default.copyItem(atPath: prompt, toPath: directory.path + "/prompt")
             waitUntilNobodyWrites(directory.path + "/prompt")
+            // The reference looks at it as whom it has become.
+            unsafe chmod(directory.path, 0o755)
             let terminal = try Terminal()
             // A prompt does not ask if it sees Plymouth, as another test may have it.
             let program = try RunningProgram(
