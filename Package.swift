@@ -26,6 +26,10 @@ let small: [SwiftSetting] =
 let embeddedLibraries: [LinkerSetting] =
     embedded ? [.unsafeFlags(["-use-ld=lld", "-Xlinker", "--as-needed"])] : []
 
+// Only mandos-client looks names up. The flag counts for what comes after it, and the driver moves a bare "-l" before it.
+let resolver: [LinkerSetting] =
+    embedded ? [.unsafeFlags(["-Xlinker", "--as-needed", "-Xlinker", "-lresolv"])] : [.linkedLibrary("resolv")]
+
 let nio = "swift-nio"
 // Programs of the initramfs that need the C library and nothing else.
 let smallPrograms: [Target] = ["askpass-fifo", "password-prompt"].map { name in
@@ -37,7 +41,7 @@ let initramfsTargets: [Target] =
     [
         .systemLibrary(name: "CGnuTLS", pkgConfig: "gnutls", providers: [.apt(["libgnutls28-dev"])]),
         .systemLibrary(name: "CAvahiCore", providers: [.apt(["libavahi-core-dev"])]),
-        .target(name: "CMandosSystem", linkerSettings: [.linkedLibrary("resolv")]),
+        .target(name: "CMandosSystem", linkerSettings: resolver),
         .target(name: "MandosFormats", swiftSettings: small),
         .target(
             name: "MandosTLS", dependencies: ["CGnuTLS", "MandosFormats"], swiftSettings: small,
