@@ -2,8 +2,33 @@ import Foundation
 import Glibc
 import Testing
 
-@Suite struct `password-prompt` {
-    private static let program = Place.program("password-prompt")
+@Suite(.enabled(if: Root.isHere, Root.reason)) struct `password-prompt` {
+    /// Starts it where it sees no process: another test may have one that is called plymouthd.
+    ///
+    /// `script` is to run `"$0" "$@"`, which is our program and its options.
+    private func start(
+        _ options: [String] = [], script: String = #"exec "$0" "$@""#, environment: [String: String] = [:],
+        input: Data = Data(), terminal: Terminal? = nil
+    ) throws -> RunningProgram {
+        // The dynamic linker looks for the program's own folder there.
+        let hideProcesses = #"mount -t tmpfs tmpfs /proc && mkdir /proc/self && ln -s "$0" /proc/self/exe || exit 9; "#
+        return try RunningProgram(
+            "/usr/bin/unshare",
+            ["--mount", "/bin/sh", "-c", hideProcesses + script, Place.program("password-prompt")] + options,
+            environment: environment, input: input, terminal: terminal)
+    }
+
+    private func run(
+        _ options: [String] = [], script: String = #"exec "$0" "$@""#, environment: [String: String] = [:],
+        input: Data
+    ) async throws -> (status: Int32, output: Data, errors: String) {
+        let program = try start(options, script: script, environment: environment, input: input)
+        guard case .exit(let status) = try await program.ending() else {
+            throw RunningProgram.TookTooLong(what: "an exit, but a signal", errors: program.errors)
+        }
+        return (status, program.output, program.errors)
+    }
+
     private static let standardPrompt = "Enter passphrase to unlock the disk: "
 
     /// Seen with Mandos 1.8.16, but for the last line's end, which only a terminal gets here.
@@ -38,7 +63,7 @@ import Testing
     func `asks for the disk that the environment names, or what it is told`(
         options: [String], environment: [String: String], prompt: String
     ) async throws {
-        let result = try await run(Self.program, options, environment: environment, input: Data("secret\n".utf8))
+        let result = try await run(options, environment: environment, input: Data("secret\n".utf8))
         #expect(result.status == 0)
         #expect(result.errors == prompt)
         #expect(result.output == Data("secret".utf8))
@@ -46,7 +71,7 @@ import Testing
 
     @Test func `shows nothing of what is typed, and restores the terminal`() async throws {
         let terminal = try Terminal()
-        let prompt = try RunningProgram(Self.program, [], terminal: terminal)
+        let prompt = try start(terminal: terminal)
         _ = try await prompt.line(with: Self.standardPrompt)
         #expect(!terminal.echoes)
         try terminal.type("pass ")
@@ -63,7 +88,7 @@ import Testing
     @Test(arguments: [SIGTERM, SIGINT, SIGHUP, SIGQUIT])
     func `restores the terminal and dies of the signal that stops it`(signal: Int32) async throws {
         let terminal = try Terminal()
-        let prompt = try RunningProgram(Self.program, [], terminal: terminal)
+        let prompt = try start(terminal: terminal)
         _ = try await prompt.line(with: Self.standardPrompt)
         #expect(!terminal.echoes)
         try terminal.type("half a passw")
@@ -76,7 +101,7 @@ import Testing
     @Test(arguments: [("\u{3}", SIGINT), ("\u{1C}", SIGQUIT)])
     func `can be interrupted from the keyboard`(key: String, signal: Int32) async throws {
         let terminal = try Terminal()
-        let prompt = try RunningProgram(Self.program, [], terminal: terminal)
+        let prompt = try start(terminal: terminal)
         _ = try await prompt.line(with: Self.standardPrompt)
         try terminal.type("abc" + key)
         #expect(try await prompt.ending() == .signal(signal))
@@ -86,7 +111,7 @@ import Testing
 
     @Test func `asks again after Ctrl-D alone, and takes what comes before Ctrl-D as part of the line`() async throws {
         let terminal = try Terminal()
-        let prompt = try RunningProgram(Self.program, [], terminal: terminal)
+        let prompt = try start(terminal: terminal)
         _ = try await prompt.line(with: Self.standardPrompt)
         try terminal.type("\u{4}")
         for _ in 0..<2000 where prompt.errors != Self.standardPrompt + "\n" + Self.standardPrompt {
@@ -104,7 +129,7 @@ import Testing
         let prompt: RunningProgram
         do {
             let terminal = try Terminal()
-            prompt = try RunningProgram(Self.program, [], terminal: terminal)
+            prompt = try start(terminal: terminal)
             _ = try await prompt.line(with: Self.standardPrompt)
         }
         // It hears of that as a signal and as an end of its input, in either order.
@@ -115,7 +140,7 @@ import Testing
     @Test func `refuses a line that the terminal may have cut off`() async throws {
         for (length, ending) in [(4094, RunningProgram.Ending.exit(status: 0)), (4200, .exit(status: 65))] {
             let terminal = try Terminal()
-            let prompt = try RunningProgram(Self.program, [], terminal: terminal)
+            let prompt = try start(terminal: terminal)
             _ = try await prompt.line(with: Self.standardPrompt)
             for _ in 0..<length { try terminal.type("x") }
             try terminal.type("\n")
@@ -129,25 +154,25 @@ import Testing
         let all = Data((0...255).filter { $0 != 10 })
         let long = Data(repeating: UInt8(ascii: "x"), count: 1 << 20)
         for password in [all, long, Data("  two at both ends \t".utf8), Data()] {
-            let result = try await run(Self.program, [], input: password + Data("\nnext line\n".utf8))
+            let result = try await run(input: password + Data("\nnext line\n".utf8))
             #expect(result.status == 0, "\(result.errors)")
             #expect(result.output == password)
         }
-        let withoutEnd = try await run(Self.program, [], input: Data("abc".utf8))
+        let withoutEnd = try await run(input: Data("abc".utf8))
         #expect(withoutEnd.status == 0)
         #expect(withoutEnd.output == Data("abc".utf8))
     }
 
     @Test func `leaves what comes after the line to others`() async throws {
         let result = try await run(
-            "/bin/sh", ["-c", #""$0" 2>/dev/null; cat"#, Self.program], input: Data("first\nsecond\n".utf8))
+            script: #""$0" 2>/dev/null; cat"#, input: Data("first\nsecond\n".utf8))
         #expect(result.output == Data("firstsecond\n".utf8))
     }
 
     @Test func `fails when there is nothing, or too much`() async throws {
         let tooMuch = Data(repeating: UInt8(ascii: "x"), count: 1 << 20 + 1)
         for (input, status) in [(Data(), 66), (tooMuch + Data("\n".utf8), 65)] {
-            let result = try await run(Self.program, [], input: input)
+            let result = try await run(input: input)
             #expect(result.status == Int32(status))
             #expect(result.output.isEmpty)
             #expect(result.errors.contains("\npassword-prompt: ") || result.errors.contains(": password-prompt: "))
@@ -162,7 +187,7 @@ import Testing
         redirection: String, status: Int, message: String
     ) async throws {
         let result = try await run(
-            "/bin/sh", ["-c", #""$0" "# + redirection, Self.program], input: Data("secret\n".utf8))
+            script: #""$0" "# + redirection, input: Data("secret\n".utf8))
         #expect(result.status == Int32(status))
         #expect(result.errors.contains(message))
         #expect(result.output.isEmpty)
@@ -171,8 +196,7 @@ import Testing
     /// A stopped process would see no SIGTERM, and whoever waits for it would wait for ever.
     @Test func `fails at once in the background of a terminal`() async throws {
         let terminal = try Terminal()
-        let shell = try RunningProgram(
-            "/bin/sh", ["-c", #"set -m; "$0" & wait $!"#, Self.program], terminal: terminal)
+        let shell = try start(script: #"set -m; "$0" & wait $!"#, terminal: terminal)
         #expect(try await shell.ending() == .exit(status: 69))
         #expect(shell.errors.contains("in the background"))
         #expect(terminal.echoes)
@@ -180,7 +204,7 @@ import Testing
 
     @Test(arguments: [["--nonsense"], ["operand"]])
     func `refuses a command line that makes no sense`(options: [String]) async throws {
-        let result = try await run(Self.program, options, input: Data("secret\n".utf8))
+        let result = try await run(options, input: Data("secret\n".utf8))
         #expect(result.status == 64)
         #expect(result.output.isEmpty)
     }
@@ -189,7 +213,7 @@ import Testing
         let terminal = try Terminal()
         try terminal.type("early\n")
         // A pipe that is full: nothing can be shown.
-        let script = """
+        let program = """
             import os, subprocess, sys
             r, w = os.pipe(); os.set_blocking(w, False)
             try:
@@ -198,8 +222,8 @@ import Testing
             os.set_blocking(w, True)
             sys.exit(subprocess.call([sys.argv[1]], stderr=w))
             """
-        let prompt = try RunningProgram(
-            "/usr/bin/python3", ["-c", script, Self.program], terminal: terminal)
+        let prompt = try start(
+            [program], script: #"exec /usr/bin/python3 -c "$1" "$0""#, terminal: terminal)
         #expect(try await prompt.ending() == .exit(status: 0), "\(prompt.errors)")
         #expect(prompt.output == Data("early".utf8))
     }
