@@ -14,6 +14,9 @@ public struct PasswordFIFO: ~Copyable {
 
         public var description: String {
             switch self {
+            case .system(let error) where error.isNoSuchFile: "\(error); make its directory"
+            case .system(let error) where error.code == EACCES:
+                "\(error); the program must be set-uid root, or started by root"
             case .system(let error): "\(error)"
             case .notFIFO(let path): path + " is no FIFO; remove it"
             }

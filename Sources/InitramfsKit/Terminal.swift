@@ -54,10 +54,12 @@ public enum PasswordQuestion {
         case noInput
     }
 
-    /// No password that is typed is longer, in bytes; what is beyond it is an error, and never cut off.
-    ///
-    /// A terminal itself takes no line of more than 4095 bytes. Source: termios(3), canonical mode.
+    /// No password that is read is longer, in bytes; what is beyond it is an error, and never cut off.
     public static let longestPassword = 1 << 20
+
+    /// The same at a terminal: the kernel drops without a word what does not fit into 4095 bytes, so a line that has them
+    /// all may have been cut off. Source: termios(3), "Canonical and noncanonical mode".
+    public static let longestTypedPassword = 4094
 
     /// Reads one line from `input`, a descriptor; without echo if it is a terminal. The terminal is as it was on every way out.
     ///
@@ -71,7 +73,8 @@ public enum PasswordQuestion {
         var display = Display(output: output)
         display.show(prompt)
         defer { if hidden != nil { display.endLine() } }
-        let line = SecretBuffer(limit: longestPassword + 1)
+        let longest = hidden == nil ? longestPassword : longestTypedPassword
+        let line = SecretBuffer(limit: longest + 1)
         while true {
             var set = PollSet()
             set.add(input)
@@ -81,7 +84,9 @@ public enum PasswordQuestion {
             if let signal = stop.next() { return .stopped(signal: signal) }
             display.advance(set)
             guard set.isReady(input) else { continue }
-            switch try read(from: input, into: line, isTerminal: hidden != nil) {
+            let progress = try read(from: input, into: line, isTerminal: hidden != nil)
+            if line.count > longest { throw SystemError("reading the password", code: EMSGSIZE) }
+            switch progress {
             case .more: break
             case .line: return .password(line)
             case .end where line.count > 0: return .password(line)
@@ -90,7 +95,6 @@ public enum PasswordQuestion {
                 guard hidden != nil, HiddenInput.isTerminal(input) else { return .noInput }
                 display.show("\n" + prompt)
             }
-            if line.count > longestPassword { throw SystemError("reading the password", code: EMSGSIZE) }
         }
     }
 

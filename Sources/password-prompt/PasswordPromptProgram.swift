@@ -29,7 +29,7 @@ import InitramfsKit
         func debug(_ message: String) { if settings.debug { complain(program, message) } }
 
         if let sign = PlymouthDetection.sign() {
-            debug("\(sign), which asks by itself; not asking")
+            debug("not asking, since Plymouth does: \(sign)")
             return .exit(.unavailable)
         }
         debug("asking at standard input")
