@@ -39,12 +39,14 @@ struct SelfTest: ~Copyable {
 
             """
         let ask = try? AskFile(Array(question.utf8))
-        expect(ask?.socket.utf8.elementsEqual("/run/systemd/ask-password/sck.f00".utf8) == true, "a question says where")
+        let socket = ask?.socket.utf8
+        expect(socket?.elementsEqual("/run/systemd/ask-password/sck.f00".utf8) == true, "a question says where")
         expect(ask?.processID == 17, "a question says who")
         expect(ask?.isOver(at: 2000) == true && ask?.isOver(at: 1999) == false, "a question ends in time")
         let endless = try? AskFile(Array("[Ask]\nSocket=/s\nPID=1\nNotAfter=0\n".utf8))
         expect(endless?.isOver(at: .max) == false, "a question may be without an end")
-        for text in ["", "Socket=/s\nPID=1\n", "[Ask]\nPID=1\n", "[Ask]\nPID=1\nSocket=s\n", "[Ask]\nSocket=/s\nPID=0\n"] {
+        let useless = ["", "Socket=/s\nPID=1", "[Ask]\nPID=1", "[Ask]\nPID=1\nSocket=s", "[Ask]\nSocket=/s\nPID=0"]
+        for text in useless {
             expect((try? AskFile(Array(text.utf8))) == nil, "what is no question is not answered")
         }
     }

@@ -71,7 +71,7 @@ private final class Asker {
             to: &address,
             { pointer in
                 unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    unsafe sendto(socket, "x", 1, Int32(MSG_DONTWAIT.rawValue), $0, length)
+                    unsafe sendto(socket, "x", 1, Int32(MSG_DONTWAIT), $0, length)
                 }
             }) == 1
         {
@@ -84,13 +84,15 @@ private final class Asker {
 @Suite(.enabled(if: Root.isHere, Root.reason)) struct `password-agent` {
     private static let program = Place.program("password-agent")
 
-    /// The agent, with a client that is a shell script.
+    /// The agent, with a client that is a shell script; "-p" because the shell would give up root otherwise, and could not
+    /// look into the directory.
     private func agent(_ directory: Directory, _ script: String, _ options: [String] = []) throws -> RunningProgram {
         try RunningProgram(
-            Self.program, ["--agent-directory", directory.path] + options + ["--", "/bin/sh", "-c", script])
+            Self.program, ["--agent-directory", directory.path] + options + ["--", "/bin/sh", "-pc", script])
     }
 
-    private func stop(_ file: String) -> String { "while [ ! -e '\(file)' ]; do sleep 0.02; done; printf secret" }
+    /// Prints a password when there is a `file`.
+    private func waiting(for file: String) -> String { "while [ ! -e '\(file)' ]; do sleep 0.02; done; printf secret" }
 
     @Test(arguments: [
         (#"printf secret"#, "+secret\0"), (#"printf 'a%%s\n'"#, "+a%s\n\0"), (#"printf 'a\000b'"#, "+a\0b\0"),
@@ -132,15 +134,9 @@ private final class Asker {
             grep -E '^[UG]id:' /proc/self/status | tr '\\t' ' '
             echo "$MANDOSPLUGINHELPERDIR"
             readlink /proc/self/fd/0
-            grep -E '^(SigBlk|SigIgn):' /proc/self/status | tr -d '\\t'
+            grep -E '^SigBlk:' /proc/self/status | tr -d '\\t'
             """
-        // -p: the shell would give up root otherwise.
-        let agent = try RunningProgram(
-            Self.program,
-            [
-                "-d", directory.path, "-u", "1234", "--group=4321", "--helper-directory=/h", "--", "/bin/sh", "-pc",
-                script,
-            ])
+        let agent = try agent(directory, script, ["-u", "1234", "--group=4321", "--helper-directory=/h"])
         #expect(try await agent.ending() == .exit(status: 0), "\(agent.errors)")
         let answer = String(decoding: try #require(asker.message), as: UTF8.self)
         #expect(
@@ -150,7 +146,6 @@ private final class Asker {
                 /h
                 /dev/null
                 SigBlk:0000000000000000
-                SigIgn:0000000000000000
                 \0
                 """)
     }
@@ -162,7 +157,7 @@ private final class Asker {
         let gone = try Asker(in: directory, "gone")
         // Nobody listens there, so that the agent goes on as long as this is asked.
         let deaf = try Asker(in: directory, "deaf", ["Socket": directory.path + "/nothing"])
-        let agent = try agent(directory, "echo started >&2; " + stop(go))
+        let agent = try agent(directory, "echo started >&2; " + waiting(for: go))
         _ = try await agent.line(with: "started")
         let later = try Asker(in: directory, "later")
         try gone.withdraw()
