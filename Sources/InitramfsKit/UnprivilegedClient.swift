@@ -143,5 +143,11 @@ public final class UnprivilegedClient {
 /// Sets a variable of our environment, and so of the programs that are run from now on. For a process with one thread.
 public func setEnvironment(_ name: String, to value: String) { unsafe setenv(name, value, 1) }
 
-/// The real user and group of this process.
-public var ownIDs: (user: UInt32, group: UInt32) { (getuid(), getgid()) }
+/// Who this process is.
+public enum OwnProcess {
+    public static var id: Int32 { getpid() }
+    /// The real one.
+    public static var user: UInt32 { getuid() }
+    /// The real one.
+    public static var group: UInt32 { getgid() }
+}

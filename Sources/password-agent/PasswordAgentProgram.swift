@@ -8,8 +8,8 @@ import InitramfsKit
         Hardening.protectProcess()
         let settings = Settings.read(program)
         do throws(SystemError) {
-            if settings.test { SelfTest.run() }
             let stop = try StopSignals()
+            if settings.test { SelfTest.run(until: stop) }
             let ending = Agent.run(settings, until: stop) { complain(program, $0) }
             switch ending {
             case .exit(let status): status.exit()

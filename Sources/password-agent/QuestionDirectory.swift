@@ -56,7 +56,7 @@ struct QuestionDirectory: ~Copyable {
             case .waiting: waiting.append(question)
             case .failed(let error):
                 hasFailed = true
-                report("\(path)/\(question.name): \(error); who asks has to ask again")
+                report("\(path)/\(question.name): \(error); whoever asks has to ask again")
             }
         }
         questions = waiting
