@@ -166,6 +166,6 @@ import Testing
             """)
         #expect(result.status == 0, "\(result.errors)")
         #expect(result.output == Data("abc".utf8))
-        #expect(result.errors.contains("ignoring \"--debug\""))
+        #expect(result.errors.contains("'--debug'"))
     }
 }
