@@ -93,3 +93,10 @@ pid_t cmandos_fork(void);
 // Variadic in C: opens the log as the daemon facility; logs a text that is no format.
 void cmandos_open_log(const char *_Nonnull name);
 void cmandos_log(int priority, const char *_Nonnull text);
+
+// For the splash screens. Sources: pidfd_send_signal(2), setgroups(2), prlimit(2), posix_spawn(3).
+int cmandos_pidfd_signal(int descriptor, int signal_number);
+int cmandos_no_groups(void);
+void cmandos_take_limits_of(pid_t pid);
+// In a session of its own, with its own mask and default actions of signals.
+void cmandos_spawn_in_session(posix_spawnattr_t *_Nonnull attributes);
