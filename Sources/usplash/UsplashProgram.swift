@@ -22,15 +22,18 @@ import MandosFormats
 
     private static func run(until stop: borrowing StopSignals) throws(SystemError) -> SplashProgram.Ending {
         // Opening what is root's is all that this process does as root.
-        guard let conversation = UsplashConversation.open() else {
+        guard let opened = UsplashConversation.open() else {
             complain(program, absent)
             return .exit(.unavailable)
         }
+        var conversation = Optional(opened)
         let question = try SplashQuestion.begin(screen, program: program)
         let prompt = prompt
         return try SplashProgram.run(program, question, absent: absent, until: stop) {
             (question, stop) throws(SystemError) in
             if let problem = try question.problem(until: stop) { return problem }
+            // It is closed before usplash is ended: with that, a question that nobody has read yet is gone.
+            guard let conversation = conversation.take() else { return .failed }
             let outcome = try conversation.ask(prompt, until: stop)
             if case .password = outcome { question.isAnswered() }
             return outcome
