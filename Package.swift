@@ -28,7 +28,9 @@ let embeddedLibraries: [LinkerSetting] =
 
 let nio = "swift-nio"
 // Programs of the initramfs that need the C library and nothing else.
-let smallPrograms: [Target] = ["askpass-fifo", "password-agent", "password-prompt", "plugin-runner"].map { name in
+let smallPrograms: [Target] = [
+    "askpass-fifo", "password-agent", "password-prompt", "plugin-runner", "plymouth", "splashy", "usplash",
+].map { name in
     .executableTarget(
         name: name, dependencies: ["InitramfsKit", "MandosFormats"], swiftSettings: small,
         linkerSettings: embeddedLibraries)
@@ -120,7 +122,7 @@ let testTargets: [Target] = [
         name: "ProgramTests",
         dependencies: [
             "mandos", "mandos-client", "mandos-ctl", "mandos-keygen", "plugin-runner", "password-agent",
-            "password-prompt", "askpass-fifo", "MandosBus", "MandosFormats",
+            "password-prompt", "askpass-fifo", "plymouth", "splashy", "usplash", "MandosBus", "MandosFormats",
             "MandosTLS",
             .product(name: "GRDB", package: "GRDB.swift"),
         ],

@@ -13,7 +13,9 @@ import MandosFormats
 
     static func main() {
         Hardening.protectProcess()
-        answerQuestionsAboutUs()
+        NoOptions.read(
+            program, summary: "Print the password that is written to /lib/cryptsetup/passfifo.",
+            version: mandosVersion)
         do throws(SystemError) {
             let stop = try StopSignals()
             // Everything that must be undone is, once this is back.
@@ -24,17 +26,6 @@ import MandosFormats
         } catch {
             complain(program, "\(error)")
             ExitStatus.osError.exit()
-        }
-    }
-
-    private enum Option: Equatable, Sendable {}
-
-    /// The program takes no options, but plugin-runner(8mandos) gives every plugin the global ones.
-    private static func answerQuestionsAboutUs() {
-        let reader = CommandLineReader<Option>(
-            program: program, summary: "Print the password that is written to /lib/cryptsetup/passfifo.", options: [])
-        for operand in reader.readTolerantly(version: mandosVersion).operands {
-            complain(program, "ignoring \"" + operand + "\": there are no options")
         }
     }
 

@@ -105,3 +105,9 @@ enum cmandos_client_step { CMANDOS_CLIENT_FORK, CMANDOS_CLIENT_IDS, CMANDOS_CLIE
 pid_t cmandos_start_client(
     const char *_Nonnull path, char *_Nullable const *_Nonnull arguments, int input, int output, uid_t user, gid_t group,
     enum cmandos_client_step *_Nonnull step);
+
+// For the splash screens. Sources: pidfd_send_signal(2), prlimit(2), posix_spawn(3).
+int cmandos_pidfd_signal(int descriptor, int signal_number);
+void cmandos_take_limits_of(pid_t pid);
+// In a session of its own, with its own mask and default actions of signals.
+void cmandos_spawn_in_session(posix_spawnattr_t *_Nonnull attributes);

@@ -1,0 +1,20 @@
+#define _GNU_SOURCE
+#include "CMandosSystem.h"
+
+#include <sys/syscall.h>
+
+int cmandos_pidfd_signal(int descriptor, int signal_number) {
+    return (int)syscall(SYS_pidfd_send_signal, descriptor, signal_number, NULL, 0);
+}
+
+void cmandos_take_limits_of(pid_t pid) {
+    for (int resource = 0; resource < RLIM_NLIMITS; resource++) {
+        struct rlimit limit;
+        if (prlimit(pid, resource, NULL, &limit) == 0) setrlimit(resource, &limit);
+    }
+}
+
+void cmandos_spawn_in_session(posix_spawnattr_t *attributes) {
+    posix_spawnattr_setflags(
+        attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+}

@@ -1,0 +1,48 @@
+import InitramfsKit
+
+/// plymouth(8mandos): asks for a password by way of plymouth(8) and prints it.
+@main struct PlymouthProgram {
+    private static let program: StaticString = "plymouth"
+    private static let client = "/bin/plymouth"
+
+    static func main() {
+        Hardening.protectProcess()
+        let settings = Settings.read()
+        do throws(SystemError) {
+            let stop = try StopSignals()
+            // Everything that must be undone is, once this is back.
+            try run(settings, until: stop).end()
+        } catch {
+            complain(program, "\(error)")
+            ExitStatus.osError.exit()
+        }
+    }
+
+    private static func run(
+        _ settings: Settings, until stop: borrowing StopSignals
+    ) throws(SystemError) -> SplashProgram.Ending {
+        guard isExecutable(client) else {
+            complain(program, client + " is not here; use another plugin, or install plymouth")
+            return .exit(.unavailable)
+        }
+        let question = try SplashQuestion.begin(
+            screen(asking: settings.prompt), program: program, isVerbose: settings.debug)
+        return try SplashProgram.run(
+            program, question, absent: "plymouthd is not running; boot with \"splash\", or use another plugin",
+            until: stop
+        ) { (question, stop) throws(SystemError) in
+            try question.answer(until: stop)
+        }
+    }
+
+    /// Source: plymouth(8mandos), "DESCRIPTION" and "FILES"; plymouth(1).
+    private static func screen(asking prompt: String) -> SplashScreen {
+        SplashScreen(
+            daemon: "/sbin/plymouthd",
+            ping: .init(client, ["--ping"]),
+            question: .init(client, ["ask-for-password", "--prompt=" + prompt]),
+            quitting: .command(.init(client, ["quit"])),
+            arguments: .asBefore,
+            showing: .command(.init(client, ["show-splash"])))
+    }
+}

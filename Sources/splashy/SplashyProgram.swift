@@ -1,0 +1,39 @@
+import InitramfsKit
+import MandosFormats
+
+/// splashy(8mandos): asks for a password by way of splashy(8) and prints it.
+@main struct SplashyProgram {
+    private static let program: StaticString = "splashy"
+
+    static func main() {
+        Hardening.protectProcess()
+        NoOptions.read(
+            program, summary: "Ask for a password by way of splashy(8), and print it.", version: mandosVersion)
+        do throws(SystemError) {
+            let stop = try StopSignals()
+            // Everything that must be undone is, once this is back.
+            try run(until: stop).end()
+        } catch {
+            complain(program, "\(error)")
+            ExitStatus.osError.exit()
+        }
+    }
+
+    private static func run(until stop: borrowing StopSignals) throws(SystemError) -> SplashProgram.Ending {
+        let question = try SplashQuestion.begin(screen, program: program)
+        return try SplashProgram.run(
+            program, question, absent: "splashy is not running; use another plugin", until: stop
+        ) { (question, stop) throws(SystemError) in
+            try question.answer(until: stop)
+        }
+    }
+
+    /// Source: splashy(8mandos), "DESCRIPTION" and "FILES"; splashy_update(8).
+    private static var screen: SplashScreen {
+        let prompt = "Enter passphrase to unlock the disk" + DiskToUnlock.inEnvironment.names + ": "
+        return SplashScreen(
+            daemon: "/sbin/splashy",
+            question: .init("/sbin/splashy_update", ["getpass " + prompt]),
+            arguments: .these(["boot"]))
+    }
+}
