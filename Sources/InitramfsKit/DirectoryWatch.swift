@@ -7,8 +7,16 @@ public struct DirectoryWatch: ~Copyable {
         case written(String)
         /// There is nothing under this name any more.
         case gone(String)
+        /// The file of this name was opened.
+        case opened(String)
         /// More happened than the kernel keeps; look at everything again.
         case missed
+    }
+
+    /// What is told.
+    public enum Interest {
+        case filesThatComeAndGo
+        case openings
     }
 
     private let queue: FileDescriptor
@@ -22,13 +30,17 @@ public struct DirectoryWatch: ~Copyable {
     /// From now on, changes are kept for ``changes()``.
     ///
     /// - Throws: if there is no such directory, or if it cannot be watched.
-    public static func begin(_ directory: String) throws(SystemError) -> DirectoryWatch {
+    public static func begin(
+        _ directory: String, for interest: Interest = .filesThatComeAndGo
+    ) throws(SystemError) -> DirectoryWatch {
         let flags = Int32(IN_CLOEXEC) | Int32(IN_NONBLOCK)
         let queue = FileDescriptor(owning: try SystemError.check("watching " + directory, inotify_init1(flags)))
         let events =
-            UInt32(IN_CLOSE_WRITE) | UInt32(IN_MOVED_TO) | UInt32(IN_MOVED_FROM) | UInt32(IN_DELETE)
-            | UInt32(IN_ONLYDIR)
-        let watch = unsafe inotify_add_watch(queue.number, directory, events)
+            switch interest {
+            case .filesThatComeAndGo: IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE
+            case .openings: IN_OPEN
+            }
+        let watch = unsafe inotify_add_watch(queue.number, directory, UInt32(events) | UInt32(IN_ONLYDIR))
         try SystemError.check("watching the directory " + directory, watch)
         return DirectoryWatch(queue: queue)
     }
@@ -57,6 +69,8 @@ public struct DirectoryWatch: ~Copyable {
                 changes.append(.missed)
             } else if event.mask & (UInt32(IN_CLOSE_WRITE) | UInt32(IN_MOVED_TO)) != 0 {
                 changes.append(.written(name))
+            } else if event.mask & UInt32(IN_OPEN) != 0 {
+                changes.append(.opened(name))
             } else if event.mask & (UInt32(IN_MOVED_FROM) | UInt32(IN_DELETE)) != 0 {
                 changes.append(.gone(name))
             }
