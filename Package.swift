@@ -28,7 +28,7 @@ let embeddedLibraries: [LinkerSetting] =
 
 let nio = "swift-nio"
 // Programs of the initramfs that need the C library and nothing else.
-let smallPrograms: [Target] = [].map { name in
+let smallPrograms: [Target] = ["mandos-to-cryptroot-unlock"].map { name in
     .executableTarget(
         name: name, dependencies: ["InitramfsKit", "MandosFormats"], swiftSettings: small,
         linkerSettings: embeddedLibraries)

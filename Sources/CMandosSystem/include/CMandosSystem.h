@@ -93,3 +93,11 @@ pid_t cmandos_fork(void);
 // Variadic in C: opens the log as the daemon facility; logs a text that is no format.
 void cmandos_open_log(const char *_Nonnull name);
 void cmandos_log(int priority, const char *_Nonnull text);
+
+// inotify(7): a descriptor, not blocking, that tells which files of a directory are opened. -1 and errno.
+int cmandos_watch_opens(const char *_Nonnull directory);
+// flock(2): exclusive, at once or not at all. -1 and errno.
+int cmandos_lock(int descriptor);
+// ioctl_pipe(2) FIONREAD: how many bytes nobody has read yet. -1 and errno.
+int cmandos_unread(int descriptor);
+char *_Nullable *_Nullable cmandos_environment(void);
