@@ -12,8 +12,10 @@ final class Prompt {
     /// It has got a password from us, or will not take any.
     var isAnswered = false
     /// Pauses between tries to hand a password over to it: cryptsetup, for which it asks, may start a moment later, and
-    /// cryptroot-unlock wants to see both.
-    var pauses = Backoff(first: 100, longest: 10_000, most: 20)
+    /// cryptroot-unlock wants to see both. An hour of them.
+    var pauses = Backoff(first: 100, longest: 10_000, most: 360)
+    /// After so many of them, 3 s, it is no matter of a moment any more, and told.
+    static let quietPauses = 5
 
     private init(_ process: consuming ObservedProcess) {
         volume = process.environmentValue("CRYPTTAB_NAME") ?? ""

@@ -13,8 +13,8 @@ final class Unlocking {
     private static let longestWaitForPrompt: Int64 = 3_600_000
     /// The same for the prompt of a further volume.
     private static let longestWaitForNextPrompt: Int64 = 300_000
-    /// How often a password is handed over at most.
-    private static let mostHandOvers = 100
+    /// How many prompts get a password at most.
+    private static let mostAnswers = 100
 
     private let cryptrootUnlock: String
     private let report: (String) -> Void
@@ -23,7 +23,7 @@ final class Unlocking {
     private var prompt: Prompt?
     private var handOver: HandOver?
     private var handOverDue: Deadline?
-    private var handOvers = 0
+    private var answered = 0
 
     private var fetch: PluginRunner?
     private var fetchDue: Deadline? = .now()
@@ -147,11 +147,6 @@ final class Unlocking {
             return fetchAgain(because: prompt.volume + " has refused the password")
         }
         guard let prompt, canHandOver, let password, handOverDue ?? .now() <= .now() else { return nil }
-        guard handOvers < Self.mostHandOvers else {
-            report("\(handOvers) prompts were answered; giving up; type the password on the console")
-            return .gaveUp
-        }
-        handOvers += 1
         handOverDue = nil
         do throws(SystemError) {
             handOver = try HandOver(cryptrootUnlock, password, for: prompt)
@@ -172,6 +167,9 @@ final class Unlocking {
     private func handedOver(_ outcome: HandOver.Outcome, to prompt: Prompt) -> Ending? {
         switch outcome {
         case .nothingLeft: return .done
+        case .notTaken(let why):
+            handOverAgain(to: prompt, because: "cryptroot-unlock: " + why)
+            return nil
         case .opened:
             opened += 1
             pauses.reset()
@@ -180,7 +178,11 @@ final class Unlocking {
         case .notOpened:
             uncertain = prompt.volume
             prompt.isAnswered = true
-        case .notTaken(let why): handOverAgain(to: prompt, because: "cryptroot-unlock: " + why)
+        }
+        answered += 1
+        guard answered < Self.mostAnswers else {
+            report("\(answered) prompts were answered; giving up; type the password on the console")
+            return .gaveUp
         }
         return nil
     }
@@ -190,6 +192,9 @@ final class Unlocking {
         guard prompt === self.prompt else { return }
         if let pause = prompt.pauses.next() {
             handOverDue = Deadline.now().after(milliseconds: pause)
+            if prompt.pauses.count == Prompt.quietPauses {
+                report(why + "; trying again, or type the password on the console")
+            }
         } else {
             prompt.isAnswered = true
             report(why + "; giving up on this prompt; type the password on the console")
