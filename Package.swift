@@ -29,7 +29,8 @@ let embeddedLibraries: [LinkerSetting] =
 let nio = "swift-nio"
 // Programs of the initramfs that need the C library and nothing else.
 let smallPrograms: [Target] = [
-    "askpass-fifo", "password-agent", "password-prompt", "plugin-runner", "plymouth", "splashy", "usplash",
+    "askpass-fifo", "mandos-to-cryptroot-unlock", "password-agent", "password-prompt", "plugin-runner", "plymouth",
+    "splashy", "usplash",
 ].map { name in
     .executableTarget(
         name: name, dependencies: ["InitramfsKit", "MandosFormats"], swiftSettings: small,
@@ -122,7 +123,8 @@ let testTargets: [Target] = [
         name: "ProgramTests",
         dependencies: [
             "mandos", "mandos-client", "mandos-ctl", "mandos-keygen", "plugin-runner", "password-agent",
-            "password-prompt", "askpass-fifo", "plymouth", "splashy", "usplash", "MandosBus", "MandosFormats",
+            "password-prompt", "askpass-fifo", "plymouth", "splashy", "usplash", "mandos-to-cryptroot-unlock",
+            "MandosBus", "MandosFormats",
             "MandosTLS",
             .product(name: "GRDB", package: "GRDB.swift"),
         ],

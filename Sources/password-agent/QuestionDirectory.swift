@@ -40,7 +40,7 @@ struct QuestionDirectory: ~Copyable {
             switch change {
             case .written(let name) where Self.isQuestion(name): read(name)
             case .gone(let name): drop(name)
-            case .written: break
+            case .written, .opened: break
             case .missed: _ = readAll()
             }
         }

@@ -111,3 +111,8 @@ int cmandos_pidfd_signal(int descriptor, int signal_number);
 void cmandos_take_limits_of(pid_t pid);
 // In a session of its own, with its own mask and default actions of signals.
 void cmandos_spawn_in_session(posix_spawnattr_t *_Nonnull attributes);
+
+// flock(2): exclusive, at once or not at all. -1 and errno.
+int cmandos_lock(int descriptor);
+// ioctl_pipe(2) FIONREAD: how many bytes nobody has read yet. -1 and errno.
+int cmandos_unread(int descriptor);

@@ -1,0 +1,73 @@
+import CMandosSystem
+
+/// What a program needs that goes on beside the scripts of an initramfs.
+public enum BackgroundProgram {
+    /// Leaves the session, and with it the terminal: no program that we start can ask there behind somebody's back.
+    /// Where we lead a process group already, nothing happens.
+    public static func leaveSession() { _ = setsid() }
+}
+
+/// A file with our process's number in it, while we run: who wants us to end sends SIGTERM there.
+public struct PIDFile: ~Copyable {
+    private let path: String
+    private let file: FileDescriptor
+
+    private init(path: String, file: consuming FileDescriptor) {
+        self.path = path
+        self.file = file
+    }
+
+    /// Writes it. One that somebody has left behind is ours to take.
+    ///
+    /// - Throws: if it cannot be written; with ``SystemError/isHeldByAnother`` if another one of us runs.
+    public static func write(_ path: String) throws(SystemError) -> PIDFile {
+        let file = try FileDescriptor.open(path, O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o644)
+        try SystemError.check("locking " + path, cmandos_lock(file.number))
+        try SystemError.check("writing " + path, ftruncate(file.number, 0))
+        let text = Array("\(getpid())\n".utf8)
+        _ = try unsafe text.withUnsafeBufferPointer { (bytes) throws(SystemError) in
+            try unsafe file.write(UnsafeRawBufferPointer(bytes))
+        }
+        return PIDFile(path: path, file: file)
+    }
+
+    /// Removes it.
+    public consuming func remove() { unsafe unlink(path) }
+}
+
+extension SystemError {
+    /// Another process has a lock on it.
+    public var isHeldByAnother: Bool { code == EWOULDBLOCK }
+}
+
+extension GroupProcess {
+    /// Asks the process, and nobody else of its group, to end: it knows best how to end the others.
+    public borrowing func terminate() { kill(processID, SIGTERM) }
+}
+
+extension FileDescriptor {
+    /// A directory that is held on to.
+    public static func directory(_ path: String) throws(SystemError) -> FileDescriptor { try open(path, O_RDONLY) }
+
+    /// Takes what there is to read now, for a descriptor that does not block. What does not fit into `buffer` is dropped,
+    /// so that nobody who writes to us has to wait.
+    ///
+    /// - Returns: whether there will be no more.
+    public borrowing func drain(into buffer: SecretBuffer) -> Bool {
+        var count = 0
+        repeat {
+            if buffer.isFull {
+                count = unsafe withUnsafeTemporaryAllocation(byteCount: Int(PIPE_BUF), alignment: 1) {
+                    unsafe CMandosSystem.read(number, $0.baseAddress, $0.count)
+                }
+            } else {
+                unsafe buffer.append { room in
+                    count = unsafe CMandosSystem.read(
+                        number, room.baseAddress, min(room.count, buffer.limit - buffer.count))
+                    return max(count, 0)
+                }
+            }
+        } while count > 0 || (count < 0 && cmandos_errno() == EINTR)
+        return count == 0 || cmandos_errno() != EAGAIN
+    }
+}

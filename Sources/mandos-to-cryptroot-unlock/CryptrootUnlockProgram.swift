@@ -1,0 +1,72 @@
+import InitramfsKit
+import MandosFormats
+
+/// Gets this machine's password from plugin-runner(8mandos), and hands it to cryptroot-unlock whenever cryptsetup's askpass
+/// asks for one on the console.
+///
+/// It goes on until all volumes are open, or until SIGTERM, which the script for local-premount sends to the process in
+/// `/run/mandos-to-cryptroot-unlock.pid`. Then everything that was started is ended before it ends.
+@main struct CryptrootUnlockProgram {
+    private static let program: StaticString = "mandos-to-cryptroot-unlock"
+    private static let pidFile = "/run/mandos-to-cryptroot-unlock.pid"
+
+    private enum Option: Equatable, Sendable {}
+
+    private static let reader = CommandLineReader<Option>(
+        program: program,
+        summary: "Get this machine's password from plugin-runner, and answer cryptsetup's askpass with it.", options: []
+    )
+
+    static func main() {
+        Hardening.protectProcess()
+        _ = reader.read(version: mandosVersion)
+        let status: ExitStatus
+        var signal: Int32?
+        do throws(SystemError) {
+            let stop = try StopSignals()
+            BackgroundProgram.leaveSession()
+            let mark = try takePIDFile()
+            (status, signal) = run(until: stop)
+            mark?.remove()
+        } catch {
+            complain(program, "\(error)")
+            ExitStatus.osError.exit()
+        }
+        if let signal { dieOf(signal) }
+        status.exit()
+    }
+
+    /// Without the file we only cannot be ended by a script: that must not keep a machine from booting.
+    private static func takePIDFile() throws(SystemError) -> PIDFile? {
+        do throws(SystemError) {
+            return try PIDFile.write(pidFile)
+        } catch {
+            if error.isHeldByAnother {
+                throw SystemError("another one runs already, see " + pidFile, code: error.code)
+            }
+            complain(program, "\(error); going on, but nobody can end us by that file")
+            return nil
+        }
+    }
+
+    private static func run(until stop: borrowing StopSignals) -> (ExitStatus, signal: Int32?) {
+        guard isExecutable(PluginRunner.path) else { return unavailable("no " + PluginRunner.path) }
+        guard let path = HandOver.path else { return unavailable("no /bin/cryptroot-unlock") }
+        do throws(SystemError) {
+            let unlocking = try Unlocking(cryptrootUnlock: path) { complain(program, $0) }
+            switch unlocking.run(until: stop) {
+            case .done: return (.success, nil)
+            case .gaveUp: return (.unavailable, nil)
+            case .stopped(let signal): return (.success, signal)
+            }
+        } catch {
+            complain(program, "\(error)")
+            return (.osError, nil)
+        }
+    }
+
+    private static func unavailable(_ what: String) -> (ExitStatus, signal: Int32?) {
+        complain(program, what + " in this initramfs; type the password on the console")
+        return (.unavailable, nil)
+    }
+}
