@@ -28,6 +28,7 @@ import Testing
             mount --bind "$libraries" "$r$libraries"
         done
         cp "$1/daemon.py" "$1/client" "$1/test.py" "$r/lab"
+        chmod -R a+rX "$r/lab"
         cp "$2" "$r/plugin"
         chmod 4755 "$r/plugin"
         # Not exec: what loses its parent becomes a child of this shell, which waits for it.
