@@ -25,6 +25,9 @@ let small: [SwiftSetting] =
 // Embedded Swift does not name what Unicode-aware strings and floating point need.
 let embeddedLibraries: [LinkerSetting] =
     embedded ? [.unsafeFlags(["-use-ld=lld", "-Xlinker", "--as-needed"])] : []
+// Only for those who look up names. The driver puts what it takes for a library before every `--as-needed`.
+let resolver: [LinkerSetting] =
+    embedded ? [.unsafeFlags(["-Xlinker", "--as-needed", "-Xlinker", "-lresolv"])] : [.linkedLibrary("resolv")]
 
 let nio = "swift-nio"
 // Programs of the initramfs that need the C library and nothing else.
@@ -37,7 +40,7 @@ let initramfsTargets: [Target] =
     [
         .systemLibrary(name: "CGnuTLS", pkgConfig: "gnutls", providers: [.apt(["libgnutls28-dev"])]),
         .systemLibrary(name: "CAvahiCore", providers: [.apt(["libavahi-core-dev"])]),
-        .target(name: "CMandosSystem", linkerSettings: [.linkedLibrary("resolv")]),
+        .target(name: "CMandosSystem", linkerSettings: resolver),
         .target(name: "MandosFormats", swiftSettings: small),
         .target(
             name: "MandosTLS", dependencies: ["CGnuTLS", "MandosFormats"], swiftSettings: small,
