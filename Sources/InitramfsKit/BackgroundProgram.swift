@@ -46,6 +46,9 @@ extension GroupProcess {
 }
 
 extension FileDescriptor {
+    /// A directory that is held on to.
+    public static func directory(_ path: String) throws(SystemError) -> FileDescriptor { try open(path, O_RDONLY) }
+
     /// Takes what there is to read now, for a descriptor that does not block. What does not fit into `buffer` is dropped,
     /// so that nobody who writes to us has to wait.
     ///

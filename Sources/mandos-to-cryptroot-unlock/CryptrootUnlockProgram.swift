@@ -53,7 +53,7 @@ import MandosFormats
         guard isExecutable(PluginRunner.path) else { return unavailable("no " + PluginRunner.path) }
         guard let path = HandOver.path else { return unavailable("no /bin/cryptroot-unlock") }
         do throws(SystemError) {
-            let unlocking = Unlocking(try PromptWatch(), cryptrootUnlock: path) { complain(program, $0) }
+            let unlocking = try Unlocking(cryptrootUnlock: path) { complain(program, $0) }
             switch unlocking.run(until: stop) {
             case .done: return (.success, nil)
             case .gaveUp: return (.unavailable, nil)

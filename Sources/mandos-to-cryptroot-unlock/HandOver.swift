@@ -9,6 +9,12 @@ final class HandOver {
     private static let paths = ["/bin/cryptroot-unlock", "/usr/bin/cryptroot-unlock"]
     static var path: String? { paths.first { isExecutable($0) } }
 
+    /// Held open from before the scripts for local-top until we end.
+    ///
+    /// cryptroot-unlock does nothing while cryptsetup's table is older than `/proc/1`. But the kernel makes that directory, and
+    /// its time, anew when somebody looks at it first; were that cryptroot-unlock, the table would always be older.
+    static func fixTimeOfBoot() throws(SystemError) -> FileDescriptor { try .directory("/proc/1") }
+
     /// Its own limits of 10 s for the prompt and 10 s for the answer are counted in turns, which take longer on a slow
     /// machine; this one, in milliseconds, is for one that hangs.
     private static let longest: Int64 = 180_000

@@ -17,6 +17,7 @@ final class Unlocking {
     private static let mostAnswers = 100
 
     private let cryptrootUnlock: String
+    private let timeOfBoot: FileDescriptor
     private let report: (String) -> Void
 
     private var prompts: PromptWatch
@@ -41,8 +42,9 @@ final class Unlocking {
     private var idleSince: Deadline?
     private var lastReport = ""
 
-    init(_ prompts: consuming PromptWatch, cryptrootUnlock: String, report: @escaping (String) -> Void) {
-        self.prompts = prompts
+    init(cryptrootUnlock: String, report: @escaping (String) -> Void) throws(SystemError) {
+        timeOfBoot = try HandOver.fixTimeOfBoot()
+        prompts = try PromptWatch()
         self.cryptrootUnlock = cryptrootUnlock
         self.report = report
     }
