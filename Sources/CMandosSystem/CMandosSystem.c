@@ -34,6 +34,9 @@ _Bool cmandos_is_open(int descriptor) { return fcntl(descriptor, F_GETFD) >= 0; 
 
 int cmandos_no_core_dumps(void) { return prctl(PR_SET_DUMPABLE, 0L, 0L, 0L, 0L); }
 
+int cmandos_no_new_privileges(void) { return prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L); }
+int cmandos_die_with_parent(void) { return prctl(PR_SET_PDEATHSIG, (long)SIGKILL, 0L, 0L, 0L); }
+
 int cmandos_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 void cmandos_wipe(void *memory, size_t size) { explicit_bzero(memory, size); }
 int cmandos_set_user_ids(uid_t user) { return setresuid(user, user, user); }

@@ -89,6 +89,10 @@ int cmandos_network_events(void) {
 int cmandos_set_console_level(int level) { return klogctl(8, NULL, level); }
 
 int cmandos_keep_capabilities(unsigned long mask) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+    if (syscall(SYS_capget, &header, data) < 0) return -1;
+    mask &= data[0].permitted | (unsigned long)data[1].permitted << 32;
     for (int capability = 0; capability < 64; capability++) {
         if (mask >> capability & 1) continue;
         if (prctl(PR_CAPBSET_DROP, (unsigned long)capability, 0L, 0L, 0L) < 0) {
@@ -96,9 +100,9 @@ int cmandos_keep_capabilities(unsigned long mask) {
             return -1;
         }
     }
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct data[2] = {
-        {.effective = (uint32_t)mask, .permitted = (uint32_t)mask},
-        {.effective = (uint32_t)(mask >> 32), .permitted = (uint32_t)(mask >> 32)}};
+    for (int half = 0; half < 2; half++) {
+        data[half].effective = data[half].permitted = (uint32_t)(mask >> 32 * half);
+        data[half].inheritable = 0;
+    }
     return (int)syscall(SYS_capset, &header, data);
 }

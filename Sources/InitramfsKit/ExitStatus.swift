@@ -15,6 +15,8 @@ public enum ExitStatus: Int32, Sendable {
 
     public func exit() -> Never { CMandosSystem.exit(rawValue) }
 
+    public static func exitProgram(_ status: Int32) -> Never { CMandosSystem.exit(status) }
+
     public static let standardInput = STDIN_FILENO
     public static let standardOutput = STDOUT_FILENO
     public static let standardError = STDERR_FILENO

@@ -13,6 +13,13 @@ public enum Hardening {
         _ = cmandos_no_core_dumps()
     }
 
+    /// What is written from now on is for its owner to change alone, whatever our caller wanted; and no directory of the
+    /// caller's is ours.
+    public static func setPlainSurroundings() {
+        _ = umask(0o022)
+        _ = unsafe chdir("/")
+    }
+
     /// Whether we have root's privilege from the program's file, and not from who started it.
     public static var isSetUID: Bool { getuid() != geteuid() }
 
@@ -21,7 +28,11 @@ public enum Hardening {
     /// Gives up for good what a set-uid program has beyond who started it.
     ///
     /// - Throws: if the kernel refuses, or if the privilege could still be had back.
-    public static func dropPrivileges() throws(SystemError) { try become(user: getuid(), group: getgid()) }
+    public static func dropPrivileges() throws(SystemError) {
+        try become(user: getuid(), group: getgid())
+        // Nor by way of a set-uid program, such as ourselves.
+        try SystemError.check("giving up privileges", cmandos_no_new_privileges())
+    }
 
     /// Becomes another user and group in every sense: real, effective and saved.
     ///

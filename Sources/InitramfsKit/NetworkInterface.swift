@@ -58,6 +58,9 @@ public struct NetworkInterface: Sendable {
         return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
+    /// The one with this index, if it is there now.
+    public static func with(index: UInt32) -> NetworkInterface? { name(of: index).flatMap { named($0) } }
+
     /// Takes it up or down. Needs CAP_NET_ADMIN.
     public func setUp(_ isUp: Bool) throws(SystemError) {
         try unsafe SystemError.check(

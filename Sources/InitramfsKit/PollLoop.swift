@@ -21,7 +21,7 @@ public struct PollSet {
     public init() {}
 
     /// What to wait for on a descriptor; errors and hang-ups always count.
-    public enum Interest { case reading, writing, both }
+    public enum Interest { case reading, writing, both, hangUp }
 
     /// Waits also for `descriptor`.
     public mutating func add(_ descriptor: Int32, for interest: Interest = .reading) {
@@ -30,6 +30,7 @@ public struct PollSet {
             case .reading: POLLIN
             case .writing: POLLOUT
             case .both: POLLIN | POLLOUT
+            case .hangUp: Int32(0)
             }
         entries.append(pollfd(fd: descriptor, events: Int16(events), revents: 0))
     }

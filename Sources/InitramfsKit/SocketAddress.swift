@@ -67,6 +67,32 @@ public struct SocketAddress {
         unsafe withIPv6 { unsafe $0.pointee.sin6_scope_id = index }
     }
 
+    /// Whether it is one that a host may have, and not this host alone.
+    public var isOrdinary: Bool {
+        let bytes = bytes
+        if bytes.count == 4 { return bytes[0] != 0 && bytes[0] != 127 && bytes[0] < 224 }
+        // Not unspecified, loopback or mapped IPv4, and not multicast.
+        return bytes[0] != 0xFF && bytes.prefix(10).contains { $0 != 0 }
+    }
+
+    /// Whether the kernel knows a way to it. Nothing is sent.
+    public var hasRoute: Bool {
+        var copy = self
+        copy.setPort(9)
+        let number = socket(family, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        guard number >= 0 else { return false }
+        defer { close(number) }
+        return unsafe copy.withPointer { unsafe connect(number, $0, $1) == 0 }
+    }
+
+    private mutating func setPort(_ port: UInt16) {
+        // At the same place in both families.
+        unsafe withUnsafeMutableBytes(of: &storage) { bytes in
+            unsafe bytes[2] = UInt8(port >> 8)
+            unsafe bytes[3] = UInt8(truncatingIfNeeded: port)
+        }
+    }
+
     /// Whether it is an IPv6 address that means something on one link only.
     public var isLinkLocal: Bool { isIPv6 && Self.isLinkLocal(bytes) }
 

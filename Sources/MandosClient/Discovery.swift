@@ -23,8 +23,10 @@ import InitramfsKit
         let description: String
     }
 
-    /// Of what is announced, no more is remembered than this: the oldest goes first.
+    /// Of what is announced, no more is remembered than this.
     private static let mostServices = 1024
+    /// In Avahi's cache, for each interface; a service takes several.
+    private static let mostCacheEntries: UInt32 = 20_000
     private static let serviceType = "_mandos._tcp"
 
     @safe private struct Resolution {
@@ -48,6 +50,7 @@ import InitramfsKit
         // We only ask. Without a name, Avahi would ask the system, which has none at this stage.
         unsafe configuration.host_name = avahi_strdup("mandos-client")
         unsafe configuration.allow_point_to_point = 1
+        unsafe configuration.n_cache_entries_max = Self.mostCacheEntries
         unsafe configuration.publish_hinfo = 0
         unsafe configuration.publish_addresses = 0
         unsafe configuration.publish_workstation = 0
@@ -116,8 +119,10 @@ import InitramfsKit
     private func resolve(
         _ service: Service, _ isIPv6: Bool, _ name: UnsafePointer<CChar>, _ domain: UnsafePointer<CChar>
     ) {
-        if resolutions.count >= Self.mostServices, let oldest = unsafe resolutions.first?.resolver {
-            forget { unsafe $0.resolver == oldest }
+        if resolutions.count >= Self.mostServices {
+            // Any of them: nobody is to know how to push the right one out.
+            let victim = unsafe resolutions[Int(randomNumber(below: UInt32(resolutions.count)))].resolver
+            forget { unsafe $0.resolver == victim }
         }
         let family = AvahiProtocol(isIPv6 ? AVAHI_PROTO_INET6 : AVAHI_PROTO_INET)
         let resolver = unsafe avahi_s_service_resolver_new(
@@ -150,9 +155,10 @@ import InitramfsKit
             discovery.events.append(.found(resolution.service, address))
         } else if let name = unsafe name, let domain = unsafe domain {
             // It is announced, so what it is will be known; a packet was lost.
-            unsafe avahi_s_service_resolver_free(resolver)
-            discovery.resolutions.remove(at: index)
+            // The names are the old resolver's, so the new one comes first.
             unsafe discovery.resolve(resolution.service, resolution.isIPv6, name, domain)
+            discovery.resolutions.removeAll { unsafe $0.resolver == resolver }
+            unsafe avahi_s_service_resolver_free(resolver)
         }
     }
 

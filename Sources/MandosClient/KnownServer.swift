@@ -38,19 +38,34 @@ struct KnownServer {
         case .named(let name): description = "\(name)"
         case .domain(let domain): description = domain
         case .announced(let service):
-            let name = service.name.filter { $0 >= 0x20 && $0 != 0x7F }
+            var name = ""
+            for scalar in String(decoding: service.name, as: UTF8.self).unicodeScalars
+            where scalar.value >= 0x20 && !(0x7F...0x9F).contains(scalar.value) {
+                name.unicodeScalars.append(scalar)
+            }
             let interface = NetworkInterface.name(of: service.interface).map { " on " + $0 } ?? ""
-            description = "\"" + String(decoding: name, as: UTF8.self) + "\"" + interface
+            description = "\"" + name + "\"" + interface
         }
     }
 
-    mutating func add(_ address: SocketAddress, at now: Deadline) {
-        let isKnown = addresses.contains { $0.isSame(as: address) }
-        guard !isKnown, addresses.count < Self.mostAddresses else { return }
+    /// - Returns: whether it was not known yet.
+    mutating func add(_ address: SocketAddress) -> Bool {
+        if addresses.contains(where: { $0.isSame(as: address) }) { return false }
+        // What was said last is most likely so.
+        if addresses.count >= Self.mostAddresses { addresses.removeFirst() }
         addresses.append(address)
-        guard !isSettled else { return }
+        return true
+    }
+
+    /// An address has become known while others are being tried.
+    mutating func alsoTry(_ address: SocketAddress, at now: Deadline) {
+        guard !isSettled, untried.count < Self.mostAddresses else { return }
         untried.append(address)
         nextAddressDue = nextAddressDue ?? now.after(milliseconds: Self.headStart)
+    }
+
+    var isNamed: Bool {
+        if case .named = origin { true } else { false }
     }
 
     /// Whether a route to `address` is worth a try, once.
@@ -92,5 +107,5 @@ struct KnownServer {
 }
 
 extension SocketAddress {
-    fileprivate func isSame(as other: SocketAddress) -> Bool { bytes == other.bytes && port == other.port }
+    func isSame(as other: SocketAddress) -> Bool { bytes == other.bytes && port == other.port }
 }

@@ -11,10 +11,29 @@ final class NetworkCaretaker {
     private let complain: (String) -> Void
 
     private struct TakenUp {
-        let interface: NetworkInterface
-        let formerSettings: [(setting: KernelSetting, value: [UInt8])]
+        let index: UInt32
+        let formerSettings: [FormerSetting]
     }
 
+    private struct FormerSetting {
+        let setting: InterfaceSetting
+        let value: [UInt8]
+    }
+
+    /// A setting of the kernel's for one interface, which it has under the name that the interface has at the time.
+    private enum InterfaceSetting {
+        case optimisticDAD, useOptimistic, retransmissionTime
+
+        func of(_ interface: NetworkInterface) -> KernelSetting {
+            switch self {
+            case .optimisticDAD: KernelSetting("net/ipv6/conf/" + interface.name + "/optimistic_dad")
+            case .useOptimistic: KernelSetting("net/ipv6/conf/" + interface.name + "/use_optimistic")
+            case .retransmissionTime: KernelSetting("net/ipv6/neigh/" + interface.name + "/retrans_time_ms")
+            }
+        }
+    }
+
+    private var haveHooksRun = false
     // What is to be undone.
     private var runHooks: [String] = []
     private var takenUp: [TakenUp] = []
@@ -39,7 +58,8 @@ final class NetworkCaretaker {
     func serve(_ socket: borrowing FileDescriptor) {
         // Not only in effect: a shell would give that up.
         if isInOwnProcess, Hardening.isRoot {
-            attempt { () throws(SystemError) in try Hardening.become(user: 0, group: 0) }
+            attempt { () throws(SystemError) in try Hardening.become(user: 0, group: 0, isDroppingGroups: true) }
+            Hardening.setPlainSurroundings()
         }
         var message = [UInt8](repeating: 0, count: NetworkRequest.longest)
         while true {
@@ -47,7 +67,7 @@ final class NetworkCaretaker {
             guard case .bytes(let count) = transfer else { break }
             guard let request = NetworkRequest(message[..<count]) else { continue }
             perform(request, unlessGone: socket)
-            let answer: [UInt8] = [0]
+            let answer = [request.number]
             _ = unsafe answer.withUnsafeBytes { bytes in try? unsafe socket.write(bytes) }
         }
         cleanUp()
@@ -56,15 +76,17 @@ final class NetworkCaretaker {
     private func perform(_ request: NetworkRequest, unlessGone socket: borrowing FileDescriptor) {
         switch request {
         case .runHooks:
+            guard !haveHooksRun else { return }
+            haveHooksRun = true
             quietConsole()
             startHooks(unlessGone: socket)
-        case .takeUp(let name):
-            if let interface = NetworkInterface.named(name), !interface.isUp { takeUp(interface) }
+        case .takeUp(let index):
+            if let interface = NetworkInterface.with(index: index), !interface.isUp { takeUp(interface) }
         case .addRoute(let address, let interface):
             guard let address = SocketAddress(bytes: address, port: 0, interface: 0) else { return }
             addRoute(HostRoute(to: address, through: interface))
         case .setClock(let time):
-            attempt { () throws(SystemError) in try Clocks.setWall(forwardTo: time) }
+            setClock(time)
         case .settled: restoreConsole()
         }
     }
@@ -96,7 +118,7 @@ final class NetworkCaretaker {
 
     /// Runs one hook to its end.
     ///
-    /// - Returns: false if `interruption`, a descriptor, became readable before.
+    /// - Returns: false if `interruption`, a descriptor, was hung up before.
     @discardableResult
     private func run(_ hook: String, _ mode: NetworkHooks.Mode, orUntil interruption: Int32? = nil) -> Bool {
         let begin = Deadline.now()
@@ -122,7 +144,7 @@ final class NetworkCaretaker {
             }
             var set = PollSet()
             set.add(process.descriptor)
-            if let interruption { set.add(interruption) }
+            if let interruption { set.add(interruption, for: .hangUp) }
             set.limit(to: deadline)
             set.wait()
             if let interruption, set.isReady(interruption) {
@@ -139,8 +161,10 @@ final class NetworkCaretaker {
 
     private func takeUp(_ interface: NetworkInterface) {
         let former = useAddressSoon(interface)
-        guard attempt({ () throws(SystemError) in try interface.setUp(true) }) else { return restore(former) }
-        takenUp.append(TakenUp(interface: interface, formerSettings: former))
+        guard attempt({ () throws(SystemError) in try interface.setUp(true) }) else {
+            return restore(former, of: interface)
+        }
+        takenUp.append(TakenUp(index: interface.index, formerSettings: former))
         if isVerbose { complain("interface \(interface.name) taken up") }
     }
 
@@ -150,31 +174,43 @@ final class NetworkCaretaker {
     /// Source: RFC 4862 §5.4, RFC 4429.
     ///
     /// - Returns: what to set again later.
-    private func useAddressSoon(_ interface: NetworkInterface) -> [(setting: KernelSetting, value: [UInt8])] {
-        let settings = [
+    private func useAddressSoon(_ interface: NetworkInterface) -> [FormerSetting] {
+        let settings: [(InterfaceSetting, String)] = [
             // No random delay before.
-            ("conf/" + interface.name + "/optimistic_dad", "1"),
-            ("conf/" + interface.name + "/use_optimistic", "1"),
+            (.optimisticDAD, "1"), (.useOptimistic, "1"),
             // How long there may be no answer.
-            ("neigh/" + interface.name + "/retrans_time_ms", "100"),
+            (.retransmissionTime, "100"),
         ]
-        var former: [(setting: KernelSetting, value: [UInt8])] = []
-        for (name, value) in settings {
-            let setting = KernelSetting("net/ipv6/" + name)
-            guard let old = setting.value, (try? setting.set(Array(value.utf8))) != nil else { continue }
-            former.append((setting, old))
+        var former: [FormerSetting] = []
+        for (setting, value) in settings {
+            let place = setting.of(interface)
+            guard let old = place.value, (try? place.set(Array(value.utf8))) != nil else { continue }
+            former.append(FormerSetting(setting: setting, value: old))
         }
         return former
     }
 
-    private func restore(_ settings: [(setting: KernelSetting, value: [UInt8])]) {
-        for (setting, value) in settings { try? setting.set(value) }
+    private func restore(_ settings: [FormerSetting], of interface: NetworkInterface) {
+        for former in settings { try? former.setting.of(interface).set(former.value) }
     }
 
     private func addRoute(_ route: HostRoute) {
-        guard routes.count < Self.mostRoutes, (try? route.add()) != nil else { return }
+        // What leads elsewhere already is not to be led astray by who announces it here.
+        guard routes.count < Self.mostRoutes, route.address.isOrdinary, !route.address.hasRoute,
+            (try? route.add()) != nil
+        else { return }
         routes.append(route)
         if isVerbose { complain("route added through \(route.interface)") }
+    }
+
+    // MARK: The clock
+
+    /// Only one that has lost the time altogether: it is before the time of our own program.
+    private func setClock(_ time: Int64) {
+        guard let built = try? timeOfChange("/proc/self/exe"), Clocks.wall < built else {
+            return complain("the clock is left alone: it is not before the time of this program")
+        }
+        attempt { () throws(SystemError) in try Clocks.setWall(forwardTo: time) }
     }
 
     // MARK: The console
@@ -197,11 +233,9 @@ final class NetworkCaretaker {
         for hook in runHooks.reversed() { run(hook, .stop) }
         for taken in takenUp.reversed() {
             // It may be gone, or be called something else now.
-            guard let name = NetworkInterface.name(of: taken.interface.index),
-                let interface = NetworkInterface.named(name)
-            else { continue }
+            guard let interface = NetworkInterface.with(index: taken.index) else { continue }
             attempt { () throws(SystemError) in try interface.setUp(false) }
-            restore(taken.formerSettings)
+            restore(taken.formerSettings, of: interface)
         }
         restoreConsole()
     }

@@ -36,19 +36,35 @@ public struct NetworkHooks {
         var text: String { self == .start ? "start" : "stop" }
     }
 
+    /// Where hooks are unless an option says otherwise; for a set-uid program there is no otherwise.
+    public static let standardDirectory = "/lib/mandos/network-hooks.d"
+
     /// The hooks there are, in the order of their names.
     ///
-    /// A set-uid program runs them as root for anybody, so nobody but root may have a hand in them.
+    /// A set-uid program runs them as root for anybody. So it runs those of the standard directory alone, and nobody but
+    /// root may have a hand in them or in what leads to them.
     ///
     /// - Parameter complain: is told of what is there and is not run.
     func installed(isSetUID: Bool, complain: (String) -> Void) -> [String] {
+        if isSetUID, !directory.utf8.elementsEqual(Self.standardDirectory.utf8) {
+            if !namesOfFiles(in: directory).isEmpty {
+                complain(
+                    "no network hook is run from \(directory): a set-uid program runs those of "
+                        + Self.standardDirectory + " only")
+            }
+            return []
+        }
+        let place = pathOfRootsAlone(directory)
         var hooks: [String] = []
         for name in namesOfFiles(in: directory) where Self.isHookName(name) {
             let path = directory + "/" + name
             guard isRegularExecutable(path) else { continue }
-            guard let path = isSetUID ? pathOfRootsAlone(path) : path else {
-                complain("\(path): it, or a directory on the way to it, is not root's alone; it is not run")
-                continue
+            if isSetUID {
+                guard let place, let real = pathOfRootsAlone(path), real.utf8.elementsEqual((place + "/" + name).utf8)
+                else {
+                    complain("\(path): it, or a directory on the way to it, is not root's alone; it is not run")
+                    continue
+                }
             }
             hooks.append(path)
         }

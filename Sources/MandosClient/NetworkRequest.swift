@@ -4,7 +4,8 @@ import InitramfsKit
 enum NetworkRequest {
     /// Runs the network hooks; answered when all have run.
     case runHooks
-    case takeUp(interface: String)
+    /// By its index: names change, as udev(7) changes them.
+    case takeUp(interface: UInt32)
     /// A route to one host straight through an interface; `address` has 4 bytes, or 16.
     case addRoute(address: [UInt8], interface: String)
     /// Milliseconds since 1970.
@@ -12,7 +13,8 @@ enum NetworkRequest {
     /// The interfaces have come up, or will not: the kernel may talk again.
     case settled
 
-    private var number: UInt8 {
+    /// What it is answered with.
+    var number: UInt8 {
         switch self {
         case .runHooks: 1
         case .takeUp: 2
@@ -28,7 +30,7 @@ enum NetworkRequest {
     var message: [UInt8] {
         switch self {
         case .runHooks, .settled: [number]
-        case .takeUp(let interface): [number] + Array(interface.utf8)
+        case .takeUp(let interface): [number] + (0..<4).map { UInt8(truncatingIfNeeded: interface >> ($0 * 8)) }
         case .addRoute(let address, let interface): [number, UInt8(address.count)] + address + Array(interface.utf8)
         case .setClock(let time): [number] + (0..<8).map { UInt8(truncatingIfNeeded: time >> ($0 * 8)) }
         }
@@ -39,7 +41,9 @@ enum NetworkRequest {
         var rest = message
         switch rest.popFirst() {
         case 1: self = .runHooks
-        case 2: self = .takeUp(interface: String(decoding: rest, as: UTF8.self))
+        case 2:
+            guard rest.count == 4 else { return nil }
+            self = .takeUp(interface: rest.reversed().reduce(0) { $0 << 8 | UInt32($1) })
         case 3:
             guard let count = rest.popFirst(), count == 4 || count == 16, rest.count > Int(count) else { return nil }
             let interface = String(decoding: rest.dropFirst(Int(count)), as: UTF8.self)

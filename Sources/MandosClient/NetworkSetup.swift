@@ -9,6 +9,7 @@ public final class NetworkSetup {
     private let events: NetworkEvents
     let selection: InterfaceSelection
     private let delay: Int64
+    private let report: (String) -> Void
     private var haveHooksRun = false
     private var isSettled = false
     private var taken: [UInt32] = []
@@ -17,7 +18,7 @@ public final class NetworkSetup {
 
     /// Starts the process that is root, for a process that still has one thread and its privileges.
     ///
-    /// `delay` is how long interfaces may take to run, in milliseconds. `complain` is used in the other process.
+    /// `delay` is how long interfaces may take to run, in milliseconds. `complain` is used in the other process too.
     public static func begin(
         _ selection: InterfaceSelection, hooks: NetworkHooks, delay: Int64, isVerbose: Bool,
         complain: @escaping (String) -> Void
@@ -28,13 +29,14 @@ public final class NetworkSetup {
             NetworkCaretaker(hooks: hooks, isSetUID: isSetUID, isVerbose: isVerbose, complain: complain).serve(socket)
         }
         try process.socket.setNonBlocking()
-        return NetworkSetup(process, try NetworkEvents(), selection, delay)
+        return NetworkSetup(process, try NetworkEvents(), selection, delay, complain)
     }
 
     private init(
         _ caretaker: consuming CompanionProcess, _ events: consuming NetworkEvents, _ selection: InterfaceSelection,
-        _ delay: Int64
+        _ delay: Int64, _ report: @escaping (String) -> Void
     ) {
+        self.report = report
         self.caretaker = consume caretaker
         self.events = consume events
         self.selection = selection
@@ -99,12 +101,15 @@ public final class NetworkSetup {
                 try? unsafe caretaker?.socket.read(into: bytes)
             }
             if transfer == .notReady { break }
-            if transfer != .bytes(1) { end() }
+            if transfer != .bytes(1) {
+                report("the process that takes up interfaces has ended; going on with those that are up")
+                end()
+            }
             hasAnswered = true
-        }
-        if hasAnswered, !haveHooksRun {
-            haveHooksRun = true
-            patience = now.after(milliseconds: delay)
+            if !haveHooksRun, caretaker == nil || answer[0] == NetworkRequest.runHooks.number {
+                haveHooksRun = true
+                patience = now.after(milliseconds: delay)
+            }
         }
         return hasAnswered
     }
@@ -113,7 +118,7 @@ public final class NetworkSetup {
         for interface in NetworkInterface.all()
         where !interface.isUp && selection.takesUp(interface) && !taken.contains(interface.index) {
             taken.append(interface.index)
-            ask(.takeUp(interface: interface.name))
+            ask(.takeUp(interface: interface.index))
         }
     }
 

@@ -40,6 +40,8 @@ public final class PasswordFetch {
         let server: Int
         let begun: Deadline
         let work: Work
+        /// Of a server that was announced.
+        var address: SocketAddress?
 
         /// From when on it may be given up for others; nil if never.
         var isReplaceableFrom: Deadline? {
@@ -129,7 +131,7 @@ public final class PasswordFetch {
             let room = attempts.count < Self.mostAttempts ? due : attempts.compactMap { $0.isReplaceableFrom }.min()
             set.limit(to: room.map { max($0, due) })
         }
-        for server in servers { set.limit(to: server.nextAddressDue) }
+        for server in servers where isBeingTried(server.id) { set.limit(to: server.nextAddressDue) }
         for attempt in attempts {
             switch attempt.work {
             case .lookup(let lookup): lookup.register(in: &set)
@@ -151,7 +153,7 @@ public final class PasswordFetch {
         do throws(Discovery.Failure) {
             discovery = try Discovery()
         } catch {
-            looksForServers = false
+            // Another try is made when the network changes.
             report(.problem("cannot look for servers with multicast DNS: \(error)"))
         }
     }
@@ -177,11 +179,16 @@ public final class PasswordFetch {
     }
 
     private func found(_ service: Discovery.Service, _ address: SocketAddress, at now: Deadline) {
-        guard let interface = NetworkInterface.name(of: service.interface).flatMap({ NetworkInterface.named($0) }),
+        guard let interface = NetworkInterface.with(index: service.interface),
             network?.selection.uses(interface) ?? true
         else { return }
         if let index = index(of: service) {
-            servers[index].add(address, at: now)
+            guard servers[index].add(address) else { return }
+            if isBeingTried(servers[index].id) {
+                servers[index].alsoTry(address, at: now)
+            } else {
+                schedule.renew(servers[index].id, at: now)
+            }
         } else {
             add(.announced(service), address, at: now)
         }
@@ -196,7 +203,7 @@ public final class PasswordFetch {
     private func add(_ origin: KnownServer.Origin, _ address: SocketAddress? = nil, at now: Deadline = .now()) {
         var server = KnownServer(origin, id: schedule.add(at: now))
         if let address {
-            server.add(address, at: now)
+            _ = server.add(address)
             report(.detail("\(server.description): announced"))
         }
         servers.append(server)
@@ -252,7 +259,7 @@ public final class PasswordFetch {
         case .services(let services):
             for (host, port) in services {
                 let name = ServerName(host: host, port: port)
-                if !isKnown(name), servers.count < Self.mostNamedServers { add(.named(name)) }
+                if !isKnown(name), servers.count(where: { $0.isNamed }) < Self.mostNamedServers { add(.named(name)) }
             }
             // What DNS says may change.
             schedule.failed(server, at: now, spread: spread)
@@ -286,10 +293,15 @@ public final class PasswordFetch {
     private func tryNextAddress(_ server: Int, at now: Deadline) {
         guard let index = index(server), case .announced(let service) = servers[index].origin else { return }
         guard let address = servers[index].nextAddress(at: now) else { return }
+        // Under however many names: it is asked once at a time.
+        if attempts.contains(where: { $0.address?.isSame(as: address) ?? false }) {
+            return failed(server, "already being asked under another name", at: now)
+        }
         let interface = NetworkInterface.name(of: service.interface)
         do throws(AddressProblem) {
             let conversation = try conversation(with: address, through: interface, at: now)
-            attempts.append(Attempt(server: server, begun: now, work: .conversation(conversation)))
+            attempts.append(
+                Attempt(server: server, begun: now, work: .conversation(conversation), address: address))
         } catch {
             if error.lacksNetwork, servers[index].needsRoute(to: address), let interface {
                 network?.addRoute(to: address, through: interface)

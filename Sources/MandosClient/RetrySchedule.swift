@@ -63,6 +63,15 @@ struct RetrySchedule {
         servers[index].state = lacksNetwork ? .waitingForNetwork(until: until) : .waiting(until: until)
     }
 
+    /// There is something new about a server: it is due now, unless it is being tried.
+    mutating func renew(_ server: Int, at now: Deadline) {
+        guard let index = servers.firstIndex(where: { $0.id == server }) else { return }
+        switch servers[index].state {
+        case .waiting, .waitingForNetwork: servers[index].state = .waiting(until: now)
+        case .trying, .done: break
+        }
+    }
+
     /// Something may be reachable that was not.
     mutating func networkHasChanged(at now: Deadline) {
         for index in servers.indices {

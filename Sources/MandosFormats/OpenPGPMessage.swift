@@ -18,9 +18,13 @@ public enum OpenPGPMessage {
         return last.tag == 18 || last.tag == 20
     }
 
+    /// Each may cost whoever decrypts a try with each key. A secret is encrypted to one client.
+    private static let mostSessionKeys = 16
+
     /// The packet after the session keys, if it is the only one.
     private static func lastOfEncrypted(_ message: [UInt8]) -> (tag: UInt8, firstByte: UInt8)? {
         guard let packets = packets(of: message), let last = packets.last, packets.count > 1,
+            packets.count <= mostSessionKeys + 1,
             packets.dropLast().allSatisfy({ $0.tag == 1 })
         else { return nil }
         return last

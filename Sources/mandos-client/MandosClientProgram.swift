@@ -17,41 +17,69 @@ import MandosTLS
                 settings.selection, hooks: settings.hooks, delay: settings.delay,
                 isVerbose: settings.debug
             ) { complain(program, $0) }
-            let status: ExitStatus
+            let ending: Supervision.Ending
             do throws(SystemError) {
                 try Hardening.dropPrivileges()
-                status = try run(settings, network, until: stop)
+                // What comes from the network is read by a process that may crash, be it in a library.
+                ending = try Supervision.run(until: stop, report: { complain(program, $0) }) {
+                    work(settings, network)
+                }
             } catch {
                 complain(program, "\(error)")
-                status = .osError
+                ending = .exit(status: ExitStatus.osError.rawValue)
             }
             network.end()
-            status.exit()
+            switch ending {
+            case .exit(let status): ExitStatus.exitProgram(status)
+            case .signal(let number): dieOf(number)
+            }
         } catch {
             complain(program, "\(error)")
             ExitStatus.osError.exit()
         }
     }
 
+    /// How the process that does the work ends.
+    private enum Ending {
+        case exit(ExitStatus)
+        case signal(Int32)
+    }
+
+    private static func work(_ settings: Settings, _ network: NetworkSetup) -> Never {
+        var ending = Ending.exit(.osError)
+        do throws(SystemError) {
+            // Signals that wait for us are not lost: they are kept until they are read.
+            let stop = try StopSignals()
+            ending = try run(settings, network, until: stop)
+        } catch {
+            complain(program, "\(error)")
+        }
+        // By now whatever was started has ended.
+        switch ending {
+        case .exit(let status): status.exit()
+        case .signal(let number): dieOf(number)
+        }
+    }
+
     private static func run(
         _ settings: Settings, _ network: NetworkSetup, until stop: borrowing StopSignals
-    ) throws(SystemError) -> ExitStatus {
+    ) throws(SystemError) -> Ending {
         let fetch: PasswordFetch
         do throws(Unusable) {
             fetch = try prepare(settings, network)
         } catch {
             complain(program, error.problem)
-            return error.status
+            return .exit(error.status)
         }
         switch fetch.run(until: stop) {
         case .password(let password):
             let isWritten = try unsafe password.withBytes { (bytes) throws(SystemError) in
                 try unsafe writeAll(bytes, to: ExitStatus.standardOutput, unless: stop.descriptor.number)
             }
-            if isWritten { return .success }
-            return stop.next().map { die(of: $0, network) } ?? .osError
-        case .stopped(let signal): die(of: signal, network)
-        case .nothing: return .unavailable
+            if isWritten { return .exit(.success) }
+            return stop.next().map { .signal($0) } ?? .exit(.osError)
+        case .stopped(let signal): return .signal(signal)
+        case .nothing: return .exit(.unavailable)
         }
     }
 
@@ -93,10 +121,5 @@ import MandosTLS
         for domain in settings.domains { fetch.addServers(ofDomain: domain) }
         if settings.connect == nil { fetch.lookForServers() }
         return fetch
-    }
-
-    private static func die(of signal: Int32, _ network: NetworkSetup) -> Never {
-        network.end()
-        dieOf(signal)
     }
 }

@@ -27,7 +27,7 @@ struct Settings {
     private(set) var delay: Int64 = 2500
     /// As it was given, for network hooks.
     private(set) var delayText = "2.5"
-    private(set) var networkHookDirectory = "/lib/mandos/network-hooks.d"
+    private(set) var networkHookDirectory = NetworkHooks.standardDirectory
     private(set) var debug = false
 
     private static let reader = CommandLineReader<Option>(

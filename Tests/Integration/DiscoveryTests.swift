@@ -154,13 +154,13 @@ import Testing
 
             plug c 1
             client c --interface=c-1,none --debug >/run/password 2>/run/errors
-            ! grep 'c-0' /run/errors >&2
+            ! grep 'c-0' /run/errors >&2 || fail 'c-0 was used'
             grep -q 'interface c-1 taken up' /run/errors
             cat /run/password
 
             timeout 2 ip netns exec c "$CLIENT" $KEY_OPTIONS --interface=none --network-hook-dir=/nonexistent --debug \\
                 >/run/password 2>/run/errors || true
-            ! grep 'taken up' /run/errors >&2
+            ! grep 'taken up' /run/errors >&2 || fail 'taken up'
             cat /run/password
             """)
         #expect(result.status == 0, "\(result.errors)")
@@ -327,30 +327,41 @@ import Testing
             chmod 755 /run
             chown -R 65534:65534 /run/keys
             install -m 4755 "$CLIENT" /run/mandos-client
-            mkdir /run/hooks /run/open
-            printf '#!/bin/sh\\nid -u >>/run/user\\ngrep CapEff /proc/self/status >>/run/user\\n' >/run/hooks/mine
+            # The one directory of a set-uid client's hooks, for this test alone.
+            mkdir /run/upper /run/work /run/open
+            mount -t overlay overlay -o lowerdir=/usr/lib,upperdir=/run/upper,workdir=/run/work /usr/lib
+            mkdir -p /lib/mandos/network-hooks.d
+            hooks=/lib/mandos/network-hooks.d
+            printf '#!/bin/sh\\nid -u >>/run/user\\numask >>/run/user\\n' >"$hooks/mine"
             printf '#!/bin/sh\\ntouch /run/misused\\n' >/run/open/others
-            chmod +x /run/hooks/mine /run/open/others
-            chmod 1777 /run/open
-            ln -s /run/hooks /run/open/link
+            chmod +x "$hooks/mine" /run/open/others
+            cp /run/open/others "$hooks/writable"
+            chmod 777 "$hooks/writable"
+            ln -s /run/open/others "$hooks/link"
+            ln -s /bin/touch "$hooks/tool"
+            umask 0
             begin() {
                 ip netns exec c setpriv --reuid 65534 --regid 65534 --clear-groups \\
                     /run/mandos-client $KEY_OPTIONS "$@" --debug >/run/password 2>/run/errors & client=$!
                 wait_for /run/errors 'interface c-0 taken up'
             }
             status() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status" | tr '\\t' ' '; }
-            begin --network-hook-dir=/run/hooks
+            begin
             [ "$(status "$client" Uid)" = '65534 65534 65534 65534' ] || fail "user: $(status "$client" Uid)"
             [ "$(status "$client" Gid)" = '65534 65534 65534 65534' ] || fail "group: $(status "$client" Gid)"
             [ "$(status "$client" CapEff)$(status "$client" CapPrm)" = 00000000000000000000000000000000 ] ||
                 fail "capabilities: $(status "$client" CapPrm)"
-            [ "$(head -n 1 /run/user)" = 0 ] || fail "the hook was not root"
+            [ "$(head -n 2 /run/user | tr '\\n' ' ')" = '0 0022 ' ] || fail "the hook was not root as it should be"
+            [ "$(status "$client" NoNewPrivs)" = 1 ] || fail "it could get privileges again"
+            for hook in writable link tool; do
+                grep -q "network-hooks.d/$hook: .* not root.s alone" /run/errors || fail "nothing is said of $hook"
+            done
             kill "$client"
             wait "$client" || true
 
             # Without hooks, what is root keeps the capabilities for the network and no others: 12, 25 and 34.
             begin --network-hook-dir=/nonexistent
-            helper=$(pgrep -P "$client")
+            helper=$(pgrep -P "$client" mandos-network)
             [ "$(status "$helper" CapEff)" = 0000000402001000 ] || fail "capabilities: $(status "$helper" CapEff)"
             [ "$(status "$helper" CapBnd)" = 0000000402001000 ] || fail "bounding set: $(status "$helper" CapBnd)"
             announcer s
@@ -358,12 +369,13 @@ import Testing
             wait "$client"
             cat /run/password
 
-            for directory in /run/open /run/open/link; do
+            for directory in /run/open /usr/bin /run/../lib/mandos/network-hooks.d; do
                 begin --network-hook-dir="$directory"
                 kill "$client"
                 wait "$client" || true
-                [ "$directory" = /run/open/link ] || grep -q 'not root.s alone' /run/errors || fail "nothing is said"
+                grep -q "no network hook is run from $directory" /run/errors || fail "nothing is said"
             done
+            [ ! -e /start ] || fail "a program of the system was run as a hook"
             [ ! -e /run/misused ] || fail "a hook of somebody else's was run as root"
             """)
         #expect(result.status == 0, "\(result.errors)")

@@ -31,7 +31,7 @@ import Testing
 
     @Test func `gives each plugin its options and its environment`() async throws {
         let plugins = try Plugins([
-            "a": #"{ for word; do echo "[$word]"; done; env | grep -E '^(V|W|X|MANDOS)' | sort; } >&2; exit 1"#,
+            "a": #"{ for word; do echo "[$word]"; done; env | grep -E '^(V|W|X|MANDOSPLUGIN)' | sort; } >&2; exit 1"#,
             "b": #"sleep 0.2; printf '%s' "$*""#, "c": "printf wrong",
         ])
         let file = try plugins.path.write(

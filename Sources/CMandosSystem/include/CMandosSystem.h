@@ -47,6 +47,8 @@ int cmandos_open_path(const char *_Nonnull path);  // O_PATH
 int cmandos_set_nonblocking(int descriptor);
 _Bool cmandos_is_open(int descriptor);
 int cmandos_no_core_dumps(void);
+int cmandos_no_new_privileges(void);
+int cmandos_die_with_parent(void);
 void cmandos_set_name(const char *_Nonnull name);
 
 // Extensions that the headers hide unless asked; asking would change how Swift sees the socket functions.
