@@ -115,7 +115,7 @@ import Testing
         _ = try await server.program.line(with: "on the bus")
         let client = try client(keys, [server.address])
         _ = try await server.program.line(with: "waiting for approval")
-        client.signal(SIGSTOP)
+        kill(-client.processID, SIGSTOP)
         #expect(try await bus.control(["--approve", "foo"]).status == 0)
         try await Task.sleep(for: .milliseconds(300))
         #expect(!server.program.errors.contains("secret sent"))
@@ -124,7 +124,7 @@ import Testing
         #expect(try await server.program.ending() == .exit(status: 0))
         #expect(ContinuousClock.now - begin < .seconds(3))
         #expect(server.program.errors.contains("secret not sent"), "\(server.program.errors)")
-        client.signal(SIGCONT)
+        kill(-client.processID, SIGCONT)
         _ = try await client.line(with: "mandos-client: ")
         #expect(client.output.isEmpty, "half a secret is none")
     }
