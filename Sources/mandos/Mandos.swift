@@ -119,6 +119,8 @@ import UnixSignals
         try Privileges.drop(stateDirectory: settings.stateDirectory)
         let log = Log(settings.logLevels, to: sinks(settings))
         for warning in configuration.warnings { log[.configuration].warning("\(warning)") }
+        // Dispatch makes the descriptors of its timers at the first one, and stops the program if there are none left by then.
+        try waiting { try await Task.sleep(for: .milliseconds(1)) }
         let store = try openState(settings, log[.state])
         let checkers = try CheckerRunner(logger: log[.checker])
         let registry = try Registry(
