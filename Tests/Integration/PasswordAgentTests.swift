@@ -166,9 +166,11 @@ private final class Asker {
         #expect(try await later.nextMessage() == Data("+secret\0".utf8))
         try first.ask()
         #expect(try await first.nextMessage() == Data("+secret\0".utf8))
-        #expect(agent.isRunning)
         try deaf.withdraw()
-        #expect(try await agent.ending() == .exit(status: 0), "\(agent.errors)")
+        // On a machine that is busy it may have given up on the deaf one by now, and says so.
+        let ending = try await agent.ending()
+        let hasGivenUp = agent.errors.contains("ask.deaf") && ending == .exit(status: 69)
+        #expect(ending == .exit(status: 0) || hasGivenUp, "\(agent.errors)")
         for asker in [first, later, gone] { #expect(asker.message == nil) }
     }
 
