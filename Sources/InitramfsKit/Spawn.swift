@@ -13,6 +13,8 @@ struct Spawn {
     /// One more that it gets, under the same number: what `path` goes through.
     var kept: Int32?
 
+    private static let mostTries = 25
+
     func start() throws(SystemError) -> pid_t {
         var actions = unsafe posix_spawn_file_actions_t()
         unsafe posix_spawn_file_actions_init(&actions)
@@ -43,8 +45,14 @@ struct Spawn {
         let argumentList = CStringList(arguments)
         let environmentList = CStringList(environment)
         var processID: pid_t = 0
-        let code = unsafe posix_spawn(
-            &processID, path, &actions, &attributes, argumentList.pointers, environmentList.pointers)
+        var code: Int32 = 0
+        // Somebody may be about to let go of a file that has just been written.
+        for _ in 0..<Self.mostTries {
+            code = unsafe posix_spawn(
+                &processID, path, &actions, &attributes, argumentList.pointers, environmentList.pointers)
+            guard code == ETXTBSY else { break }
+            _ = usleep(20_000)
+        }
         guard code == 0 else { throw SystemError("starting " + path, code: code) }
         return processID
     }
