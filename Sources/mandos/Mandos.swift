@@ -88,7 +88,6 @@ import UnixSignals
         if check { SelfTest(configurationDirectory: configurationDirectory, override: override).run() }
         // A reload that is asked for too early is of no use, and should do no harm.
         ignoreSignal(SIGHUP)
-        // Who started us waits as long as this lives: also until we have said what went wrong.
         var daemon: Daemon?
         do {
             // First of all, so that it has nothing of ours.
@@ -99,7 +98,10 @@ import UnixSignals
             refuseWhatIsMissing(settings)
             try start(configuration, settings, reader, &daemon)
         } catch {
-            Self.stop("\(error)", status: .osError)
+            complain("mandos", "\(error)")
+            // Who started us waits until here; without a use of it, it would end before this is said.
+            daemon = nil
+            ExitStatus.osError.exit()
         }
     }
 
