@@ -124,8 +124,7 @@ let testTargets: [Target] = [
         dependencies: [
             "mandos", "mandos-client", "mandos-ctl", "mandos-keygen", "plugin-runner", "password-agent",
             "password-prompt", "askpass-fifo", "plymouth", "splashy", "usplash", "mandos-to-cryptroot-unlock",
-            "MandosBus", "MandosFormats",
-            "MandosTLS",
+            "CMandosSystem", "MandosBus", "MandosFormats", "MandosTLS",
             .product(name: "GRDB", package: "GRDB.swift"),
         ],
         path: "Tests",

@@ -33,6 +33,7 @@ import Testing
             "WARNING,server=INFO,request=ERROR",
         ]
         var disabled: Set<String> = []
+        var enabled: Set<String> = ["c0"]
         var port: Int?
         for round in 0..<Self.rounds {
             let server = try RunningProgram(Place.program("mandos"), options)
@@ -42,7 +43,7 @@ import Testing
             } else {
                 let line = try await server.line(with: " serving")
                 port = line.firstMatch(of: /port=(\d+)/).flatMap { Int($0.output.1) }
-                if round % 25 == 24 && disabled.contains("c0") {
+                if round % 25 == 24 && !enabled.contains("c0") {
                     let client = try client(keys, ["::1:\(try #require(port))"])
                     _ = try await client.line(with: "it has no secret for us")
                     #expect(client.output.isEmpty)
@@ -53,11 +54,12 @@ import Testing
             _ = try await server.ending()
             disabled.formUnion(
                 server.errors.matches(of: #/client disabled client.name=(c\d+) /#).map { String($0.output.1) })
-            let enabled = try enabledClients(in: directory)
+            enabled = try enabledClients(in: directory)
             #expect(enabled.isDisjoint(with: disabled), "after round \(round)")
         }
         #expect(disabled.count > Self.clients / 4, "too few clients ran out of time to mean anything")
-        #expect(disabled.contains("c0"))
+        // The first one, of whose end a kill may have kept the server from telling.
+        #expect(!enabled.contains("c0"))
     }
 
     /// Those that the state says are enabled. Looks at a copy, so that the server finds what the crash left.

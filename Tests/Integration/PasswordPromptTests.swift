@@ -245,7 +245,13 @@ import Testing
             set -e
             mount -t tmpfs tmpfs /run
             \(preparation)
-            sleep 0.3
+            # Until it is the program that it becomes.
+            if [ -n "$!" ]; then
+                for _ in $(seq 500); do
+                    case $(readlink /proc/$!/exe) in *sleep | *plymouthd) break ;; esac
+                    sleep 0.02
+                done
+            fi
             set +e
             echo secret | "$0" --debug
             """

@@ -1,3 +1,4 @@
+import CMandosSystem
 import Foundation
 import Glibc
 import Testing
@@ -71,6 +72,8 @@ final class RunningProgram {
         unsafe posix_spawn_file_actions_addopen(&actions, 0, standardInput, terminal == nil ? O_RDONLY : O_RDWR, 0)
         unsafe posix_spawn_file_actions_addopen(&actions, 1, directory.path + "/output", O_WRONLY | O_APPEND, 0)
         unsafe posix_spawn_file_actions_addopen(&actions, 2, directory.path + "/errors", O_WRONLY | O_APPEND, 0)
+        // A file that another test is about to run must not stay open for writing in a program of ours.
+        unsafe cmandos_spawn_close_from(&actions, 3)
         var attributes = posix_spawnattr_t()
         unsafe posix_spawnattr_init(&attributes)
         defer { unsafe posix_spawnattr_destroy(&attributes) }
