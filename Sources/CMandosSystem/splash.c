@@ -14,7 +14,4 @@ void cmandos_take_limits_of(pid_t pid) {
     }
 }
 
-void cmandos_spawn_in_session(posix_spawnattr_t *attributes) {
-    posix_spawnattr_setflags(
-        attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-}
+int cmandos_spawn_in_session(void) { return POSIX_SPAWN_SETSID; }

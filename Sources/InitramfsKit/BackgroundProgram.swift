@@ -44,30 +44,3 @@ extension GroupProcess {
     /// Asks the process, and nobody else of its group, to end: it knows best how to end the others.
     public borrowing func terminate() { kill(processID, SIGTERM) }
 }
-
-extension FileDescriptor {
-    /// A directory that is held on to.
-    public static func directory(_ path: String) throws(SystemError) -> FileDescriptor { try open(path, O_RDONLY) }
-
-    /// Takes what there is to read now, for a descriptor that does not block. What does not fit into `buffer` is dropped,
-    /// so that nobody who writes to us has to wait.
-    ///
-    /// - Returns: whether there will be no more.
-    public borrowing func drain(into buffer: SecretBuffer) -> Bool {
-        var count = 0
-        repeat {
-            if buffer.isFull {
-                count = unsafe withUnsafeTemporaryAllocation(byteCount: Int(PIPE_BUF), alignment: 1) {
-                    unsafe CMandosSystem.read(number, $0.baseAddress, $0.count)
-                }
-            } else {
-                unsafe buffer.append { room in
-                    count = unsafe CMandosSystem.read(
-                        number, room.baseAddress, min(room.count, buffer.limit - buffer.count))
-                    return max(count, 0)
-                }
-            }
-        } while count > 0 || (count < 0 && cmandos_errno() == EINTR)
-        return count == 0 || cmandos_errno() != EAGAIN
-    }
-}

@@ -7,25 +7,25 @@ public struct DatagramSocket: ~Copyable {
     public var descriptor: Int32 { socket.number }
 
     /// What fits into an address, in bytes, besides the byte 0 at its end.
-    public static let longestPath = MemoryLayout.size(ofValue: sockaddr_un().sun_path) - 1
+    public static var longestPath: Int { SocketAddress.longestPath }
 
     /// One that sends to the socket at `path`.
     ///
     /// - Throws: also if there is none (ENOENT), or if nobody has it any more (ECONNREFUSED).
     public static func connected(to path: String) throws(SystemError) -> DatagramSocket {
         let action = "connecting to " + path
-        let address = try address(path, action)
+        let address = try SocketAddress(path: path, action)
         let socket = try make(action)
-        try unsafe SystemError.check(action, withSocketAddress(address) { unsafe connect(socket.number, $0, $1) })
+        try unsafe SystemError.check(action, address.withPointer { unsafe connect(socket.number, $0, $1) })
         return DatagramSocket(socket: socket)
     }
 
     /// One that receives what is sent to `path`, where there must be nothing yet.
     public static func bound(to path: String) throws(SystemError) -> DatagramSocket {
         let action = "making the socket " + path
-        let address = try address(path, action)
+        let address = try SocketAddress(path: path, action)
         let socket = try make(action)
-        try unsafe SystemError.check(action, withSocketAddress(address) { unsafe bind(socket.number, $0, $1) })
+        try unsafe SystemError.check(action, address.withPointer { unsafe bind(socket.number, $0, $1) })
         return DatagramSocket(socket: socket)
     }
 
@@ -62,24 +62,5 @@ public struct DatagramSocket: ~Copyable {
     private static func make(_ action: String) throws(SystemError) -> FileDescriptor {
         let kind = Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
         return FileDescriptor(owning: try SystemError.check(action, CMandosSystem.socket(AF_UNIX, kind, 0)))
-    }
-
-    private static func address(_ path: String, _ action: String) throws(SystemError) -> sockaddr_un {
-        guard path.utf8.count <= longestPath else { throw SystemError(action, code: ENAMETOOLONG) }
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let bytes = Array(path.utf8)
-        unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: bytes) }
-        return address
-    }
-
-    private static func withSocketAddress(
-        _ address: sockaddr_un, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32
-    ) -> Int32 {
-        unsafe withUnsafePointer(to: address) { pointer in
-            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                unsafe body($0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
     }
 }

@@ -58,6 +58,21 @@ public struct FileDescriptor: ~Copyable, Sendable {
     /// The terminal of our session. Source: tty(4).
     public static func openTerminal() throws(SystemError) -> FileDescriptor { try open("/dev/tty", O_RDWR) }
 
+    /// A directory that is held on to.
+    public static func directory(_ path: String) throws(SystemError) -> FileDescriptor { try open(path, O_RDONLY) }
+
+    /// Watches a child: readable when it ends. A child that cannot be watched is ended, with its group if it leads one.
+    static func watching(
+        _ child: pid_t, leadsGroup: Bool, _ action: @autoclosure () -> String
+    ) throws(SystemError) -> FileDescriptor {
+        let number = cmandos_pidfd_open(child)
+        if number >= 0 { return FileDescriptor(owning: number) }
+        let error = SystemError(action())
+        kill(leadsGroup ? -child : child, SIGKILL)
+        _ = waitpid(child, nil, 0)
+        throw error
+    }
+
     public func setNonBlocking() throws(SystemError) {
         try SystemError.check("making a descriptor non-blocking", cmandos_set_nonblocking(number))
     }
@@ -74,33 +89,44 @@ public struct Pipe: ~Copyable {
         reading = FileDescriptor(owning: ends[0])
         writing = FileDescriptor(owning: ends[1])
     }
+
+    /// The end to read from; the other one is closed.
+    public consuming func keepReading() -> FileDescriptor { consume reading }
 }
 
 /// Reads a whole file.
 ///
 /// - Throws: also if it is longer than `limit` bytes (EFBIG).
 public func readFile(_ path: String, limit: Int) throws(SystemError) -> [UInt8] {
-    let file = try FileDescriptor.open(path, O_RDONLY)
-    var contents = [UInt8](repeating: 0, count: 4096)
-    var count = 0
-    while true {
-        if count == contents.count { contents.append(contentsOf: [UInt8](repeating: 0, count: count)) }
-        let transfer: FileDescriptor.Transfer
-        do throws(SystemError) {
-            transfer = try unsafe contents.withUnsafeMutableBufferPointer {
-                (buffer) throws(SystemError) -> FileDescriptor.Transfer in
-                try unsafe file.read(
-                    into: UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[count...]))
+    try FileDescriptor.open(path, O_RDONLY).contents(path, limit: limit)
+}
+
+extension FileDescriptor {
+    /// What is left to read of the file at `path`, to its end.
+    ///
+    /// - Throws: also if it is longer than `limit` bytes (EFBIG).
+    func contents(_ path: String, limit: Int) throws(SystemError) -> [UInt8] {
+        var contents = [UInt8](repeating: 0, count: min(4096, limit + 1))
+        var count = 0
+        while true {
+            if count == contents.count { contents.append(contentsOf: [UInt8](repeating: 0, count: count)) }
+            let transfer: FileDescriptor.Transfer
+            do throws(SystemError) {
+                transfer = try unsafe contents.withUnsafeMutableBufferPointer {
+                    (buffer) throws(SystemError) -> FileDescriptor.Transfer in
+                    try unsafe read(
+                        into: UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[count...]))
+                }
+            } catch {
+                throw SystemError("reading " + path, code: error.code)
             }
-        } catch {
-            throw SystemError("reading " + path, code: error.code)
+            guard case .bytes(let more) = transfer else { break }
+            count += more
+            if count > limit { throw SystemError("reading " + path, code: EFBIG) }
         }
-        guard case .bytes(let more) = transfer else { break }
-        count += more
-        if count > limit { throw SystemError("reading " + path, code: EFBIG) }
+        contents.removeLast(contents.count - count)
+        return contents
     }
-    contents.removeLast(contents.count - count)
-    return contents
 }
 
 /// Writes all of `bytes` to `descriptor`, however many pieces that takes.

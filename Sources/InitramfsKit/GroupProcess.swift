@@ -17,22 +17,17 @@ public struct GroupProcess: ~Copyable, Sendable {
     /// Starts the program at `path` with `arguments`, its own name first, and with `environment` only; `standard` are its
     /// standard input, output and error. No signal is blocked or ignored for it.
     public static func start(
-        _ path: String, arguments: [String], environment: [String], standard: [Int32], directory: String? = nil
+        _ path: String, arguments: [String], environment: [String], standard: [Int32], directory: String? = nil,
+        outlivesUs: Bool = false
     ) throws(SystemError) -> GroupProcess {
         // Whoever started us may have ignored it, and then nobody could wait for a child.
         cmandos_default_signal(SIGCHLD)
         let processID = try Spawn(
             path: path, arguments: arguments, environment: environment, standard: standard, directory: directory,
-            isInOwnGroup: true
+            belonging: outlivesUs ? .toOwnSession : .toOwnGroup
         ).start()
-        let watch = cmandos_pidfd_open(processID)
-        guard watch >= 0 else {
-            let error = SystemError("watching " + path)
-            kill(-processID, SIGKILL)
-            _ = waitpid(processID, nil, 0)
-            throw error
-        }
-        return GroupProcess(processID: processID, watch: FileDescriptor(owning: watch))
+        let watch = try FileDescriptor.watching(processID, leadsGroup: true, "watching " + path)
+        return GroupProcess(processID: processID, watch: watch)
     }
 
     /// How it ended, once it has; to be asked until then, so that nothing of it stays.

@@ -14,11 +14,8 @@ public struct ObservedProcess: ~Copyable, Sendable {
     /// A process that runs the program at `program` and has the file at `file` open; nil if there is none, or it may not
     /// be looked at.
     public static func find(running program: String, holding file: String) -> ObservedProcess? {
-        guard let program = realPath(program), let file = realPath(file) else { return nil }
-        for name in namesOfFiles(in: "/proc") {
-            guard let processID = pid_t(name), isRunning(processID, program), isHolding(processID, file) else {
-                continue
-            }
+        guard let program = FileIdentity.of(program), let file = FileIdentity.of(file) else { return nil }
+        for processID in processes() where isRunning(processID, program) && isHolding(processID, file) {
             let watch = cmandos_pidfd_open(processID)
             guard watch >= 0 else { continue }
             let process = ObservedProcess(processID: processID, watch: FileDescriptor(owning: watch))
@@ -40,25 +37,12 @@ public struct ObservedProcess: ~Copyable, Sendable {
         return nil
     }
 
-    private static func isRunning(_ processID: pid_t, _ program: [UInt8]) -> Bool {
-        target(of: "/proc/\(processID)/exe").elementsEqual(program)
+    private static func isRunning(_ processID: pid_t, _ program: FileIdentity) -> Bool {
+        FileIdentity.of("/proc/\(processID)/exe") == program
     }
 
-    private static func isHolding(_ processID: pid_t, _ file: [UInt8]) -> Bool {
+    private static func isHolding(_ processID: pid_t, _ file: FileIdentity) -> Bool {
         let directory = "/proc/\(processID)/fd"
-        return namesOfFiles(in: directory).contains { target(of: directory + "/" + $0).elementsEqual(file) }
-    }
-
-    /// Where a symbolic link leads; nothing if that cannot be told.
-    private static func target(of link: String) -> [UInt8] {
-        var path = [CChar](repeating: 0, count: Int(PATH_MAX))
-        let count = unsafe readlink(link, &path, path.count)
-        return path.prefix(max(count, 0)).map { UInt8(bitPattern: $0) }
-    }
-
-    private static func realPath(_ path: String) -> [UInt8]? {
-        guard let resolved = unsafe realpath(path, nil) else { return nil }
-        defer { unsafe free(resolved) }
-        return unsafe Array(String(cString: resolved).utf8)
+        return namesOfFiles(in: directory).contains { FileIdentity.of(directory + "/" + $0) == file }
     }
 }

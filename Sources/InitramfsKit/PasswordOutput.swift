@@ -2,28 +2,22 @@ import CMandosSystem
 
 /// What a plugin is for: its output is the password. Source: plugin-runner(8mandos), "PLUGINS".
 public enum PasswordOutput {
-    public enum Outcome {
-        /// All of it is written.
-        case written
-        case stopped(signal: Int32)
-    }
-
-    /// Writes all of `password` to standard output, and nothing else.
-    ///
-    /// - Throws: if not all of it could be written; then nobody may take what was for the password.
+    /// Writes all of `password` to standard output, and nothing else, and says so if it could not: then the exit status
+    /// tells that nobody may take what was written for the password.
     public static func write(
-        _ password: SecretBuffer, until stop: borrowing StopSignals
-    ) throws(SystemError) -> Outcome {
+        _ password: SecretBuffer, _ program: StaticString, until stop: borrowing StopSignals
+    ) -> ProgramEnding {
         do throws(SystemError) {
             let isWritten = try unsafe password.withBytes { (bytes) throws(SystemError) in
                 try unsafe writeAll(bytes, to: STDOUT_FILENO, unless: stop.descriptor.number)
             }
-            if isWritten { return .written }
-            if let signal = stop.next() { return .stopped(signal: signal) }
+            if isWritten { return .exit(.success) }
+            if let signal = stop.next() { return .signal(signal) }
             // Nothing but a signal interrupts it.
             throw SystemError("writing", code: EINTR)
         } catch {
-            throw SystemError("writing the password to standard output", code: error.code)
+            complain(program, "\(SystemError("writing the password to standard output", code: error.code))")
+            return .exit(.ioError)
         }
     }
 }

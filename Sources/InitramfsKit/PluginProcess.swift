@@ -34,7 +34,7 @@ public final class PluginFile {
     ) throws(SystemError) -> pid_t {
         var spawn = Spawn(
             path: path, arguments: arguments, environment: environment, standard: [STDIN_FILENO, output, errors],
-            isInOwnGroup: false)
+            belonging: .toOurGroup)
         do throws(SystemError) {
             return try spawn.start()
         } catch {
@@ -43,7 +43,7 @@ public final class PluginFile {
         // Its directory is closed to whom we have become.
         spawn = Spawn(
             path: "/proc/self/fd/" + String(file.number), arguments: arguments, environment: environment,
-            standard: [STDIN_FILENO, output, errors], isInOwnGroup: false, kept: file.number)
+            standard: [STDIN_FILENO, output, errors], belonging: .toOurGroup, kept: file.number)
         return try spawn.start()
     }
 }
@@ -59,15 +59,8 @@ public final class PluginProcess {
     fileprivate init(
         _ processID: pid_t, _ output: consuming FileDescriptor, _ errors: consuming FileDescriptor?
     ) throws(SystemError) {
-        let number = cmandos_pidfd_open(processID)
-        guard number >= 0 else {
-            let error = SystemError("watching a plugin")
-            kill(processID, SIGKILL)
-            _ = waitpid(processID, nil, 0)
-            throw error
-        }
+        watch = try FileDescriptor.watching(processID, leadsGroup: false, "watching a plugin")
         self.processID = processID
-        watch = FileDescriptor(owning: number)
         self.output = consume output
         self.errors = consume errors
     }

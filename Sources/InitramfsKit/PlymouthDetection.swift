@@ -1,16 +1,16 @@
-import CMandosSystem
+public import CMandosSystem
 
 /// Whether plymouthd(8) has the console. Source: password-prompt(8mandos), "DESCRIPTION".
 public enum PlymouthDetection {
     /// What gives Plymouth away.
     public enum Sign: CustomStringConvertible {
         case processIDFile
-        case process(id: String)
+        case process(pid_t)
 
         public var description: String {
             switch self {
             case .processIDFile: "there is " + PlymouthDetection.processIDFile.description
-            case .process(let id): "process " + id + " is plymouthd"
+            case .process(let id): "process \(id) is plymouthd"
             }
         }
     }
@@ -23,19 +23,14 @@ public enum PlymouthDetection {
     /// What gives it away, or nil if nothing does; nothing can where /proc is missing.
     public static func sign() -> Sign? {
         if unsafe access(processIDFile.description, R_OK) == 0 { return .processIDFile }
-        for id in namesOfFiles(in: "/proc") where isNumber(id) && isPlymouth(id) { return .process(id: id) }
-        return nil
-    }
-
-    private static func isNumber(_ name: String) -> Bool {
-        name.utf8.allSatisfy { UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 }
+        return processes().first(where: isPlymouth).map { .process($0) }
     }
 
     /// Compares the last component of the name it was started with. Plymouth writes "@" over the first character of that,
     /// which is how systemd knows to leave it running.
-    private static func isPlymouth(_ id: String) -> Bool {
+    private static func isPlymouth(_ id: pid_t) -> Bool {
         // A process that is gone by now is not it.
-        guard let file = try? FileDescriptor.open("/proc/" + id + "/cmdline", O_RDONLY) else { return false }
+        guard let file = try? FileDescriptor.open("/proc/\(id)/cmdline", O_RDONLY) else { return false }
         var buffer = [UInt8](repeating: 0, count: longestPath)
         let transfer = unsafe buffer.withUnsafeMutableBytes { try? unsafe file.read(into: $0) }
         guard let transfer, case .bytes(let count) = transfer else { return false }

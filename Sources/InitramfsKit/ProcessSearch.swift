@@ -13,17 +13,14 @@ struct FoundProcess: ~Copyable {
     // The kernel's own limit for one argument, which should do for all of them.
     private static let longestCommandLine = 1 << 17
     private static let longestStatus = 1 << 16
-    // What every process has one of: at most 2^22 numbers are there.
-    private static let mostDigits = 7
 
     /// Looks for root's process that runs the program at `path`, wherever that leads: /sbin may be /usr/sbin.
     ///
     /// Only root sees what other users' processes run.
     static func ofRoot(running path: String) -> FoundProcess? {
         guard let program = FileIdentity.of(path) else { return nil }
-        for name in namesOfFiles(in: "/proc") {
-            guard let id = processID(name), let found = FoundProcess.of(id, running: program) else { continue }
-            return found
+        for id in processes() {
+            if let found = FoundProcess.of(id, running: program) { return found }
         }
         return nil
     }
@@ -59,16 +56,6 @@ struct FoundProcess: ~Copyable {
     /// Source: prlimit(2).
     func takeLimits() { cmandos_take_limits_of(id) }
 
-    private static func processID(_ name: String) -> pid_t? {
-        guard name.utf8.count <= mostDigits else { return nil }
-        var id: pid_t = 0
-        for digit in name.utf8 {
-            guard digit >= UInt8(ascii: "0"), digit <= UInt8(ascii: "9") else { return nil }
-            id = id * 10 + pid_t(digit - UInt8(ascii: "0"))
-        }
-        return id
-    }
-
     /// Whether real, effective, saved and file system user are root.
     ///
     /// The owner of the directory would not tell: of a process that may not be dumped, that is always root.
@@ -86,8 +73,11 @@ struct FoundProcess: ~Copyable {
     }
 }
 
+/// The processes that there are, as far as we may see them.
+func processes() -> [pid_t] { namesOfFiles(in: "/proc").compactMap { pid_t($0) } }
+
 /// Which file something is, by whatever name.
-private struct FileIdentity: Equatable {
+struct FileIdentity: Equatable {
     private let device: dev_t
     private let inode: ino_t
 

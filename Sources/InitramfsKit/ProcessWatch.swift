@@ -27,10 +27,4 @@ public final class ProcessWatch {
 }
 
 /// Whether there is something to read on `descriptor`, or its end; never waits.
-func isReadable(_ descriptor: Int32) -> Bool {
-    var set = PollSet()
-    set.add(descriptor)
-    set.limit(to: .now())
-    set.wait()
-    return set.isReady(descriptor)
-}
+func isReadable(_ descriptor: Int32) -> Bool { waitFor(descriptor, milliseconds: 0) }

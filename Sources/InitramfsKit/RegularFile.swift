@@ -8,26 +8,7 @@ public func readRegularFile(_ path: String, limit: Int) throws(SystemError) -> [
     var status = stat()
     try unsafe SystemError.check("looking at " + path, fstat(file.number, &status))
     guard status.st_mode & 0o170000 == 0o100000 else { throw SystemError(path + " is no file", code: EINVAL) }
-    var contents = [UInt8](repeating: 0, count: limit + 1)
-    var count = 0
-    while count <= limit {
-        let transfer: FileDescriptor.Transfer
-        do throws(SystemError) {
-            transfer = try unsafe contents.withUnsafeMutableBufferPointer {
-                (buffer) throws(SystemError) -> FileDescriptor.Transfer in
-                try unsafe file.read(
-                    into: UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[count...]))
-            }
-        } catch {
-            throw SystemError("reading " + path, code: error.code)
-        }
-        guard case .bytes(let more) = transfer else {
-            contents.removeLast(contents.count - count)
-            return contents
-        }
-        count += more
-    }
-    throw SystemError("reading " + path, code: EFBIG)
+    return try file.contents(path, limit: limit)
 }
 
 /// Makes a new file that only we can read and write.

@@ -40,8 +40,3 @@ public final class SecretInput {
     /// Whether somebody has begun to read.
     public var isTaken: Bool { cmandos_unread(reading.number) < written }
 }
-
-extension Pipe {
-    /// The end to read from; the other one is closed.
-    public consuming func keepReading() -> FileDescriptor { consume reading }
-}

@@ -1,6 +1,6 @@
 import CMandosSystem
 
-/// Where to connect to: an IPv4 or IPv6 address with its port, and its interface where it is link-local.
+/// Where to connect to: an IPv4 or IPv6 address with its port, and its interface where it is link-local; or a path.
 public struct SocketAddress {
     private var storage: sockaddr_storage
     private let length: socklen_t
@@ -40,6 +40,24 @@ public struct SocketAddress {
         }
         self.storage = storage
     }
+
+    /// That of a socket in the file system. Source: unix(7).
+    ///
+    /// - Throws: ENAMETOOLONG, as said for `action`.
+    init(path: String, _ action: @autoclosure () -> String) throws(SystemError) {
+        guard path.utf8.count <= Self.longestPath else { throw SystemError(action(), code: ENAMETOOLONG) }
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let bytes = Array(path.utf8)
+        unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: bytes) }
+        var storage = sockaddr_storage()
+        unsafe withUnsafeMutableBytes(of: &storage) { unsafe $0.storeBytes(of: address, as: sockaddr_un.self) }
+        self.storage = storage
+        length = socklen_t(MemoryLayout<sockaddr_un>.size)
+    }
+
+    /// What fits into the address of a socket in the file system, in bytes, besides the byte 0 at its end.
+    static let longestPath = MemoryLayout.size(ofValue: sockaddr_un().sun_path) - 1
 
     /// The address alone: 4 bytes, or 16.
     public var bytes: [UInt8] {

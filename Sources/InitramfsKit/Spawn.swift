@@ -2,6 +2,14 @@ import CMandosSystem
 
 /// How a program is started: with three descriptors and nothing else of ours, and no signal blocked or ignored.
 struct Spawn {
+    /// What it gets signals with.
+    enum Belonging {
+        case toOurGroup
+        case toOwnGroup
+        /// So that neither our terminal nor our end is its business.
+        case toOwnSession
+    }
+
     let path: String
     /// Its own name first.
     let arguments: [String]
@@ -9,7 +17,7 @@ struct Spawn {
     /// Its standard input, output and error.
     let standard: [Int32]
     var directory: String?
-    let isInOwnGroup: Bool
+    let belonging: Belonging
     /// One more that it gets, under the same number: what `path` goes through.
     var kept: Int32?
 
@@ -39,8 +47,14 @@ struct Spawn {
         unsafe posix_spawnattr_setsigmask(&attributes, &none)
         unsafe posix_spawnattr_setsigdefault(&attributes, &all)
         unsafe posix_spawnattr_setpgroup(&attributes, 0)
-        let group = isInOwnGroup ? POSIX_SPAWN_SETPGROUP : 0
-        unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | group))
+        let ownership: Int32 =
+            switch belonging {
+            case .toOurGroup: 0
+            case .toOwnGroup: POSIX_SPAWN_SETPGROUP
+            case .toOwnSession: cmandos_spawn_in_session()
+            }
+        unsafe posix_spawnattr_setflags(
+            &attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | ownership))
 
         let argumentList = CStringList(arguments)
         let environmentList = CStringList(environment)

@@ -112,12 +112,15 @@ struct SplashKeeper {
             }
         do throws(SystemError) {
             debug("starting " + ([screen.daemon] + arguments).joined(separator: " "))
-            let started = try DetachedProgram.start(
-                screen.daemon, arguments: [screen.daemon] + arguments, environment: Self.environment)
+            let nothing = try FileDescriptor.nothing()
+            let started = try GroupProcess.start(
+                screen.daemon, arguments: [screen.daemon] + arguments, environment: Self.environment,
+                standard: [nothing.number, nothing.number, nothing.number], directory: "/", outlivesUs: true)
             switch screen.showing {
             case .nothing: break
             case .command(let command):
-                started.waitUntilInBackground(milliseconds: Self.longestStart)
+                // It goes into the background by itself: then what was started has ended.
+                if waitFor(started.descriptor, milliseconds: Self.longestStart) { _ = started.ending() }
                 _ = run(command, milliseconds: Self.longestShowing)
             case .write(let bytes, let path): write(bytes, toFIFO: path)
             }

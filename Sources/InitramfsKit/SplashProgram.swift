@@ -2,18 +2,6 @@ import CMandosSystem
 
 /// What the programs that ask by way of a splash screen have in common: how they end.
 public enum SplashProgram {
-    public enum Ending {
-        case exit(ExitStatus)
-        case signal(Int32)
-
-        public func end() -> Never {
-            switch self {
-            case .exit(let status): status.exit()
-            case .signal(let number): dieOf(number)
-            }
-        }
-    }
-
     /// Asks by `ask`, puts the screen back in order unless there is a password, and writes that to standard output.
     ///
     /// `absent` is what is said if the screen does not run.
@@ -21,7 +9,7 @@ public enum SplashProgram {
         _ program: StaticString, _ question: consuming SplashQuestion, absent: String,
         until stop: borrowing StopSignals,
         ask: (borrowing SplashQuestion, borrowing StopSignals) throws(SystemError) -> SplashQuestion.Outcome
-    ) throws(SystemError) -> Ending {
+    ) throws(SystemError) -> ProgramEnding {
         let outcome: SplashQuestion.Outcome
         do throws(SystemError) {
             outcome = try ask(question, stop)
@@ -31,7 +19,7 @@ public enum SplashProgram {
         }
         question.end()
         switch outcome {
-        case .password(let password): return try write(password, until: stop)
+        case .password(let password): return PasswordOutput.write(password, program, until: stop)
         case .stopped(let signal): return .signal(signal)
         case .notRunning:
             complain(program, absent)
@@ -39,20 +27,6 @@ public enum SplashProgram {
         case .failed:
             complain(program, "no password came; the splash screen, or the program that asks by it, gave up")
             return .exit(.unavailable)
-        }
-    }
-
-    private static func write(
-        _ password: SecretBuffer, until stop: borrowing StopSignals
-    ) throws(SystemError) -> Ending {
-        do throws(SystemError) {
-            let isWritten = try unsafe password.withBytes { (bytes) throws(SystemError) in
-                try unsafe writeAll(bytes, to: STDOUT_FILENO, unless: stop.descriptor.number)
-            }
-            if isWritten { return .exit(.success) }
-            return stop.next().map { .signal($0) } ?? .exit(.osError)
-        } catch {
-            throw SystemError("writing the password to standard output", code: error.code)
         }
     }
 }

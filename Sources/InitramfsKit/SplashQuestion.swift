@@ -109,20 +109,8 @@ public struct SplashQuestion: ~Copyable {
     /// - Returns: whether there may come more.
     /// - Throws: also if it is too long for a password (EMSGSIZE).
     public static func drain(_ end: borrowing FileDescriptor, into password: SecretBuffer) throws(SystemError) -> Bool {
-        while true {
-            var transfer = FileDescriptor.Transfer.end
-            try unsafe password.append { (room) throws(SystemError) in
-                let room = unsafe UnsafeMutableRawBufferPointer(
-                    rebasing: room.prefix(password.limit - password.count))
-                transfer = try unsafe end.read(into: room)
-                return if case .bytes(let count) = transfer { count } else { 0 }
-            }
-            if password.isFull { throw SystemError("reading the password", code: EMSGSIZE) }
-            switch transfer {
-            case .bytes: continue
-            case .notReady: return true
-            case .end: return false
-            }
-        }
+        let isOver = password.drain(end.number)
+        if password.isFull { throw SystemError("reading the password", code: EMSGSIZE) }
+        return !isOver
     }
 }

@@ -30,17 +30,8 @@ public struct StreamSocket: ~Copyable {
     /// Connects to a program on this machine.
     public static func connect(toPath path: String) throws(SystemError) -> StreamSocket {
         let socket = try StreamSocket(family: AF_UNIX)
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let bytes = Array(path.utf8)
-        let room = MemoryLayout.size(ofValue: address.sun_path) - 1
-        guard bytes.count <= room else { throw SystemError("connecting to " + path, code: ENAMETOOLONG) }
-        unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: bytes) }
-        let code = unsafe withUnsafePointer(to: address) { pointer in
-            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                unsafe CMandosSystem.connect(socket.number, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
+        let address = try SocketAddress(path: path, "connecting to " + path)
+        let code = unsafe address.withPointer { unsafe CMandosSystem.connect(socket.number, $0, $1) }
         try SystemError.check("connecting to " + path, code)
         return socket
     }

@@ -37,7 +37,7 @@ public final class UnprivilegedClient {
     ) throws(Problem) {
         self.output = output
         do throws(SystemError) {
-            let nothing = try FileDescriptor.open("/dev/null", O_RDONLY)
+            let nothing = try FileDescriptor.nothing()
             let pipe = try Pipe()
             // Ours alone: a program does not expect that it cannot write.
             try pipe.reading.setNonBlocking()
@@ -49,14 +49,7 @@ public final class UnprivilegedClient {
                 let code = cmandos_errno()
                 throw SystemError(Self.explanation(of: step, path, user, group), code: code)
             }
-            let number = cmandos_pidfd_open(processID)
-            guard number >= 0 else {
-                let error = SystemError("watching " + path)
-                kill(-processID, SIGKILL)
-                _ = waitpid(processID, nil, 0)
-                throw error
-            }
-            watch = FileDescriptor(owning: number)
+            watch = try FileDescriptor.watching(processID, leadsGroup: true, "watching " + path)
             outputEnd = consume pipe.reading
         } catch {
             throw Problem(description: "\(error)")
@@ -126,17 +119,8 @@ public final class UnprivilegedClient {
     }
 
     private func drain() {
-        while let number = outputEnd?.number, !output.isFull {
-            var count = 0
-            unsafe output.append { room in
-                count = unsafe read(number, room.baseAddress, min(room.count, output.limit - output.count))
-                return max(count, 0)
-            }
-            if count == 0 || (count < 0 && ![EINTR, EAGAIN].contains(cmandos_errno())) { outputEnd = nil }
-            if count < 0 && cmandos_errno() == EAGAIN { return }
-        }
-        // Nobody reads the rest: it sees that with its next write, and never waits for us.
-        if output.isFull { outputEnd = nil }
+        // Nobody reads what is too much: it sees that with its next write, and never waits for us.
+        if output.drain(outputEnd?.number) || output.isFull { outputEnd = nil }
     }
 }
 

@@ -17,6 +17,7 @@ final class Conversation {
     enum Failure: Error, CustomStringConvertible {
         case system(SystemError)
         case tls(TLSError)
+        case needsInterface
         case closedBeforeHandshake
         case tooSlow
         case noSecret
@@ -32,6 +33,7 @@ final class Conversation {
             switch self {
             case .system(let error): "\(error)"
             case .tls(let error): "\(error)"
+            case .needsInterface: "a link-local address needs an interface: write ADDRESS%INTERFACE, or --interface"
             case .closedBeforeHandshake: "it closed the connection during the TLS handshake; is it a Mandos server?"
             case .tooSlow: "it took too long to answer"
             case .noSecret:
@@ -57,6 +59,11 @@ final class Conversation {
         to address: SocketAddress, interface: String?, credentials: Credentials, priority: Priority,
         limits: TimeLimits = TimeLimits(), at now: Deadline
     ) throws(Failure) {
+        var address = address
+        if address.needsInterface {
+            guard let interface else { throw .needsInterface }
+            try Self.network { () throws(SystemError) in try address.setInterface(interface) }
+        }
         self.limits = limits
         deadline = now.after(milliseconds: limits.untilHandshakeCompleted)
         session = try Self.tls { () throws(TLSError) in

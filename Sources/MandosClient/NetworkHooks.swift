@@ -4,7 +4,7 @@ import InitramfsKit
 ///
 /// Source: mandos-client(8mandos), NETWORK HOOKS.
 public struct NetworkHooks {
-    public let directory: String
+    private let directory: String
     private let isVerbose: Bool
     private let settings: [String]
     let timeLimit: Int64

@@ -20,49 +20,8 @@ public final class PasswordFetch {
         case detail(String)
     }
 
-    private enum Work {
-        case lookup(NameLookup)
-        case conversation(Conversation)
-        case decryption(Decryption)
-
-        /// What a peer makes us keep, in bytes.
-        var size: Int {
-            switch self {
-            case .lookup: 0
-            case .conversation(let conversation): conversation.receivedCount
-            case .decryption(let decryption): decryption.size
-            }
-        }
-    }
-
-    /// One way of getting the password that is under way: one address of one server.
-    private struct Attempt {
-        let server: Int
-        let begun: Deadline
-        let work: Work
-        /// Of a server that was announced.
-        var address: SocketAddress?
-
-        /// From when on it may be given up for others; nil if never.
-        var isReplaceableFrom: Deadline? {
-            switch work {
-            case .lookup: begun.after(milliseconds: shortestAttempt)
-            // Once we are known there, we may be waiting for somebody's approval.
-            case .conversation(let conversation):
-                begun.after(milliseconds: conversation.isHandshakeCompleted ? shortestWait : shortestAttempt)
-            case .decryption: nil
-            }
-        }
-
-        func isReplaceable(at now: Deadline) -> Bool { isReplaceableFrom.map { $0 <= now } ?? false }
-    }
-
     /// No more attempts than this are under way. Beyond it, old ones make room for others.
     private static let mostAttempts = 200
-    /// How long an attempt is left in peace whatever else there is to try, in milliseconds: until the server has completed the
-    /// handshake, and after that.
-    private static let shortestAttempt: Int64 = 1000
-    private static let shortestWait: Int64 = 60_000
     /// No more servers than this are known from DNS and options.
     private static let mostNamedServers = 1000
     /// What servers have sent takes no more memory than this, in bytes. Beyond it, the one who sent most is given up.
@@ -132,13 +91,7 @@ public final class PasswordFetch {
             set.limit(to: room.map { max($0, due) })
         }
         for server in servers where isBeingTried(server.id) { set.limit(to: server.nextAddressDue) }
-        for attempt in attempts {
-            switch attempt.work {
-            case .lookup(let lookup): lookup.register(in: &set)
-            case .conversation(let conversation): conversation.register(in: &set)
-            case .decryption(let decryption): decryption.register(in: &set)
-            }
-        }
+        for attempt in attempts { attempt.register(in: &set) }
         if let discovery { discovery.wait(&set) } else { set.wait() }
     }
 
@@ -276,12 +229,12 @@ public final class PasswordFetch {
     private func converse(_ server: Int, _ addresses: [SocketAddress], at now: Deadline) {
         var lacksNetwork = false
         for address in addresses {
-            do throws(AddressProblem) {
+            do throws(Conversation.Failure) {
                 let conversation = try conversation(with: address, through: network?.selection.only, at: now)
                 attempts.append(Attempt(server: server, begun: now, work: .conversation(conversation)))
             } catch {
                 lacksNetwork = lacksNetwork || error.lacksNetwork
-                tell(server, error.description, lacksNetwork: error.lacksNetwork)
+                tell(server, "\(error)", lacksNetwork: error.lacksNetwork)
             }
         }
         if !isBeingTried(server) {
@@ -298,7 +251,7 @@ public final class PasswordFetch {
             return failed(server, "already being asked under another name", at: now)
         }
         let interface = NetworkInterface.name(of: service.interface)
-        do throws(AddressProblem) {
+        do throws(Conversation.Failure) {
             let conversation = try conversation(with: address, through: interface, at: now)
             attempts.append(
                 Attempt(server: server, begun: now, work: .conversation(conversation), address: address))
@@ -306,37 +259,14 @@ public final class PasswordFetch {
             if error.lacksNetwork, servers[index].needsRoute(to: address), let interface {
                 network?.addRoute(to: address, through: interface)
             }
-            failed(server, error.description, at: now, lacksNetwork: error.lacksNetwork)
+            failed(server, "\(error)", at: now, lacksNetwork: error.lacksNetwork)
         }
-    }
-
-    private struct AddressProblem: Error {
-        let description: String
-        let lacksNetwork: Bool
     }
 
     private func conversation(
         with address: SocketAddress, through interface: String?, at now: Deadline
-    ) throws(AddressProblem) -> Conversation {
-        var address = address
-        if address.needsInterface {
-            guard let interface else {
-                throw AddressProblem(
-                    description: "a link-local address needs an interface: write ADDRESS%INTERFACE, or --interface",
-                    lacksNetwork: false)
-            }
-            do throws(SystemError) {
-                try address.setInterface(interface)
-            } catch {
-                throw AddressProblem(description: error.description, lacksNetwork: error.lacksNetwork)
-            }
-        }
-        do throws(Conversation.Failure) {
-            return try Conversation(
-                to: address, interface: interface, credentials: credentials, priority: priority, at: now)
-        } catch {
-            throw AddressProblem(description: error.description, lacksNetwork: error.lacksNetwork)
-        }
+    ) throws(Conversation.Failure) -> Conversation {
+        try Conversation(to: address, interface: interface, credentials: credentials, priority: priority, at: now)
     }
 
     /// Lets every attempt go on; new attempts that come of it are let go on too.
@@ -414,8 +344,8 @@ public final class PasswordFetch {
     }
 
     private func boundMemory(at now: Deadline) {
-        while attempts.reduce(0, { $0 + $1.work.size }) > Self.mostReceived {
-            guard let index = attempts.indices.max(by: { attempts[$0].work.size < attempts[$1].work.size }) else {
+        while attempts.reduce(0, { $0 + $1.size }) > Self.mostReceived {
+            guard let index = attempts.indices.max(by: { attempts[$0].size < attempts[$1].size }) else {
                 return
             }
             let largest = attempts.remove(at: index)

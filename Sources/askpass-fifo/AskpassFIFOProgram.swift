@@ -16,25 +16,10 @@ import MandosFormats
         NoOptions.read(
             program, summary: "Print the password that is written to /lib/cryptsetup/passfifo.",
             version: mandosVersion)
-        do throws(SystemError) {
-            let stop = try StopSignals()
-            // Everything that must be undone is, once this is back.
-            switch try run(until: stop) {
-            case .exit(let status): status.exit()
-            case .signal(let signal): dieOf(signal)
-            }
-        } catch {
-            complain(program, "\(error)")
-            ExitStatus.osError.exit()
-        }
+        ProgramEnding.of(program) { (stop) throws(SystemError) in try run(until: stop) }
     }
 
-    private enum Ending {
-        case exit(ExitStatus)
-        case signal(Int32)
-    }
-
-    private static func run(until stop: borrowing StopSignals) throws(SystemError) -> Ending {
+    private static func run(until stop: borrowing StopSignals) throws(SystemError) -> ProgramEnding {
         let fifo: PasswordFIFO
         do throws(PasswordFIFO.Problem) {
             fifo = try PasswordFIFO.open(path)
@@ -54,14 +39,6 @@ import MandosFormats
             complain(program, "\(error)")
             return .exit(error.isMessageTooLong ? .dataError : .ioError)
         }
-        do throws(SystemError) {
-            switch try PasswordOutput.write(password, until: stop) {
-            case .written: return .exit(.success)
-            case .stopped(let signal): return .signal(signal)
-            }
-        } catch {
-            complain(program, "\(error)")
-            return .exit(.ioError)
-        }
+        return PasswordOutput.write(password, program, until: stop)
     }
 }

@@ -39,31 +39,15 @@ import MandosTLS
         }
     }
 
-    /// How the process that does the work ends.
-    private enum Ending {
-        case exit(ExitStatus)
-        case signal(Int32)
-    }
-
+    /// The process that does the work. Signals that wait for us are not lost: they are kept until they are read. By the end
+    /// of it, whatever was started has ended.
     private static func work(_ settings: Settings, _ network: NetworkSetup) -> Never {
-        var ending = Ending.exit(.osError)
-        do throws(SystemError) {
-            // Signals that wait for us are not lost: they are kept until they are read.
-            let stop = try StopSignals()
-            ending = try run(settings, network, until: stop)
-        } catch {
-            complain(program, "\(error)")
-        }
-        // By now whatever was started has ended.
-        switch ending {
-        case .exit(let status): status.exit()
-        case .signal(let number): dieOf(number)
-        }
+        ProgramEnding.of(program) { (stop) throws(SystemError) in try run(settings, network, until: stop) }
     }
 
     private static func run(
         _ settings: Settings, _ network: NetworkSetup, until stop: borrowing StopSignals
-    ) throws(SystemError) -> Ending {
+    ) throws(SystemError) -> ProgramEnding {
         let fetch: PasswordFetch
         do throws(Unusable) {
             fetch = try prepare(settings, network)
@@ -72,12 +56,7 @@ import MandosTLS
             return .exit(error.status)
         }
         switch fetch.run(until: stop) {
-        case .password(let password):
-            let isWritten = try unsafe password.withBytes { (bytes) throws(SystemError) in
-                try unsafe writeAll(bytes, to: ExitStatus.standardOutput, unless: stop.descriptor.number)
-            }
-            if isWritten { return .exit(.success) }
-            return stop.next().map { .signal($0) } ?? .exit(.osError)
+        case .password(let password): return PasswordOutput.write(password, program, until: stop)
         case .stopped(let signal): return .signal(signal)
         case .nothing: return .exit(.unavailable)
         }
@@ -104,7 +83,7 @@ import MandosTLS
             throw Unusable(problem: "\(error)", status: .usage)
         }
         if let time = KeyTime.neededForDecryption(secretKeyFile: settings.keys.secretKeyFile) {
-            complain(program, "the clock is before the time of our key, and is set forward")
+            complain(program, "the clock is before the time of our key; asking for it to be set forward")
             network.setClock(forwardTo: time)
         }
         let isVerbose = settings.debug

@@ -20,20 +20,13 @@ import MandosFormats
     static func main() {
         Hardening.protectProcess()
         _ = reader.read(version: mandosVersion)
-        let status: ExitStatus
-        var signal: Int32?
-        do throws(SystemError) {
-            let stop = try StopSignals()
+        ProgramEnding.of(program) { (stop) throws(SystemError) in
             BackgroundProgram.leaveSession()
             let mark = try takePIDFile()
-            (status, signal) = run(until: stop)
+            let ending = run(until: stop)
             mark?.remove()
-        } catch {
-            complain(program, "\(error)")
-            ExitStatus.osError.exit()
+            return ending
         }
-        if let signal { dieOf(signal) }
-        status.exit()
     }
 
     /// Without the file we only cannot be ended by a script: that must not keep a machine from booting.
@@ -49,24 +42,24 @@ import MandosFormats
         }
     }
 
-    private static func run(until stop: borrowing StopSignals) -> (ExitStatus, signal: Int32?) {
+    private static func run(until stop: borrowing StopSignals) -> ProgramEnding {
         guard isExecutable(PluginRunner.path) else { return unavailable("no " + PluginRunner.path) }
         guard let path = HandOver.path else { return unavailable("no /bin/cryptroot-unlock") }
         do throws(SystemError) {
             let unlocking = try Unlocking(cryptrootUnlock: path) { complain(program, $0) }
             switch unlocking.run(until: stop) {
-            case .done: return (.success, nil)
-            case .gaveUp: return (.unavailable, nil)
-            case .stopped(let signal): return (.success, signal)
+            case .done: return .exit(.success)
+            case .gaveUp: return .exit(.unavailable)
+            case .stopped(let signal): return .signal(signal)
             }
         } catch {
             complain(program, "\(error)")
-            return (.osError, nil)
+            return .exit(.osError)
         }
     }
 
-    private static func unavailable(_ what: String) -> (ExitStatus, signal: Int32?) {
+    private static func unavailable(_ what: String) -> ProgramEnding {
         complain(program, what + " in this initramfs; type the password on the console")
-        return (.unavailable, nil)
+        return .exit(.unavailable)
     }
 }

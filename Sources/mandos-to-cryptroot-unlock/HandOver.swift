@@ -70,7 +70,7 @@ final class HandOver {
     /// - Returns: what came of it, once it has ended.
     func advance() -> Outcome? {
         input.feed()
-        if !areErrorsOver { areErrorsOver = errors.drain(into: diagnostics) }
+        if !areErrorsOver { areErrorsOver = diagnostics.drain(errors.number) }
         guard let ending = process.ending() else {
             if Deadline.now() < deadline { return nil }
             process.endGroup()
@@ -80,7 +80,7 @@ final class HandOver {
         isOver = true
         // The programs that it may have left behind.
         process.killGroup()
-        if !areErrorsOver { _ = errors.drain(into: diagnostics) }
+        if !areErrorsOver { _ = diagnostics.drain(errors.number) }
         if ending == .exit(status: 0) { return isTaken ? .opened : .nothingLeft }
         return isTaken ? .notOpened(why: words(ending)) : .notTaken(why: words(ending))
     }

@@ -42,11 +42,11 @@ final class PluginRunner {
 
     /// - Returns: what came of it, once it has ended.
     func advance() -> Outcome? {
-        if !isOutputOver { isOutputOver = output.drain(into: password) }
+        if !isOutputOver { isOutputOver = password.drain(output.number) }
         guard let ending = process.ending() else { return nil }
         isOver = true
         // What it wrote before it ended may still be on its way.
-        if !isOutputOver { _ = output.drain(into: password) }
+        if !isOutputOver { _ = password.drain(output.number) }
         switch ending {
         case .signal(let number): return .failed(why: "ended by signal \(number)")
         case .exit(let status) where status != 0: return .failed(why: "exit status \(status)")

@@ -2,11 +2,6 @@ import InitramfsKit
 
 /// One run: from the first question to the last answer.
 enum Agent {
-    enum Ending {
-        case exit(ExitStatus)
-        case stopped(signal: Int32)
-    }
-
     /// In bytes; what a datagram takes with the system's usual limits (`net.core.wmem_default`), and more than any password.
     static let longestPassword = 1 << 17
 
@@ -15,7 +10,7 @@ enum Agent {
     /// Ends when no question is left; if that is before the client has ended, the client is ended too.
     static func run(
         _ settings: Settings, until stop: borrowing StopSignals, report: @escaping (String) -> Void
-    ) -> Ending {
+    ) -> ProgramEnding {
         do throws(SystemError) {
             var questions = try QuestionDirectory.open(settings.agentDirectory, report: report)
             guard questions.readAll() else {
@@ -33,7 +28,7 @@ enum Agent {
     private static func answer(
         _ questions: inout QuestionDirectory, _ settings: Settings, until stop: borrowing StopSignals,
         _ report: (String) -> Void
-    ) -> Ending {
+    ) -> ProgramEnding {
         // An answer is a "+", and the password as it is.
         let message = SecretBuffer(limit: 1 + longestPassword + 1)
         append(UInt8(ascii: "+"), to: message)
@@ -58,7 +53,7 @@ enum Agent {
             client.register(in: &set)
             questions.register(in: &set)
             set.wait()
-            if let signal = stop.next() { return .stopped(signal: signal) }
+            if let signal = stop.next() { return .signal(signal) }
             switch client.advance() {
             case nil: break
             case .exit(status: 0):

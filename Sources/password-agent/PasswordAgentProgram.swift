@@ -7,17 +7,9 @@ import InitramfsKit
     static func main() {
         Hardening.protectProcess()
         let settings = Settings.read(program)
-        do throws(SystemError) {
-            let stop = try StopSignals()
-            if settings.test { SelfTest.run(until: stop) }
-            let ending = Agent.run(settings, until: stop) { complain(program, $0) }
-            switch ending {
-            case .exit(let status): status.exit()
-            case .stopped(let signal): dieOf(signal)
-            }
-        } catch {
-            complain(program, "\(error)")
-            ExitStatus.osError.exit()
+        ProgramEnding.of(program) { (stop) throws(SystemError) in
+            if settings.test { return try SelfTest.run() }
+            return Agent.run(settings, until: stop) { complain(program, $0) }
         }
     }
 }

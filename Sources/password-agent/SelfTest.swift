@@ -12,9 +12,9 @@ struct SelfTest: ~Copyable {
     private var count = 0
     private var failures = 0
 
-    /// Runs all tests and exits; 0 if there was nothing wrong.
-    static func run(until stop: consuming StopSignals) -> Never {
-        var test = SelfTest(stop: stop)
+    /// Runs all tests; the exit status is 0 if there was nothing wrong.
+    static func run() throws(SystemError) -> ProgramEnding {
+        var test = SelfTest(stop: try StopSignals())
         test.questions()
         do throws(SystemError) {
             try test.answers()
@@ -22,7 +22,7 @@ struct SelfTest: ~Copyable {
             test.expect(false, "there is a place for questions: \(error)")
         }
         say("1..\(test.count)")
-        (test.failures == 0 ? ExitStatus.success : .software).exit()
+        return .exit(test.failures == 0 ? .success : .software)
     }
 
     private mutating func questions() {
@@ -80,7 +80,7 @@ struct SelfTest: ~Copyable {
         switch Agent.run(settings, until: stop, report: { Self.say("# " + $0) }) {
         case .exit(.success): true
         case .exit: false
-        case .stopped(let signal): dieOf(signal)
+        case .signal(let signal): dieOf(signal)
         }
     }
 

@@ -6,26 +6,12 @@ import InitramfsKit
 
     static func main() {
         Hardening.protectProcess()
-        do throws(SystemError) {
-            let stop = try StopSignals()
-            let settings = Settings.read()
-            // Everything that must be undone is, once this is back.
-            switch try run(settings, until: stop) {
-            case .exit(let status): status.exit()
-            case .signal(let signal): dieOf(signal)
-            }
-        } catch {
-            complain(program, "\(error)")
-            ExitStatus.osError.exit()
-        }
+        ProgramEnding.of(program) { (stop) throws(SystemError) in try run(Settings.read(), until: stop) }
     }
 
-    private enum Ending {
-        case exit(ExitStatus)
-        case signal(Int32)
-    }
-
-    private static func run(_ settings: Settings, until stop: borrowing StopSignals) throws(SystemError) -> Ending {
+    private static func run(_ settings: Settings, until stop: borrowing StopSignals) throws(SystemError)
+        -> ProgramEnding
+    {
         func debug(_ message: String) { if settings.debug { complain(program, message) } }
 
         if let sign = PlymouthDetection.sign() {
@@ -49,14 +35,6 @@ import InitramfsKit
             return .exit(error.isMessageTooLong ? .dataError : .unavailable)
         }
         debug("writing the password")
-        do throws(SystemError) {
-            switch try PasswordOutput.write(password, until: stop) {
-            case .written: return .exit(.success)
-            case .stopped(let signal): return .signal(signal)
-            }
-        } catch {
-            complain(program, "\(error)")
-            return .exit(.ioError)
-        }
+        return PasswordOutput.write(password, program, until: stop)
     }
 }

@@ -8,32 +8,21 @@ import MandosFormats
     static func main() {
         Hardening.protectProcess()
         let settings = Settings.read(program)
-        do throws(SystemError) {
-            run(settings, until: try StopSignals())
-        } catch {
-            complain(program, "\(error)")
-            ExitStatus.osError.exit()
-        }
+        ProgramEnding.of(program) { (stop) throws(SystemError) in run(settings, until: stop) }
     }
 
-    private static func run(_ settings: Settings, until stop: borrowing StopSignals) -> Never {
+    private static func run(_ settings: Settings, until stop: borrowing StopSignals) -> ProgramEnding {
         let plugins = plugins(settings)
         becomeUnprivileged(settings)
         for plugin in plugins { plugin.start() }
         let run = PluginRun(plugins)
+        defer { run.endAll() }
         switch run.firstSuccess(until: stop) {
-        case .password(let password):
-            let isWritten = write(password, until: stop)
-            run.endAll()
-            if isWritten { ExitStatus.success.exit() }
-            if let signal = stop.next() { dieOf(signal) }
-            ExitStatus.osError.exit()
-        case .stopped(let signal):
-            run.endAll()
-            dieOf(signal)
+        case .password(let password): return PasswordOutput.write(password, program, until: stop)
+        case .stopped(let signal): return .signal(signal)
         case .nothing:
             if settings.debug { complain(program, "no plugin is left; asking on the console") }
-            ask(until: stop)
+            return ask(until: stop)
         }
     }
 
@@ -76,17 +65,6 @@ import MandosFormats
         }
     }
 
-    private static func write(_ password: SecretBuffer, until stop: borrowing StopSignals) -> Bool {
-        do throws(SystemError) {
-            return try unsafe password.withBytes { (bytes) throws(SystemError) in
-                try unsafe writeAll(bytes, to: ExitStatus.standardOutput, unless: stop.descriptor.number)
-            }
-        } catch {
-            complain(program, "\(error)")
-            return false
-        }
-    }
-
     /// At the terminal of our session, if there is one.
     private static func askSomebody(
         until stop: borrowing StopSignals
@@ -99,18 +77,16 @@ import MandosFormats
     }
 
     /// plugin-runner(8mandos), FALLBACK.
-    private static func ask(until stop: borrowing StopSignals) -> Never {
+    private static func ask(until stop: borrowing StopSignals) -> ProgramEnding {
         do throws(SystemError) {
             switch try askSomebody(until: stop) {
-            case .password(let password):
-                if write(password, until: stop) { ExitStatus.success.exit() }
-                if let signal = stop.next() { dieOf(signal) }
-            case .stopped(let signal): dieOf(signal)
+            case .password(let password): return PasswordOutput.write(password, program, until: stop)
+            case .stopped(let signal): return .signal(signal)
             case .noInput: complain(program, "there is nobody to ask; no password")
             }
         } catch {
             complain(program, "\(error)")
         }
-        ExitStatus.unavailable.exit()
+        return .exit(.unavailable)
     }
 }

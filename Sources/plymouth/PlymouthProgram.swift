@@ -8,19 +8,12 @@ import InitramfsKit
     static func main() {
         Hardening.protectProcess()
         let settings = Settings.read()
-        do throws(SystemError) {
-            let stop = try StopSignals()
-            // Everything that must be undone is, once this is back.
-            try run(settings, until: stop).end()
-        } catch {
-            complain(program, "\(error)")
-            ExitStatus.osError.exit()
-        }
+        ProgramEnding.of(program) { (stop) throws(SystemError) in try run(settings, until: stop) }
     }
 
     private static func run(
         _ settings: Settings, until stop: borrowing StopSignals
-    ) throws(SystemError) -> SplashProgram.Ending {
+    ) throws(SystemError) -> ProgramEnding {
         guard isExecutable(client) else {
             complain(program, client + " is not here; use another plugin, or install plymouth")
             return .exit(.unavailable)

@@ -9,17 +9,10 @@ import MandosFormats
         Hardening.protectProcess()
         NoOptions.read(
             program, summary: "Ask for a password by way of splashy(8), and print it.", version: mandosVersion)
-        do throws(SystemError) {
-            let stop = try StopSignals()
-            // Everything that must be undone is, once this is back.
-            try run(until: stop).end()
-        } catch {
-            complain(program, "\(error)")
-            ExitStatus.osError.exit()
-        }
+        ProgramEnding.of(program) { (stop) throws(SystemError) in try run(until: stop) }
     }
 
-    private static func run(until stop: borrowing StopSignals) throws(SystemError) -> SplashProgram.Ending {
+    private static func run(until stop: borrowing StopSignals) throws(SystemError) -> ProgramEnding {
         let question = try SplashQuestion.begin(screen, program: program)
         return try SplashProgram.run(
             program, question, absent: "splashy is not running; use another plugin", until: stop

@@ -10,17 +10,10 @@ import MandosFormats
         Hardening.protectProcess()
         NoOptions.read(
             program, summary: "Ask for a password by way of usplash(8), and print it.", version: mandosVersion)
-        do throws(SystemError) {
-            let stop = try StopSignals()
-            // Everything that must be undone is, once this is back.
-            try run(until: stop).end()
-        } catch {
-            complain(program, "\(error)")
-            ExitStatus.osError.exit()
-        }
+        ProgramEnding.of(program) { (stop) throws(SystemError) in try run(until: stop) }
     }
 
-    private static func run(until stop: borrowing StopSignals) throws(SystemError) -> SplashProgram.Ending {
+    private static func run(until stop: borrowing StopSignals) throws(SystemError) -> ProgramEnding {
         // Opening what is root's is all that this process does as root.
         guard let opened = UsplashConversation.open() else {
             complain(program, absent)

@@ -111,8 +111,7 @@ pid_t cmandos_start_client(
 // For the splash screens. Sources: pidfd_send_signal(2), prlimit(2), posix_spawn(3).
 int cmandos_pidfd_signal(int descriptor, int signal_number);
 void cmandos_take_limits_of(pid_t pid);
-// In a session of its own, with its own mask and default actions of signals.
-void cmandos_spawn_in_session(posix_spawnattr_t *_Nonnull attributes);
+int cmandos_spawn_in_session(void);  // the flag for it
 
 // flock(2): exclusive, at once or not at all. -1 and errno.
 int cmandos_lock(int descriptor);
