@@ -24,7 +24,7 @@ PLUGINS = password-prompt
 BOOT_PROGRAMS = mandos-to-cryptroot-unlock password-agent plugin-runner
 INITRAMFS_PROGRAMS = $(SETUID_PLUGINS) $(PLUGINS) $(BOOT_PROGRAMS)
 
-.PHONY: help demo test lint format build build-host build-initramfs bench-server bench-client install clean
+.PHONY: help demo test lint format build build-host build-initramfs bench-server bench-client bench-plugins install clean
 
 help:
 	@echo "make demo      build, and watch a password travel from the server to an encrypted volume"
@@ -33,6 +33,7 @@ help:
 	@echo "make build     build the programs"
 	@echo "make bench-server  measure the server, beside what it should reach"
 	@echo "make bench-client  measure how soon a client has its password, beside the reference's"
+	@echo "make bench-plugins measure how soon plugin-runner has started its plugins, beside C"
 	@echo "make install   install them; DESTDIR= and PREFIX=/usr as usual"
 	@echo "make format    put the sources into the project's format"
 	@echo "make clean     remove what was built"
@@ -86,6 +87,9 @@ bench-client: build
 	@scripts/install-dependencies run test
 	@scripts/fetch-reference
 	@Benchmarks/bench-client $(HOST) $(INITRAMFS)
+
+bench-plugins: build-initramfs
+	@Benchmarks/bench-plugins $(INITRAMFS)
 
 # Where the reference's packages put the same programs.
 install: build

@@ -13,19 +13,21 @@ public struct DatagramSocket: ~Copyable {
     ///
     /// - Throws: also if there is none (ENOENT), or if nobody has it any more (ECONNREFUSED).
     public static func connected(to path: String) throws(SystemError) -> DatagramSocket {
-        let action = "connecting to " + path
-        let address = try SocketAddress(path: path, action)
-        let socket = try make(action)
-        try unsafe SystemError.check(action, address.withPointer { unsafe connect(socket.number, $0, $1) })
-        return DatagramSocket(socket: socket)
+        try unsafe make("connecting to " + path, path) { unsafe connect($0, $1, $2) }
     }
 
     /// One that receives what is sent to `path`, where there must be nothing yet.
     public static func bound(to path: String) throws(SystemError) -> DatagramSocket {
-        let action = "making the socket " + path
+        try unsafe make("making the socket " + path, path) { unsafe bind($0, $1, $2) }
+    }
+
+    private static func make(
+        _ action: String, _ path: String, _ call: (Int32, UnsafePointer<sockaddr>, socklen_t) -> Int32
+    ) throws(SystemError) -> DatagramSocket {
         let address = try SocketAddress(path: path, action)
-        let socket = try make(action)
-        try unsafe SystemError.check(action, address.withPointer { unsafe bind(socket.number, $0, $1) })
+        let kind = Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
+        let socket = FileDescriptor(owning: try SystemError.check(action, CMandosSystem.socket(AF_UNIX, kind, 0)))
+        try unsafe SystemError.check(action, address.withPointer { unsafe call(socket.number, $0, $1) })
         return DatagramSocket(socket: socket)
     }
 
@@ -57,10 +59,5 @@ public struct DatagramSocket: ~Copyable {
         case .end: []
         case .notReady, nil: nil
         }
-    }
-
-    private static func make(_ action: String) throws(SystemError) -> FileDescriptor {
-        let kind = Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
-        return FileDescriptor(owning: try SystemError.check(action, CMandosSystem.socket(AF_UNIX, kind, 0)))
     }
 }
