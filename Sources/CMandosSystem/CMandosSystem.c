@@ -35,7 +35,7 @@ _Bool cmandos_is_open(int descriptor) { return fcntl(descriptor, F_GETFD) >= 0; 
 int cmandos_no_core_dumps(void) { return prctl(PR_SET_DUMPABLE, 0L, 0L, 0L, 0L); }
 
 int cmandos_no_new_privileges(void) { return prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L); }
-int cmandos_die_with_parent(void) { return prctl(PR_SET_PDEATHSIG, (long)SIGKILL, 0L, 0L, 0L); }
+int cmandos_die_with_parent(int signal_number) { return prctl(PR_SET_PDEATHSIG, (long)signal_number, 0L, 0L, 0L); }
 
 int cmandos_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 void cmandos_wipe(void *memory, size_t size) { explicit_bzero(memory, size); }
@@ -48,11 +48,17 @@ int cmandos_exit_status(int wait_status) { return WIFEXITED(wait_status) ? WEXIT
 int cmandos_ending_signal(int wait_status) { return WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : 0; }
 
 void cmandos_ignore_signal(int signal_number) { signal(signal_number, SIG_IGN); }
+_Bool cmandos_is_ignored(int signal_number) {
+    struct sigaction action;
+    return sigaction(signal_number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
 void cmandos_default_signal(int signal_number) { signal(signal_number, SIG_DFL); }
 
 char *cmandos_option_value(void) { return optarg; }
 int cmandos_option_index(void) { return optind; }
-void cmandos_begin_options(void) { optind = 0; }
+// We say ourselves what is wrong.
+void cmandos_begin_options(void) { optind = 0, opterr = 0; }
+int cmandos_unknown_option(void) { return optopt; }
 
 void cmandos_spawn_close_from(posix_spawn_file_actions_t *actions, int first) {
     posix_spawn_file_actions_addclosefrom_np(actions, first);

@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "CMandosSystem.h"
 
+#include <sched.h>
+#include <string.h>
 #include <sys/syscall.h>
 
 int cmandos_pidfd_signal(int descriptor, int signal_number) {
@@ -12,6 +14,15 @@ void cmandos_take_limits_of(pid_t pid) {
         struct rlimit limit;
         if (prlimit(pid, resource, NULL, &limit) == 0) setrlimit(resource, &limit);
     }
+}
+
+void cmandos_take_plain_scheduling(void) {
+    const struct sched_param parameters = {0};
+    cpu_set_t all;
+    memset(&all, 0xFF, sizeof all);
+    sched_setscheduler(0, SCHED_OTHER, &parameters);
+    sched_setaffinity(0, sizeof all, &all);
+    setpriority(PRIO_PROCESS, 0, 0);
 }
 
 int cmandos_spawn_in_session(void) { return POSIX_SPAWN_SETSID; }

@@ -11,6 +11,8 @@ public enum ExitStatus: Int32, Sendable {
     case osError = 71
     case osFile = 72
     case ioError = 74
+    /// Another try, later, may help.
+    case temporaryFailure = 75
     case configuration = 78
 
     public func exit() -> Never { CMandosSystem.exit(rawValue) }

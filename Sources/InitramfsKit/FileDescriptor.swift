@@ -145,7 +145,7 @@ public func writeAll(
         if let interruption { set.add(interruption) }
         set.wait()
         if let interruption, set.isReady(interruption) { return false }
-        guard set.isReady(descriptor) else { continue }
+        guard set.isReady(descriptor, for: .writing) else { continue }
         let count = unsafe write(descriptor, rest.baseAddress, min(rest.count, pieceSize))
         if count >= 0 {
             unsafe rest = UnsafeRawBufferPointer(rebasing: rest[count...])

@@ -77,12 +77,11 @@ public final class FilterProcess {
             process.endGroup()
             return end(.tooMuchOutput)
         }
-        guard let ending = process.ending() else { return nil }
+        // Whatever it left behind in its group must not outlive it.
+        guard let ending = process.endingWithGroup() else { return nil }
         // What it wrote before it ended may still be on its way.
         _ = output.drain(outputEnd?.number)
         _ = errors.drain(errorEnd?.number)
-        // Whatever it left behind in its group must not outlive it.
-        process.killGroup()
         return switch ending {
         case .exit(let status): end(.exit(status: status))
         case .signal(let number): end(.signal(number))

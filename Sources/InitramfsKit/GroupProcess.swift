@@ -30,14 +30,24 @@ public struct GroupProcess: ~Copyable, Sendable {
         return GroupProcess(processID: processID, watch: watch)
     }
 
-    /// How it ended, once it has; to be asked until then, so that nothing of it stays.
+    /// How it ended, once it has; to be asked until then, so that nothing of it stays. What it has left behind goes on.
     public borrowing func ending() -> Ending? { Self.ending(of: processID) }
+
+    /// The same; what it has left behind in its group ends with it.
+    public borrowing func endingWithGroup() -> Ending? {
+        guard isReadable(watch.number) else { return nil }
+        // Before it has been waited for, while its number is nobody else's.
+        killGroup()
+        return ending()
+    }
 
     /// How a child ended, once it has.
     static func ending(of processID: pid_t) -> Ending? {
         var status: Int32 = 0
         let ended = unsafe waitpid(processID, &status, WNOHANG)
         if ended == 0 || (ended < 0 && cmandos_errno() == EINTR) { return nil }
+        // Somebody else has waited for it: how it ended, nobody will know.
+        if ended < 0 { return .signal(SIGKILL) }
         let signal = cmandos_ending_signal(status)
         return signal == 0 ? .exit(status: cmandos_exit_status(status)) : .signal(signal)
     }

@@ -13,11 +13,18 @@ public enum Hardening {
         _ = cmandos_no_core_dumps()
     }
 
-    /// What is written from now on is for its owner to change alone, whatever our caller wanted; and no directory of the
-    /// caller's is ours.
+    /// Gives up, for what is done for root, what the caller may have set up for us: umask, directory, limits of resources,
+    /// priority, scheduling, processors, and which process the kernel ends first when it is out of memory. Limits are those
+    /// of the first process, as far as we may have them.
     public static func setPlainSurroundings() {
         _ = umask(0o022)
         _ = unsafe chdir("/")
+        cmandos_take_limits_of(1)
+        cmandos_take_plain_scheduling()
+        if let file = try? FileDescriptor.open("/proc/self/oom_score_adj", O_WRONLY) {
+            let none = [UInt8(ascii: "0")]
+            _ = unsafe none.withUnsafeBytes { try? unsafe file.write($0) }
+        }
     }
 
     /// Whether we have root's privilege from the program's file, and not from who started it.
@@ -44,5 +51,16 @@ public enum Hardening {
         try SystemError.check("giving up privileges", cmandos_set_group_ids(group))
         try SystemError.check("giving up privileges", cmandos_set_user_ids(user))
         if user != 0 && setuid(0) == 0 { throw SystemError("giving up privileges", code: EPERM) }
+    }
+
+    /// The same, and as much of it as the kernel allows: what it does not allow is said to `complain`.
+    public static func becomeAsFarAsPossible(user: UInt32, group: UInt32, complain: (String) -> Void) {
+        let results = [
+            ("groups", cmandos_drop_groups()), ("group", cmandos_set_group_ids(group)),
+            ("user", cmandos_set_user_ids(user)),
+        ]
+        for (what, result) in results where result < 0 {
+            complain("giving up root's \(what): not permitted")
+        }
     }
 }

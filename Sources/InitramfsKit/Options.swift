@@ -26,8 +26,13 @@ public struct CommandLineReader<ID: Equatable & Sendable>: Sendable {
     private let program: StaticString
     private let summary: StaticString
     private let options: [CommandLineOption<ID>]
+    /// What comes after the options, as the help has it.
+    private let operands: StaticString
 
-    public init(program: StaticString, summary: StaticString, options: [CommandLineOption<ID>]) {
+    public init(
+        program: StaticString, summary: StaticString, options: [CommandLineOption<ID>], operands: StaticString = ""
+    ) {
+        self.operands = operands
         self.program = program
         self.summary = summary
         self.options = options
@@ -107,6 +112,7 @@ public struct CommandLineReader<ID: Equatable & Sendable>: Sendable {
                 }
             }
             guard let option = option(for: code) else {
+                complain(program, problem(code, list) + (isTolerant ? "; it is ignored" : ""))
                 guard isTolerant else { refuse() }
                 reading.isFlawed = true
                 continue
@@ -131,13 +137,29 @@ public struct CommandLineReader<ID: Equatable & Sendable>: Sendable {
         return unsafe strcmp(argument, "-?") == 0
     }
 
+    /// What is wrong with the option that was read last.
+    private func problem(_ code: Int32, _ arguments: borrowing CStringList) -> String {
+        let unknown = cmandos_unknown_option()
+        let word = unsafe arguments.pointers[Int(cmandos_option_index()) - 1].map { unsafe String(cString: $0) } ?? ""
+        let longestExcerpt = 80
+        var excerpt = String(decoding: word.utf8.prefix(longestExcerpt), as: UTF8.self)
+        if excerpt.utf8.count < word.utf8.count { excerpt += "…" }
+        if code == Int32(UInt8(ascii: ":")) { return "\"\(excerpt)\" needs a value" }
+        if unknown >= Self.base { return "\"\(excerpt)\": this option takes no value" }
+        if unknown > 0x20, unknown < 0x7F {
+            return "there is no option \"-" + String(decoding: [UInt8(unknown)], as: UTF8.self) + "\""
+        }
+        return "\"\(excerpt)\": there is no such option, or there are several that begin like this"
+    }
+
     private static func longOption(_ name: StaticString, takesValue: Bool, code: Int32) -> CMandosSystem.option {
         let characters = unsafe UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
         return unsafe CMandosSystem.option(name: characters, has_arg: takesValue ? 1 : 0, flag: nil, val: code)
     }
 
     private var shortOptions: String {
-        var text = "V?"
+        // The colon tells a lack of a value from an unknown option.
+        var text = ":V?"
         for option in options where option.short != 0 {
             text += String(decoding: [option.short], as: UTF8.self) + (option.value == nil ? "" : ":")
         }
@@ -147,11 +169,12 @@ public struct CommandLineReader<ID: Equatable & Sendable>: Sendable {
     private var usage: String {
         var text = "usage: " + program.description
         for option in options { text += " [" + spelling(option) + "]" }
-        return text + "\n"
+        return text + operands.description + "\n"
     }
 
     private var help: String {
-        var text = "usage: " + program.description + " [OPTION…]\n" + summary.description + "\n\n"
+        var text =
+            "usage: " + program.description + " [OPTION…]" + operands.description + "\n" + summary.description + "\n\n"
         for option in options {
             let short = option.short == 0 ? "    " : "-" + String(decoding: [option.short], as: UTF8.self) + ", "
             text += "  " + short + spelling(option) + "\n          " + option.help.description + "\n"

@@ -11,6 +11,8 @@ public struct PasswordFIFO: ~Copyable {
     public enum Problem: Error, CustomStringConvertible {
         case system(SystemError)
         case notFIFO(path: String)
+        /// Two that keep it open would each wait for the other to close it.
+        case isTaken(path: String)
 
         public var description: String {
             switch self {
@@ -19,6 +21,7 @@ public struct PasswordFIFO: ~Copyable {
                 "\(error); the program must be set-uid root, or started by root"
             case .system(let error): "\(error)"
             case .notFIFO(let path): path + " is no FIFO; remove it"
+            case .isTaken(let path): "another one reads " + path + " already"
             }
         }
     }
@@ -41,9 +44,11 @@ public struct PasswordFIFO: ~Copyable {
             let flags = O_NONBLOCK | O_NOFOLLOW | O_NOCTTY
             let reading = try FileDescriptor.open(path, O_RDONLY | flags)
             guard try isFIFO(reading) else { throw SystemError(path, code: ELOOP) }
+            try SystemError.check(path, cmandos_lock(reading.number))
             return PasswordFIFO(
                 path: path, reading: reading, keeper: try FileDescriptor.open(path, O_WRONLY | flags))
         } catch {
+            if error.isHeldByAnother { throw .isTaken(path: path) }
             throw error.code == ELOOP ? .notFIFO(path: path) : .system(error)
         }
     }

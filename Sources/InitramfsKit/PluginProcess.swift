@@ -42,9 +42,13 @@ public final class PluginFile {
         }
         // Its directory is closed to whom we have become.
         spawn = Spawn(
-            path: "/proc/self/fd/" + String(file.number), arguments: arguments, environment: environment,
+            path: "/proc/self/fd/3", arguments: arguments, environment: environment,
             standard: [STDIN_FILENO, output, errors], belonging: .toOurGroup, kept: file.number)
-        return try spawn.start()
+        do throws(SystemError) {
+            return try spawn.start()
+        } catch {
+            throw SystemError("starting " + path, code: error.code)
+        }
     }
 }
 
@@ -55,6 +59,22 @@ public final class PluginProcess {
     private var output: FileDescriptor?
     private var errors: FileDescriptor?
     private var knownEnding: GroupProcess.Ending?
+
+    /// Starts a process of ours that does what a plugin does: what it prints is the password. For a process that still has
+    /// one thread. Of our descriptors, it has the standard ones only.
+    public static func ofOurs(_ work: () -> Never) throws(SystemError) -> PluginProcess {
+        let output = try Pipe()
+        try output.reading.setNonBlocking()
+        let processID = try forkProcess("starting a process")
+        if processID == 0 {
+            // Not by SIGKILL: it may have a terminal to put in order.
+            _ = cmandos_die_with_parent(SIGTERM)
+            _ = dup2(output.writing.number, STDOUT_FILENO)
+            cmandos_close_range(UInt32(STDERR_FILENO) + 1, UInt32.max)
+            work()
+        }
+        return try PluginProcess(processID, consume output.reading, nil)
+    }
 
     fileprivate init(
         _ processID: pid_t, _ output: consuming FileDescriptor, _ errors: consuming FileDescriptor?

@@ -25,14 +25,16 @@ public struct PollSet {
 
     /// Waits also for `descriptor`.
     public mutating func add(_ descriptor: Int32, for interest: Interest = .reading) {
-        let events =
-            switch interest {
-            case .reading: POLLIN
-            case .writing: POLLOUT
-            case .both: POLLIN | POLLOUT
-            case .hangUp: Int32(0)
-            }
-        entries.append(pollfd(fd: descriptor, events: Int16(events), revents: 0))
+        entries.append(pollfd(fd: descriptor, events: Self.events(interest), revents: 0))
+    }
+
+    private static func events(_ interest: Interest) -> Int16 {
+        switch interest {
+        case .reading: Int16(POLLIN)
+        case .writing: Int16(POLLOUT)
+        case .both: Int16(POLLIN | POLLOUT)
+        case .hangUp: 0
+        }
     }
 
     /// Waits no longer than until `deadline`.
@@ -80,8 +82,10 @@ public struct PollSet {
         }
     }
 
-    /// Whether anything happened on `descriptor`, errors and hang-ups included.
-    public func isReady(_ descriptor: Int32) -> Bool {
-        entries.contains { $0.fd == descriptor && $0.revents != 0 }
+    /// Whether what `interest` is for happened on `descriptor`, or an error or a hang-up. One descriptor may be waited for to
+    /// read and, elsewhere, to write.
+    public func isReady(_ descriptor: Int32, for interest: Interest = .reading) -> Bool {
+        let events = Self.events(interest) | Int16(POLLERR | POLLHUP | POLLNVAL)
+        return entries.contains { $0.fd == descriptor && $0.revents & events != 0 }
     }
 }

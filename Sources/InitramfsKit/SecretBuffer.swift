@@ -6,12 +6,10 @@ import CMandosSystem
     public private(set) var count = 0
     private var memory: UnsafeMutableRawBufferPointer
 
-    private static let initialCapacity = 4096
-
     /// An empty buffer that will never hold more than `limit` bytes.
     public init(limit: Int) {
         self.limit = limit
-        unsafe memory = Self.allocate(Self.initialCapacity)
+        unsafe memory = Self.allocate(1)
     }
 
     /// A copy of `bytes`, and no room for more.
@@ -73,8 +71,11 @@ import CMandosSystem
         unsafe Self.free(old)
     }
 
-    private static func allocate(_ size: Int) -> UnsafeMutableRawBufferPointer {
-        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 16)
+    /// At least `least` bytes. Whole pages: munlock(2) of a page would be that of all secrets in it.
+    private static func allocate(_ least: Int) -> UnsafeMutableRawBufferPointer {
+        let page = Int(getpagesize())
+        let size = (least + page - 1) / page * page
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: page)
         // Beyond RLIMIT_MEMLOCK the pages stay ordinary ones, which is the best there is then.
         if let start = memory.baseAddress { _ = unsafe mlock(start, size) }
         return unsafe memory

@@ -4,13 +4,16 @@ import CMandosSystem
 public struct StopSignals: ~Copyable {
     public let descriptor: FileDescriptor
 
-    /// Blocks SIGTERM, SIGINT, SIGHUP and SIGQUIT for delivery through ``descriptor``, and ignores SIGPIPE.
+    /// Blocks SIGTERM, SIGINT, SIGHUP and SIGQUIT for delivery through ``descriptor``, and ignores SIGPIPE. Those that whoever
+    /// started us has had ignored, as nohup(1) does, stay so.
     ///
     /// Call it before the first thread is made: threads inherit the mask.
     public init() throws(SystemError) {
         var set = sigset_t()
         unsafe sigemptyset(&set)
-        for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] { unsafe sigaddset(&set, signal) }
+        for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] where !cmandos_is_ignored(signal) {
+            unsafe sigaddset(&set, signal)
+        }
         try unsafe SystemError.check("blocking signals", sigprocmask(SIG_BLOCK, &set, nil))
         let flags = Int32(SFD_CLOEXEC) | Int32(SFD_NONBLOCK)
         descriptor = FileDescriptor(

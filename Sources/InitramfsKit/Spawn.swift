@@ -18,7 +18,7 @@ struct Spawn {
     let standard: [Int32]
     var directory: String?
     let belonging: Belonging
-    /// One more that it gets, under the same number: what `path` goes through.
+    /// One more that it gets, after the standard ones: what `path` goes through.
     var kept: Int32?
 
     private static let mostTries = 25
@@ -27,15 +27,11 @@ struct Spawn {
         var actions = unsafe posix_spawn_file_actions_t()
         unsafe posix_spawn_file_actions_init(&actions)
         defer { unsafe posix_spawn_file_actions_destroy(&actions) }
-        for (number, descriptor) in standard.enumerated() {
+        let descriptors = standard + (kept.map { [$0] } ?? [])
+        for (number, descriptor) in descriptors.enumerated() {
             unsafe posix_spawn_file_actions_adddup2(&actions, descriptor, Int32(number))
         }
-        if let kept {
-            // To itself, which only means that exec(3) does not close it.
-            unsafe posix_spawn_file_actions_adddup2(&actions, kept, kept)
-        } else {
-            unsafe cmandos_spawn_close_from(&actions, Int32(standard.count))
-        }
+        unsafe cmandos_spawn_close_from(&actions, Int32(descriptors.count))
         if let directory { unsafe cmandos_spawn_change_directory(&actions, directory) }
         var attributes = posix_spawnattr_t()
         unsafe posix_spawnattr_init(&attributes)

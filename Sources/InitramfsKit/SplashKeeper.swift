@@ -39,34 +39,42 @@ struct SplashKeeper {
     /// Serves until there is an answer, or nobody to hear it. `output`, a descriptor, is where the password goes.
     func serve(_ socket: borrowing FileDescriptor, output: Int32) {
         guard becomeRootAlone(), isRunning() else { return say(.notRunning, on: socket) }
+        // Whoever else answers a ping may want to give a wrong password.
         guard let found = FoundProcess.ofRoot(running: screen.daemon) else {
-            guard screen.ping != nil else { return say(.notRunning, on: socket) }
-            debug("no process of root's runs " + screen.daemon + "; it will not be restarted")
-            _ = ask(socket, output)
-            return
+            debug("no process of root's runs " + screen.daemon)
+            return say(.notRunning, on: socket)
         }
-        if !ask(socket, output) { restart(found) }
+        switch ask(found, socket, output) {
+        case .settled: break
+        case .abandoned: restart(found)
+        }
     }
 
-    /// - Returns: whether everything is as it should be, with or without an answer.
-    private func ask(_ socket: borrowing FileDescriptor, _ output: Int32) -> Bool {
+    /// How a question ended.
+    private enum Outcome {
+        /// With or without an answer, nobody is asked any more.
+        case settled
+        /// The daemon goes on asking, and nobody waits for the answer.
+        case abandoned
+    }
+
+    private func ask(_ daemon: borrowing FoundProcess, _ socket: borrowing FileDescriptor, _ output: Int32) -> Outcome {
         guard let question = screen.question else {
             say(.ready, on: socket)
-            return hasItsAnswer(socket)
+            return watch(daemon, socket)
         }
         guard let process = start(question, output: output) else {
             say(.cannotAsk, on: socket)
-            return true
+            return .settled
         }
         // Only the program that asks has it now, so that its end is the end of the password.
         _ = FileDescriptor(owning: output)
         say(.ready, on: socket)
         while true {
-            if let ending = process.ending() {
-                process.killGroup()
+            if let ending = process.endingWithGroup() {
                 debug(question.path + " ended: " + Self.describe(ending))
                 say(ending == .exit(status: 0) ? .answered : .failed, on: socket)
-                return true
+                return .settled
             }
             var set = PollSet()
             set.add(process.descriptor)
@@ -76,22 +84,28 @@ struct SplashKeeper {
         }
         debug("nobody waits for the answer any more; ending " + question.path)
         end(process)
-        return false
+        return .abandoned
     }
 
-    /// Waits for the other process to have its answer.
-    ///
-    /// - Returns: false if it ended without.
-    private func hasItsAnswer(_ socket: borrowing FileDescriptor) -> Bool {
-        var byte: UInt8 = 0
-        return unsafe withUnsafeMutableBytes(of: &byte) { try? unsafe socket.read(into: $0) } == .bytes(1)
+    /// Waits for the other process, which asks by itself, to have its answer.
+    private func watch(_ daemon: borrowing FoundProcess, _ socket: borrowing FileDescriptor) -> Outcome {
+        var set = PollSet()
+        set.add(socket.number)
+        set.add(daemon.descriptor)
+        while !set.isReady(socket.number) && !set.isReady(daemon.descriptor) { set.wait() }
+        if set.isReady(socket.number) {
+            var byte: UInt8 = 0
+            let transfer = unsafe withUnsafeMutableBytes(of: &byte) { try? unsafe socket.read(into: $0) }
+            return transfer == .bytes(1) ? .settled : .abandoned
+        }
+        say(.failed, on: socket)
+        return .settled
     }
 
     private func end(_ process: borrowing GroupProcess) {
         kill(process.processID, SIGTERM)
         guard waitFor(process.descriptor, milliseconds: Self.longestEndOfQuestion) else { return process.endGroup() }
-        _ = process.ending()
-        process.killGroup()
+        _ = process.endingWithGroup()
     }
 
     // MARK: The daemon
@@ -102,6 +116,8 @@ struct SplashKeeper {
     }
 
     private func restart(_ former: borrowing FoundProcess) {
+        // With it, the question is gone; whoever has started another one wants that.
+        if former.hasEnded { return }
         former.takeLimits()
         guard hasEnded(former) else { return tell(screen.daemon + " does not end; it goes on asking") }
         let arguments =
@@ -173,8 +189,7 @@ struct SplashKeeper {
             debug(command.path + " took too long, and was ended")
             return false
         }
-        let ending = process.ending()
-        process.killGroup()
+        let ending = process.endingWithGroup()
         if let ending { debug(command.path + " ended: " + Self.describe(ending)) }
         return ending == .exit(status: 0)
     }
@@ -203,14 +218,12 @@ struct SplashKeeper {
     private func becomeRootAlone() -> Bool {
         guard Hardening.isRoot else { return true }
         do throws(SystemError) {
-            try Hardening.become(user: 0, group: 0)
-            try SystemError.check("giving up groups", cmandos_drop_groups())
+            try Hardening.become(user: 0, group: 0, isDroppingGroups: true)
         } catch {
             tell("\(error)")
             return false
         }
-        // What the daemon writes is for nobody else to change.
-        _ = umask(0o022)
+        Hardening.setPlainSurroundings()
         return true
     }
 

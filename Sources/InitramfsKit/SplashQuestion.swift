@@ -89,6 +89,12 @@ public struct SplashQuestion: ~Copyable {
         }
     }
 
+    /// For a program that asks by itself: waits also for what ``isPointless`` tells of.
+    func register(in set: inout PollSet) { set.add(keeper.socket.number) }
+
+    /// For a program that asks by itself: whether the splash screen has ended meanwhile.
+    var isPointless: Bool { isReadable(keeper.socket.number) }
+
     /// Says that a program that asks by itself has its answer, so that the screen stays as it is.
     public borrowing func isAnswered() {
         let bytes: [UInt8] = [1]

@@ -19,7 +19,7 @@ public enum Supervision {
         while true {
             let processID = try forkProcess("starting a process")
             if processID == 0 {
-                _ = cmandos_die_with_parent()
+                _ = cmandos_die_with_parent(SIGKILL)
                 work()
             }
             let watch = FileDescriptor(

@@ -1,6 +1,6 @@
 import CMandosSystem
 
-/// A terminal that does not show what is typed, until its owner goes.
+/// A terminal that does not show what is typed, until its owner goes, or the process is ended by any signal but SIGKILL.
 public struct HiddenInput: ~Copyable {
     private let descriptor: Int32
     private let former: termios
@@ -21,14 +21,18 @@ public struct HiddenInput: ~Copyable {
         }
         var settings = termios()
         guard unsafe tcgetattr(descriptor, &settings) == 0 else { return nil }
-        let former = settings
+        var former = settings
         settings.c_lflag &= ~tcflag_t(ECHO)
         // Whatever had the terminal before us, such as a splash screen, may have left it without an end of the line.
         settings.c_lflag |= tcflag_t(ICANON)
         settings.c_iflag |= tcflag_t(ICRNL)
         // What was typed before the prompt stays: people type ahead. And a console that takes no output at the moment
         // must not hold us up.
-        guard unsafe tcsetattr(descriptor, TCSANOW, &settings) == 0 else { return nil }
+        unsafe cmandos_show_input_when_killed(descriptor, &former)
+        guard unsafe tcsetattr(descriptor, TCSANOW, &settings) == 0 else {
+            cmandos_input_is_shown()
+            return nil
+        }
         return HiddenInput(descriptor: descriptor, former: former)
     }
 
@@ -41,6 +45,7 @@ public struct HiddenInput: ~Copyable {
     deinit {
         var settings = former
         while unsafe tcsetattr(descriptor, TCSANOW, &settings) < 0 && cmandos_errno() == EINTR {}
+        cmandos_input_is_shown()
     }
 }
 
@@ -70,10 +75,19 @@ public enum PasswordQuestion {
         _ prompt: String, on output: Int32, reading input: Int32, until stop: borrowing StopSignals
     ) throws(SystemError) -> Outcome {
         let hidden = try HiddenInput.begin(on: input)
-        var display = Display(output: output)
-        display.show(prompt)
-        defer { if hidden != nil { display.endLine() } }
-        let longest = hidden == nil ? longestPassword : longestTypedPassword
+        let isTerminal = hidden != nil
+        var display = PatientOutput(on: output)
+        // Who can give nothing is not asked.
+        if !isTerminal, hasEnded(input) { return .noInput }
+        display.say(Array(prompt.utf8))
+        defer {
+            if isTerminal {
+                display.forget()
+                display.say([UInt8(ascii: "\n")])
+                display.finish()
+            }
+        }
+        let longest = isTerminal ? longestTypedPassword : longestPassword
         let line = SecretBuffer(limit: longest + 1)
         while true {
             var set = PollSet()
@@ -84,7 +98,7 @@ public enum PasswordQuestion {
             if let signal = stop.next() { return .stopped(signal: signal) }
             display.advance(set)
             guard set.isReady(input) else { continue }
-            let progress = try read(from: input, into: line, isTerminal: hidden != nil)
+            let progress = try read(from: input, into: line, isTerminal: isTerminal)
             if line.count > longest { throw SystemError("reading the password", code: EMSGSIZE) }
             switch progress {
             case .more: break
@@ -92,10 +106,19 @@ public enum PasswordQuestion {
             case .end where line.count > 0: return .password(line)
             case .end:
                 // Somebody has pressed Ctrl-D. A terminal that was hung up would say the same for ever.
-                guard hidden != nil, HiddenInput.isTerminal(input) else { return .noInput }
-                display.show("\n" + prompt)
+                guard isTerminal, HiddenInput.isTerminal(input) else { return .noInput }
+                display.say(Array(("\n" + prompt).utf8))
             }
         }
+    }
+
+    /// Whether it is certain, without reading, that nothing will come.
+    private static func hasEnded(_ input: Int32) -> Bool {
+        guard isReadable(input) else { return false }
+        // Linux's number of /dev/null, which cannot tell how much there is.
+        let null: dev_t = 0x103
+        var status = stat()
+        return cmandos_unread(input) == 0 || (unsafe fstat(input, &status) == 0 && status.st_rdev == null)
     }
 
     private enum Progress { case more, line, end }
@@ -108,7 +131,11 @@ public enum PasswordQuestion {
         unsafe line.append { room in
             // A terminal gives a line at most. Elsewhere, what comes after the line is somebody else's.
             let most = isTerminal ? min(room.count, line.limit - line.count) : 1
-            let count = unsafe CMandosSystem.read(input, room.baseAddress, most)
+            // Somebody else may have been quicker to read what poll(2) has seen on a terminal, as a shell may.
+            let count =
+                unsafe isTerminal
+                ? cmandos_read_briefly(input, room.baseAddress, most)
+                : CMandosSystem.read(input, room.baseAddress, most)
             if count < 0 { failure = cmandos_errno() }
             if count == 0 { progress = .end }
             guard count > 0 else { return 0 }
@@ -120,46 +147,5 @@ public enum PasswordQuestion {
         }
         if ![0, EINTR, EAGAIN].contains(failure) { throw SystemError("reading the password", code: failure) }
         return progress
-    }
-
-    /// What is to be shown, as soon as the console takes it: one that takes nothing keeps nobody from typing, nor us from
-    /// ending.
-    private struct Display {
-        let output: Int32
-        private var rest: [UInt8] = []
-
-        /// What a terminal that is ready at all takes without holding the writer up, in bytes.
-        private static let pieceSize = 256
-
-        init(output: Int32) { self.output = output }
-
-        mutating func show(_ text: String) { rest += Array(text.utf8) }
-
-        /// Shows the end of the line if that is possible now.
-        mutating func endLine() {
-            rest = [UInt8(ascii: "\n")]
-            var set = PollSet()
-            register(in: &set)
-            set.limit(to: .now())
-            set.wait()
-            advance(set)
-        }
-
-        func register(in set: inout PollSet) {
-            if !rest.isEmpty { set.add(output, for: .writing) }
-        }
-
-        mutating func advance(_ set: PollSet) {
-            guard !rest.isEmpty, set.isReady(output) else { return }
-            let count = unsafe rest.withUnsafeBufferPointer {
-                unsafe write(output, $0.baseAddress, min($0.count, Self.pieceSize))
-            }
-            if count >= 0 {
-                rest.removeFirst(count)
-            } else if ![EINTR, EAGAIN].contains(cmandos_errno()) {
-                // There is nobody to show it to.
-                rest = []
-            }
-        }
     }
 }

@@ -30,9 +30,9 @@ public struct UsplashConversation: ~Copyable {
         return fifo
     }
 
-    /// Asks, and waits for the answer.
+    /// Asks, and waits for the answer, as long as `question` makes sense.
     public borrowing func ask(
-        _ prompt: String, until stop: borrowing StopSignals
+        _ prompt: String, _ question: borrowing SplashQuestion, until stop: borrowing StopSignals
     ) throws(SystemError) -> SplashQuestion.Outcome {
         // It must not go away while somebody types.
         for command in ["TIMEOUT 0", "INPUTQUIET " + prompt] {
@@ -44,11 +44,17 @@ public struct UsplashConversation: ~Copyable {
             set.add(stop.descriptor.number)
             // Quiet until usplash has opened it.
             set.add(answers.number)
+            question.register(in: &set)
             set.wait()
             if set.isReady(stop.descriptor.number) { return Self.stopped(stop) }
-            guard set.isReady(answers.number) else { continue }
+            guard set.isReady(answers.number) else {
+                if question.isPointless { return .failed }
+                continue
+            }
             if try !SplashQuestion.drain(answers, into: answer) { break }
         }
+        // An answer, also an empty one, has its zero byte.
+        if answer.count == 0 { return .failed }
         // As it is from the start.
         guard try send("TIMEOUT 15", until: stop) else { return Self.stopped(stop) }
         return .password(Self.withoutEnd(answer))

@@ -147,7 +147,7 @@ final class NetworkCaretaker {
             if let interruption { set.add(interruption, for: .hangUp) }
             set.limit(to: deadline)
             set.wait()
-            if let interruption, set.isReady(interruption) {
+            if let interruption, set.isReady(interruption, for: .hangUp) {
                 process.endGroup()
                 return false
             }

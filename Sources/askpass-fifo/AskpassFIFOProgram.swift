@@ -25,6 +25,7 @@ import MandosFormats
             fifo = try PasswordFIFO.open(path)
         } catch {
             complain(program, "\(error)")
+            if case .isTaken = error { return .exit(.temporaryFailure) }
             return .exit(.osFile)
         }
         // The last thing that is done with root's privilege was opening it.

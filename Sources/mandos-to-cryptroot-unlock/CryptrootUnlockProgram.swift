@@ -22,23 +22,21 @@ import MandosFormats
         _ = reader.read(version: mandosVersion)
         ProgramEnding.of(program) { (stop) throws(SystemError) in
             BackgroundProgram.leaveSession()
-            let mark = try takePIDFile()
+            let mark: PIDFile?
+            do throws(SystemError) {
+                mark = try PIDFile.write(pidFile)
+            } catch {
+                if error.isHeldByAnother {
+                    complain(program, "another one runs already, see " + pidFile)
+                    return .exit(.unavailable)
+                }
+                // That must not keep a machine from booting.
+                complain(program, "\(error); going on, but nobody can end us by that file")
+                mark = nil
+            }
             let ending = run(until: stop)
             mark?.remove()
             return ending
-        }
-    }
-
-    /// Without the file we only cannot be ended by a script: that must not keep a machine from booting.
-    private static func takePIDFile() throws(SystemError) -> PIDFile? {
-        do throws(SystemError) {
-            return try PIDFile.write(pidFile)
-        } catch {
-            if error.isHeldByAnother {
-                throw SystemError("another one runs already, see " + pidFile, code: error.code)
-            }
-            complain(program, "\(error); going on, but nobody can end us by that file")
-            return nil
         }
     }
 

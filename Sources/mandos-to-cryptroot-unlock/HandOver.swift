@@ -71,15 +71,13 @@ final class HandOver {
     func advance() -> Outcome? {
         input.feed()
         if !areErrorsOver { areErrorsOver = diagnostics.drain(errors.number) }
-        guard let ending = process.ending() else {
+        guard let ending = process.endingWithGroup() else {
             if Deadline.now() < deadline { return nil }
             process.endGroup()
             isOver = true
             return isTaken ? .notOpened(why: "took too long") : .notTaken(why: "took too long")
         }
         isOver = true
-        // The programs that it may have left behind.
-        process.killGroup()
         if !areErrorsOver { _ = diagnostics.drain(errors.number) }
         if ending == .exit(status: 0) { return isTaken ? .opened : .nothingLeft }
         return isTaken ? .notOpened(why: words(ending)) : .notTaken(why: words(ending))

@@ -8,8 +8,8 @@ final class PluginRunner {
     private static let conflicting = ["askpass-fifo", "password-prompt", "plymouth"]
     /// No password is longer, in bytes.
     private static let longestPassword = PasswordQuestion.longestPassword
-    /// How long it has, in milliseconds, to end its plugins: mandos-client puts the network back, with hooks.
-    private static let timeToEnd: Int64 = 5000
+    /// How long it has, in milliseconds, to end its plugins: that it waits 5 s for them is its own business.
+    private static let timeToEnd: Int64 = 8000
 
     enum Outcome {
         case password(SecretBuffer)
@@ -43,7 +43,7 @@ final class PluginRunner {
     /// - Returns: what came of it, once it has ended.
     func advance() -> Outcome? {
         if !isOutputOver { isOutputOver = password.drain(output.number) }
-        guard let ending = process.ending() else { return nil }
+        guard let ending = process.endingWithGroup() else { return nil }
         isOver = true
         // What it wrote before it ended may still be on its way.
         if !isOutputOver { _ = password.drain(output.number) }
@@ -66,11 +66,7 @@ final class PluginRunner {
             set.add(process.descriptor)
             set.limit(to: deadline)
             set.wait()
-            if process.ending() != nil {
-                // A plugin that it has left behind.
-                process.killGroup()
-                return
-            }
+            if process.endingWithGroup() != nil { return }
         }
         process.endGroup()
     }

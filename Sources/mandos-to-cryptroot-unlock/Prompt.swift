@@ -36,7 +36,7 @@ final class Prompt {
 struct PromptWatch: ~Copyable {
     private let watch: DirectoryWatch
     // Whoever opens a file is told about shortly before it shows in /proc.
-    private static let looksPerEvent = 6
+    private static let looksPerEvent = 11
     /// In milliseconds; it doubles from look to look.
     private static let firstPause: Int64 = 5
 

@@ -13,7 +13,7 @@ struct QuestionDirectory: ~Copyable {
     private let watch: DirectoryWatch
     private let report: (String) -> Void
     private var questions: [Question] = []
-    /// Somebody asked whom the answer could not be sent to.
+    /// Somebody asked who gets no answer.
     private(set) var hasFailed = false
 
     /// - Throws: if there is no such directory, or it cannot be watched.
@@ -78,7 +78,9 @@ struct QuestionDirectory: ~Copyable {
         drop(name)
         let file = path + "/" + name
         guard questions.count < Self.mostQuestions else {
-            return report(file + ": not answered: there are " + String(Self.mostQuestions) + " questions before it")
+            if !hasFailed { report(file + ": not answered: there are " + String(Self.mostQuestions) + " before it") }
+            hasFailed = true
+            return
         }
         do throws(SystemError) {
             let contents = try readRegularFile(file, limit: AskFile.largestFile)

@@ -33,7 +33,7 @@ struct Settings {
             CommandLineOption(
                 .group, "group", short: "g", value: "GROUPID", "The client's real group, a number. Default: 65534."),
             CommandLineOption(.test, "test", "Only run self-tests."),
-        ])
+        ], operands: " [--] [MANDOS_CLIENT [OPTION…]]")
 
     /// Reads the command line; one that makes no sense ends the program with `EX_USAGE`.
     static func read(_ program: StaticString) -> Settings {

@@ -5,6 +5,8 @@ import MandosFormats
 final class Plugin {
     enum State {
         case running
+        /// It has succeeded. What it left behind may still print more, until a time if there is something already.
+        case lingering(until: Deadline?)
         /// It said that another try may help.
         case resting(until: Deadline)
         /// What it printed counts.
@@ -15,16 +17,13 @@ final class Plugin {
     let name: String
     private(set) var state = State.failed
 
-    private let file: PluginFile
-    private let arguments: [String]
-    private let environment: [String]
+    private let begin: () throws(SystemError) -> PluginProcess
     /// In debug mode, what it says on standard error goes through us.
     private let voices: PluginVoices?
     private let report: (String) -> Void
 
     private var process: PluginProcess?
     private var output = SecretBuffer(limit: 1)
-    private var waitsForOutputUntil: Deadline?
     private var restarts = 0
 
     /// How often a plugin that asks for it is started again, and after how long at first, in milliseconds; each time twice as
@@ -34,27 +33,23 @@ final class Plugin {
     private static let longestRest: Int64 = 60_000
     /// How long what somebody else holds open may still bring output, once a plugin has succeeded with some, in milliseconds.
     private static let outputGrace: Int64 = 1000
-    /// sysexits.h(3head): the failure may be gone at the next try.
-    private static let temporaryFailure: Int32 = 75
 
+    /// `begin` starts its process.
     init(
-        name: String, file: PluginFile, options: [String], environment: [String], voices: PluginVoices?,
-        report: @escaping (String) -> Void
+        name: String, voices: PluginVoices?, report: @escaping (String) -> Void,
+        begin: @escaping () throws(SystemError) -> PluginProcess
     ) {
         self.name = name
-        self.file = file
-        arguments = [name] + options
-        self.environment = environment
         self.voices = voices
         self.report = report
+        self.begin = begin
     }
 
     /// Starts it; one that cannot be started has failed.
     func start() {
         do throws(SystemError) {
-            process = try file.start(arguments: arguments, environment: environment, takesErrors: voices != nil)
+            process = try begin()
             output = SecretBuffer(limit: ProtocolLimits.largestSecret + 1)
-            waitsForOutputUntil = nil
             state = .running
             report("plugin \(name) started")
         } catch {
@@ -65,9 +60,10 @@ final class Plugin {
 
     func register(in set: inout PollSet) {
         switch state {
-        case .running:
+        case .running: process?.register(in: &set)
+        case .lingering(let until):
             process?.register(in: &set)
-            set.limit(to: waitsForOutputUntil)
+            set.limit(to: until)
         case .resting(let until): set.limit(to: until)
         case .succeeded, .failed: break
         }
@@ -76,7 +72,7 @@ final class Plugin {
     /// Takes what it has said, and sees whether it has ended.
     func advance(at now: Deadline) {
         if case .resting(let until) = state, now >= until { start() }
-        guard case .running = state, let process else { return }
+        guard let process else { return }
         // In this order: what it wrote before it ended is there once it has ended.
         let ending = process.ending()
         process.drainOutput(into: output)
@@ -86,21 +82,21 @@ final class Plugin {
             process.end()
         }
         if let ending { settle(ending, process, at: now) }
+        switch state {
+        case .running, .lingering: break
+        case .resting, .succeeded, .failed: self.process = nil
+        }
     }
 
     private func settle(_ ending: GroupProcess.Ending, _ process: PluginProcess, at now: Deadline) {
         switch ending {
-        case .exit(status: 0) where !output.isFull:
-            if process.mayPrint {
-                // It has left somebody behind who may still write.
-                if waitsForOutputUntil == nil, output.count > 0 {
-                    waitsForOutputUntil = now.after(milliseconds: Self.outputGrace)
-                }
-                guard let until = waitsForOutputUntil, now >= until else { return }
-            }
-            report("plugin \(name) succeeded")
-            state = .succeeded(output)
-        case .exit(status: Self.temporaryFailure) where restarts < Self.mostRestarts:
+        case .exit(status: 0) where output.isFull: state = .failed
+        case .exit(status: 0):
+            if case .lingering(let until?) = state, now >= until { return succeed() }
+            guard process.mayPrint else { return succeed() }
+            if case .lingering(_?) = state { return }
+            state = .lingering(until: output.count > 0 ? now.after(milliseconds: Self.outputGrace) : nil)
+        case .exit(status: ExitStatus.temporaryFailure.rawValue) where restarts < Self.mostRestarts:
             let rest = min(Self.firstRest << Int64(restarts), Self.longestRest)
             restarts += 1
             report("plugin \(name) will be started again in \(rest / 1000) s")
@@ -112,7 +108,11 @@ final class Plugin {
             report("plugin \(name) was ended by signal \(number)")
             state = .failed
         }
-        self.process = nil
+    }
+
+    private func succeed() {
+        report("plugin \(name) succeeded")
+        state = .succeeded(output)
     }
 
     // MARK: Ending it

@@ -11,7 +11,7 @@ enum PluginName {
         if bytes.first == UInt8(ascii: ".") { return false }
         if bytes.first == UInt8(ascii: "#"), bytes.last == UInt8(ascii: "#") { return false }
         return !badEndings.contains {
-            bytes.count > $0.utf8.count && bytes.suffix($0.utf8.count).elementsEqual($0.utf8)
+            bytes.count >= $0.utf8.count && bytes.suffix($0.utf8.count).elementsEqual($0.utf8)
         }
     }
 }

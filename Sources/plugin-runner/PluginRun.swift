@@ -6,55 +6,77 @@ struct PluginRun {
         case password(SecretBuffer)
         case stopped(signal: Int32)
         /// Every plugin has failed.
-        case nothing
+        case nothing(hasAsked: Bool)
     }
 
     private let plugins: [Plugin]
+    /// Asks on the console while other plugins wait for something.
+    private let prompt: Plugin
+    private let voices: PluginVoices?
 
     /// How long plugins may take to end when they are asked to, and then when they are not asked any more, in milliseconds.
     private static let patience: Int64 = 5000
     private static let lastPatience: Int64 = 1000
 
-    init(_ plugins: [Plugin]) { self.plugins = plugins }
+    init(_ plugins: [Plugin], prompt: Plugin, voices: PluginVoices?) {
+        self.plugins = plugins
+        self.prompt = prompt
+        self.voices = voices
+    }
 
     func firstSuccess(until stop: borrowing StopSignals) -> Outcome {
+        var isToPrompt = true
         while true {
             let now = Deadline.now()
-            var isAnyLeft = false
-            for plugin in plugins {
+            // Whether some may still succeed, and whether some are at it.
+            var (isAnyLeft, isAnyAtWork) = (false, false)
+            for plugin in plugins + [prompt] {
                 plugin.advance(at: now)
                 switch plugin.state {
                 case .succeeded(let password): return .password(password)
-                case .running, .resting: isAnyLeft = true
+                case .running, .lingering(_?): (isAnyLeft, isAnyAtWork) = (true, true)
+                case .resting: isAnyLeft = true
+                // Of what it has left behind, nobody knows; once nothing else is left, it has failed.
+                case .lingering: isAnyLeft = isAnyLeft || isToPrompt
                 case .failed: break
                 }
             }
-            guard isAnyLeft else { return .nothing }
+            guard isAnyLeft else { return .nothing(hasAsked: !isToPrompt) }
+            if !isAnyAtWork, isToPrompt {
+                isToPrompt = false
+                prompt.start()
+                continue
+            }
             var set = PollSet()
             set.add(stop.descriptor.number)
-            for plugin in plugins { plugin.register(in: &set) }
+            for plugin in plugins + [prompt] { plugin.register(in: &set) }
+            voices?.register(in: &set)
             set.wait()
             if let signal = stop.next() { return .stopped(signal: signal) }
+            voices?.advance(set)
         }
     }
 
     /// Ends every plugin that is left: asks, and then does not ask any more. A set-uid one may be beyond our reach.
     func endAll() {
-        for plugin in plugins { plugin.terminate() }
+        for plugin in plugins + [prompt] { plugin.terminate() }
         waitForAll(Self.patience)
-        for plugin in plugins { plugin.end() }
+        for plugin in plugins + [prompt] { plugin.end() }
         waitForAll(Self.lastPatience)
+        voices?.finish()
     }
 
     private func waitForAll(_ patience: Int64) {
         let deadline = Deadline.now().after(milliseconds: patience)
         while true {
-            for plugin in plugins { plugin.reap() }
-            guard plugins.contains(where: { $0.isRunning }), Deadline.now() < deadline else { return }
+            for plugin in plugins + [prompt] { plugin.reap() }
+            guard (plugins + [prompt]).contains(where: { $0.isRunning }), Deadline.now() < deadline else { return }
             var set = PollSet()
-            for plugin in plugins { plugin.registerEnd(in: &set) }
+            for plugin in plugins + [prompt] { plugin.registerEnd(in: &set) }
+            voices?.register(in: &set)
             set.limit(to: deadline)
             set.wait()
+            voices?.advance(set)
         }
     }
 }

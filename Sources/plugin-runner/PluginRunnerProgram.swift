@@ -12,24 +12,31 @@ import MandosFormats
     }
 
     private static func run(_ settings: Settings, until stop: borrowing StopSignals) -> ProgramEnding {
-        let plugins = plugins(settings)
+        let voices = settings.debug ? PluginVoices() : nil
+        let report: (String) -> Void = { if settings.debug { complain(program, $0) } }
+        let plugins = plugins(settings, voices, report)
         becomeUnprivileged(settings)
         for plugin in plugins { plugin.start() }
-        let run = PluginRun(plugins)
+        let prompt = Plugin(name: "(console)", voices: nil, report: report) { () throws(SystemError) in
+            try .ofOurs { ProgramEnding.of(program) { (stop) throws(SystemError) in ask(until: stop) } }
+        }
+        let run = PluginRun(plugins, prompt: prompt, voices: voices)
         defer { run.endAll() }
         switch run.firstSuccess(until: stop) {
         case .password(let password): return PasswordOutput.write(password, program, until: stop)
         case .stopped(let signal): return .signal(signal)
-        case .nothing:
-            if settings.debug { complain(program, "no plugin is left; asking on the console") }
+        case .nothing(hasAsked: true): return .exit(.unavailable)
+        case .nothing(hasAsked: false):
+            voices?.finish()
+            report("no plugin is left; asking on the console")
             return ask(until: stop)
         }
     }
 
     /// Opened while we still may: their directory can be root's alone.
-    private static func plugins(_ settings: Settings) -> [Plugin] {
-        let report: (String) -> Void = { if settings.debug { complain(program, $0) } }
-        let voices = settings.debug ? PluginVoices() : nil
+    private static func plugins(
+        _ settings: Settings, _ voices: PluginVoices?, _ report: @escaping (String) -> Void
+    ) -> [Plugin] {
         let names: [String]
         do throws(SystemError) {
             names = try namesOfFiles(inReadable: settings.pluginDirectory)
@@ -44,10 +51,12 @@ import MandosFormats
             } else if !PluginName.isOne(name) {
                 report("\(name) is passed over: not a name of a plugin")
             } else if let file = PluginFile(settings.pluginDirectory + "/" + name) {
-                plugins.append(
-                    Plugin(
-                        name: name, file: file, options: settings.plugins.options(of: name),
-                        environment: settings.environment(of: name), voices: voices, report: report))
+                let arguments = [name] + settings.plugins.options(of: name)
+                let environment = settings.environment(of: name)
+                let plugin = Plugin(name: name, voices: voices, report: report) { () throws(SystemError) in
+                    try file.start(arguments: arguments, environment: environment, takesErrors: voices != nil)
+                }
+                plugins.append(plugin)
             } else {
                 report("\(name) is passed over: not an executable file")
             }
@@ -57,12 +66,8 @@ import MandosFormats
 
     private static func becomeUnprivileged(_ settings: Settings) {
         guard Hardening.isRoot else { return }
-        do throws(SystemError) {
-            try Hardening.become(user: settings.user, group: settings.group, isDroppingGroups: true)
-        } catch {
-            // Plugins that run as root are better than a machine that does not start.
-            complain(program, "\(error)")
-        }
+        // Plugins that run as root, or with its groups, are better than a machine that does not start.
+        Hardening.becomeAsFarAsPossible(user: settings.user, group: settings.group) { complain(program, $0) }
     }
 
     /// At the terminal of our session, if there is one.

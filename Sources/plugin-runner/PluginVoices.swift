@@ -1,27 +1,45 @@
 import InitramfsKit
 
 /// Passes on what plugins say on standard error, with the name of who says it.
+///
+/// A console that takes nothing keeps neither them nor us from the password.
 final class PluginVoices {
     /// Whose line is not at its end yet: a prompt stays on its line.
     private var speaker: String?
+    private var output = PatientOutput(on: ExitStatus.standardError)
 
-    /// How much is taken at once, in bytes.
-    private static let portion = 65_536
+    /// How much of one plugin is taken at once, in bytes: what fills a pipe as often as it is read in one turn.
+    private static let portion = 1 << 22
+    /// How much of it is passed on at once.
+    private static let piece = 1 << 16
 
     func passOnErrors(of process: PluginProcess, _ name: String) {
         let heard = SecretBuffer(limit: Self.portion)
         process.drainErrors(into: heard)
-        unsafe heard.withBytes { bytes in unsafe say(bytes, name) }
+        unsafe heard.withBytes { bytes in
+            var rest = unsafe Array(bytes)[...]
+            while !rest.isEmpty {
+                say(rest.prefix(Self.piece), name)
+                rest = rest.dropFirst(Self.piece)
+                output.finish()
+            }
+        }
     }
 
-    private func say(_ text: UnsafeRawBufferPointer, _ name: String) {
-        if unsafe text.isEmpty { return }
+    func register(in set: inout PollSet) { output.register(in: &set) }
+
+    func advance(_ set: PollSet) { output.advance(set) }
+
+    /// Says what can still be said at once.
+    func finish() { output.finish() }
+
+    private func say(_ text: ArraySlice<UInt8>, _ name: String) {
         var said: [UInt8] = []
         if let speaker, !speaker.utf8.elementsEqual(name.utf8) {
             said.append(UInt8(ascii: "\n"))
             self.speaker = nil
         }
-        for byte in unsafe Array(text) {
+        for byte in text {
             if speaker == nil {
                 said += Array((name + ": ").utf8)
                 speaker = name
@@ -29,6 +47,6 @@ final class PluginVoices {
             said.append(byte)
             if byte == UInt8(ascii: "\n") { speaker = nil }
         }
-        _ = unsafe said.withUnsafeBytes { unsafe try? writeAll($0, to: ExitStatus.standardError) }
+        output.say(said)
     }
 }

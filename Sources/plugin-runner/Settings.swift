@@ -53,10 +53,13 @@ struct Settings {
     static func read(_ program: StaticString) -> Settings {
         var settings = Settings()
         let commandLine = reader.readTolerantly(version: mandosVersion)
-        for operand in commandLine.operands { complain(program, "unexpected argument \"\(operand)\" is ignored") }
+        // As a keyscript, we get the third field of crypttab(5), which is empty for "none".
+        for operand in commandLine.operands where !operand.utf8.isEmpty {
+            complain(program, "unexpected argument \"\(operand)\" is ignored")
+        }
         for case (.configurationFile, let file) in commandLine.options { settings.configurationFile = file }
         do throws(SystemError) {
-            let words = ArgumentFile.words(of: try readFile(settings.configurationFile, limit: largestFile))
+            let words = ArgumentFile.words(of: try readRegularFile(settings.configurationFile, limit: largestFile))
             let contents = reader.read(fileContents: words)
             for operand in contents.operands {
                 complain(program, "\(settings.configurationFile): \"\(operand)\" is no option, and is ignored")
@@ -66,7 +69,7 @@ struct Settings {
             if !error.isNoSuchFile { complain(program, "\(error); its options are not used") }
         }
         settings.apply(commandLine.options, program)
-        if KernelCommandLine.words.contains(where: { $0.utf8.elementsEqual("mandos=debug".utf8) }) {
+        if KernelCommandLine.mandosOptions.contains(where: { $0.utf8.elementsEqual("debug".utf8) }) {
             settings.debug = true
             for plugin in ["mandos-client", "password-prompt", "plymouth"] {
                 try? settings.plugins.addOptions(for: plugin + ":--debug")

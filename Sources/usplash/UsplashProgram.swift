@@ -27,7 +27,7 @@ import MandosFormats
             if let problem = try question.problem(until: stop) { return problem }
             // It is closed before usplash is ended: with that, a question that nobody has read yet is gone.
             guard let conversation = conversation.take() else { return .failed }
-            let outcome = try conversation.ask(prompt, until: stop)
+            let outcome = try conversation.ask(prompt, question, until: stop)
             if case .password = outcome { question.isAnswered() }
             return outcome
         }

@@ -14,23 +14,25 @@ import Testing
         return trial.status == 0
     }
 
-    private func section(_ keys: Keys, checker: String, _ rest: String = "") async throws -> String {
+    private func section(
+        _ keys: Keys, checker: String, timeout: String = "PT2S", _ rest: String = ""
+    ) async throws -> String {
         try await keys.section("foo", password: Self.secret)
-            + "timeout = PT2S\nextended_timeout = PT1S\ninterval = PT1S\nchecker = \(checker)\n\(rest)"
+            + "timeout = \(timeout)\nextended_timeout = PT1S\ninterval = PT1S\nchecker = \(checker)\n\(rest)"
     }
 
     @Test func `keeps a client that is alive, and cuts off one that is not`() async throws {
         let alive = try await Keys.make()
         let dead = try await Keys.make()
         let clients =
-            try await section(alive, checker: "true").replacing("[foo]", with: "[alive]")
+            try await section(alive, checker: "true", timeout: "PT7S").replacing("[foo]", with: "[alive]")
             + section(dead, checker: "false").replacing("[foo]", with: "[dead]")
         let server = try await Server(clients: clients)
         let line = try await server.program.line(with: "client disabled")
         #expect(line.contains("client.name=dead") && line.contains("warning"))
         #expect(try await !isServed(dead, server))
         #expect(try await isServed(alive, server))
-        try await Task.sleep(for: .seconds(3))
+        try await Task.sleep(for: .seconds(8))
         #expect(try await isServed(alive, server))
         #expect(!server.program.errors.contains("client.name=alive reason=not seen"))
     }

@@ -233,7 +233,8 @@ import Testing
             start("/sbin/splashy", "x")
             clear()
             status, output, errors = run("--debug")
-            check((status, output, errors), (0, b"pass\\n", "splashy: unrecognized option '--debug'\\n"))
+            check((status, output), (0, b"pass\\n"))
+            assert errors.startswith('splashy: "--debug": ') and errors.endswith("; it is ignored\\n"), errors
             prompt = "client ['getpass Enter passphrase to unlock the disk /dev/sda1 (root): '] (0, 0, 0) ['PATH']"
             check(log(), prompt + "\\n")
             os.unlink("/answer")
@@ -250,6 +251,16 @@ import Testing
                 assert "daemon [] root=True ['PATH'] leader=True /" in log(), log()
                 check(os.path.exists("/proc/" + former), False)
                 until(lambda: open("/id").read() not in ("", former))
+            # One that has ended by itself is not started again.
+            clear()
+            plugin = begin()
+            until(lambda: "getpass" in log())
+            os.kill(int(open("/id").read()), signal.SIGKILL)
+            plugin.terminate()
+            check(plugin.wait(30), -signal.SIGTERM)
+            # Time for what should not be.
+            time.sleep(0.5)
+            check(log(), prompt + "\\nclient signal 15\\n")
             """)
     }
 
@@ -265,7 +276,7 @@ import Testing
             os.mkfifo(answers, 0o600)
             start("/sbin/usplash", "-x", "1024")
             question = b"TIMEOUT 0\\0INPUTQUIET Enter passphrase to unlock the disk /dev/sda1 (root): \\0"
-            for answer, password in [(b"pass word\\0", b"pass word"), (b"pass", b"pass"), (b"a\\n", b"a\\n"), (b"", b"")]:
+            for answer, password in [(b"pass word\\0", b"pass word"), (b"pass", b"pass"), (b"a\\n", b"a\\n"), (b"\\0", b"")]:
                 plugin = begin()
                 with open(commands, "rb", buffering=0) as fifo:
                     said = b""
@@ -288,6 +299,19 @@ import Testing
                 check(plugin.wait(30), -number)
                 check(log(), "daemon signal 15\\ndaemon ['-x', '1024'] root=True ['PATH'] leader=True /\\n")
                 until(lambda: open("/id").read())
+            # It dies while it asks: then there is neither an answer nor anything to be restarted.
+            for opened in [False, True]:
+                clear()
+                plugin = begin()
+                with open(commands, "rb", buffering=0) as fifo:
+                    said = b""
+                    while len(said) < len(question): said += fifo.read(4096) or b""
+                    answering = open(answers, "wb", buffering=0) if opened else None
+                    os.kill(int(open("/id").read()), signal.SIGKILL)
+                    if answering: answering.close()
+                    check((plugin.communicate(timeout=30)[0], plugin.returncode), (b"", 69))
+                check(log(), "")
+                start("/sbin/usplash", "-x", "1024")
             """)
     }
 }

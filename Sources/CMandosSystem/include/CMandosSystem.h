@@ -48,7 +48,7 @@ int cmandos_set_nonblocking(int descriptor);
 _Bool cmandos_is_open(int descriptor);
 int cmandos_no_core_dumps(void);
 int cmandos_no_new_privileges(void);
-int cmandos_die_with_parent(void);
+int cmandos_die_with_parent(int signal_number);
 void cmandos_set_name(const char *_Nonnull name);
 
 // Extensions that the headers hide unless asked; asking would change how Swift sees the socket functions.
@@ -70,11 +70,13 @@ int cmandos_ending_signal(int wait_status);  // 0 if no signal ended it
 // SIG_IGN and SIG_DFL are casts.
 void cmandos_ignore_signal(int signal_number);
 void cmandos_default_signal(int signal_number);
+_Bool cmandos_is_ignored(int signal_number);
 
 // getopt's variables: mutable globals, which Swift 6 cannot touch.
 char *_Nullable cmandos_option_value(void);
 int cmandos_option_index(void);
-void cmandos_begin_options(void);  // before each list of arguments
+void cmandos_begin_options(void);
+int cmandos_unknown_option(void);  // before each list of arguments
 
 // ioctl(2) is variadic; each returns -1 and sets errno. Sources: netdevice(7), ipv6(7), rtnetlink(7).
 int cmandos_interface_flags(const char *_Nonnull name);
@@ -111,7 +113,14 @@ pid_t cmandos_start_client(
 // For the splash screens. Sources: pidfd_send_signal(2), prlimit(2), posix_spawn(3).
 int cmandos_pidfd_signal(int descriptor, int signal_number);
 void cmandos_take_limits_of(pid_t pid);
+void cmandos_take_plain_scheduling(void);
 int cmandos_spawn_in_session(void);  // the flag for it
+
+// Until the input is shown again, any signal that ends this process first puts `settings` back. For one terminal at a time.
+void cmandos_show_input_when_killed(int descriptor, const struct termios *_Nonnull settings);
+void cmandos_input_is_shown(void);
+// read(2) that does not wait longer than 50 ms: then -1 and EINTR.
+ssize_t cmandos_read_briefly(int descriptor, void *_Nullable buffer, size_t size);
 
 // flock(2): exclusive, at once or not at all. -1 and errno.
 int cmandos_lock(int descriptor);
