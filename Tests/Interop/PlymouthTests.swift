@@ -1,0 +1,95 @@
+import Foundation
+import Testing
+
+/// Our plymouth with Debian's Plymouth, on a terminal of its own: no machine that builds software has a splash screen.
+@Suite(.enabled(if: Reference.isHere, Reference.reason), .enabled(if: Root.isHere, Root.reason))
+struct `Together with Plymouth` {
+    private static let script = """
+        import os, pty, signal, subprocess, sys, threading, time
+        terminal, daemons_end = pty.openpty()
+        shown = b""
+        def listen():
+            global shown
+            while True: shown += os.read(terminal, 4096)
+        threading.Thread(target=listen, daemon=True).start()
+        def until(what, *why):
+            for _ in range(1000):
+                if what(): return
+                time.sleep(0.02)
+            raise SystemExit(f"did not see {why}; shown: {shown!r}")
+        def daemons():
+            return subprocess.run(["ps", "-C", "plymouthd", "-o", "pid=,stat=,args="], capture_output=True, text=True).stdout
+        def is_there(): return subprocess.run(["plymouth", "--ping"]).returncode == 0
+        def ask():
+            global shown
+            shown = b""
+            plugin = subprocess.Popen(
+                ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/plugin"], stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, env=dict(os.environ, CRYPTTAB_SOURCE="/dev/sda1", CRYPTTAB_NAME="root"))
+            until(lambda: b"/dev/sda1" in shown and b"Enter passphrase" in shown, "a question")
+            return plugin
+        os.mkdir("/run/plymouth")
+        subprocess.run(
+            ["plymouthd", "--mode=boot", "--attach-to-session", "--tty=" + os.ttyname(daemons_end),
+             "--pid-file=/run/plymouth/pid", "--kernel-command-line=splash plymouth.ignore-serial-consoles"], check=True)
+        subprocess.run(["plymouth", "show-splash"], check=True)
+
+        plugin = ask()
+        os.write(terminal, b"pass word\\r")
+        assert (plugin.communicate(timeout=30)[0], plugin.returncode) == (b"pass word", 0), plugin.returncode
+
+        for number in [signal.SIGTERM, signal.SIGKILL]:
+            former = open("/run/plymouth/pid").read()
+            arguments = open(f"/proc/{int(former)}/cmdline").read().split("\\0")[1:]
+            plugin = ask()
+            plugin.send_signal(number)
+            assert plugin.wait(30) == -number
+            until(lambda: is_there() and open("/run/plymouth/pid").read() != former, "a new daemon")
+            new = open("/run/plymouth/pid").read()
+            assert open(f"/proc/{int(new)}/cmdline").read().split("\\0")[1:] == arguments, daemons()
+
+        plugin = ask()
+        os.write(terminal, b"again\\r")
+        assert (plugin.communicate(timeout=30)[0], plugin.returncode) == (b"again", 0), plugin.returncode
+        """
+
+    @Test func `asks by it, and has it restarted when nobody waits for the answer any more`() async throws {
+        let directory = try Directory()
+        try directory.write(Self.script, to: "test.py")
+        let inside = """
+            set -eu
+            root=$1/root
+            mkdir $root
+            mount -t tmpfs tmpfs $root
+            mkdir $root/upper $root/work $root/all
+            mount -t overlay overlay -o lowerdir=/,upperdir=$root/upper,workdir=$root/work $root/all
+            new=$root/all
+            mount -t tmpfs tmpfs $new/run
+            # No display and no console of this machine's.
+            mount -t tmpfs tmpfs $new/dev
+            mknod -m 666 $new/dev/null c 1 3
+            mknod -m 666 $new/dev/urandom c 1 9
+            mkdir $new/dev/pts
+            mount -t devpts -o newinstance,ptmxmode=666 devpts $new/dev/pts
+            ln -s pts/ptmx $new/dev/ptmx
+            mount -t proc proc $new/proc
+            cp -a $3/usr/. $new/usr/
+            mkdir $new/etc/plymouth
+            # Nor does it wait for one to appear.
+            printf '[Daemon]\\nDeviceTimeout=0.5\\n' >$new/etc/plymouth/plymouthd.conf
+            cp $1/test.py $new/run/
+            cp $2 $new/plugin
+            chmod 4755 $new/plugin
+            chmod 755 $new
+            # Not exec: what loses its parent becomes a child of this shell, which waits for it.
+            env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot $new /usr/bin/python3 /run/test.py
+            """
+        let result = try await run(
+            "/usr/bin/unshare",
+            [
+                "--fork", "--pid", "--kill-child", "--mount", "/bin/sh", "-c", inside, "sh", directory.path,
+                Place.program("plymouth"), Reference.root,
+            ])
+        #expect(result.status == 0, "\(result.errors)")
+    }
+}
