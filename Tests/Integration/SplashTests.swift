@@ -255,7 +255,9 @@ import Testing
             clear()
             plugin = begin()
             until(lambda: "getpass" in log())
-            os.kill(int(open("/id").read()), signal.SIGKILL)
+            former = open("/id").read()
+            os.kill(int(former), signal.SIGKILL)
+            until(lambda: not os.path.exists("/proc/" + former))
             plugin.terminate()
             check(plugin.wait(30), -signal.SIGTERM)
             # Time for what should not be.

@@ -89,3 +89,19 @@ public struct PollSet {
         return entries.contains { $0.fd == descriptor && $0.revents & events != 0 }
     }
 }
+
+/// - Returns: whether something happened on `descriptor` within that time.
+func waitFor(_ descriptor: Int32, milliseconds: Int64) -> Bool {
+    let deadline = Deadline.now().after(milliseconds: milliseconds)
+    while true {
+        var set = PollSet()
+        set.add(descriptor)
+        set.limit(to: deadline)
+        set.wait()
+        if set.isReady(descriptor) { return true }
+        if Deadline.now() >= deadline { return false }
+    }
+}
+
+/// Whether there is something to read on `descriptor`, or its end; never waits.
+func isReadable(_ descriptor: Int32) -> Bool { waitFor(descriptor, milliseconds: 0) }

@@ -25,6 +25,3 @@ public final class ProcessWatch {
         if let number = watch?.number { set.add(number) }
     }
 }
-
-/// Whether there is something to read on `descriptor`, or its end; never waits.
-func isReadable(_ descriptor: Int32) -> Bool { waitFor(descriptor, milliseconds: 0) }

@@ -75,29 +75,3 @@ struct FoundProcess: ~Copyable {
 
 /// The processes that there are, as far as we may see them.
 func processes() -> [pid_t] { namesOfFiles(in: "/proc").compactMap { pid_t($0) } }
-
-/// Which file something is, by whatever name.
-struct FileIdentity: Equatable {
-    private let device: dev_t
-    private let inode: ino_t
-
-    /// Of what `path` leads to, also through the links of /proc that lead to a file without a name.
-    static func of(_ path: String) -> FileIdentity? {
-        var status = stat()
-        guard unsafe stat(path, &status) == 0 else { return nil }
-        return FileIdentity(device: status.st_dev, inode: status.st_ino)
-    }
-}
-
-/// - Returns: whether something happened on `descriptor` within that time.
-func waitFor(_ descriptor: Int32, milliseconds: Int64) -> Bool {
-    let deadline = Deadline.now().after(milliseconds: milliseconds)
-    while true {
-        var set = PollSet()
-        set.add(descriptor)
-        set.limit(to: deadline)
-        set.wait()
-        if set.isReady(descriptor) { return true }
-        if Deadline.now() >= deadline { return false }
-    }
-}

@@ -50,3 +50,16 @@ public func timeOfChange(_ path: String) throws(SystemError) -> Int64 {
     try unsafe SystemError.check("looking at " + path, stat(path, &status))
     return Int64(status.st_mtim.tv_sec) * 1000
 }
+
+/// Which file something is, by whatever name.
+struct FileIdentity: Equatable {
+    private let device: dev_t
+    private let inode: ino_t
+
+    /// Of what `path` leads to, also through the links of /proc that lead to a file without a name.
+    static func of(_ path: String) -> FileIdentity? {
+        var status = stat()
+        guard unsafe stat(path, &status) == 0 else { return nil }
+        return FileIdentity(device: status.st_dev, inode: status.st_ino)
+    }
+}
