@@ -46,7 +46,7 @@ import Testing
         let host =
             "host = x'; touch \(directory.path)/broken; echo '$(touch \(directory.path)/broken)`touch \(directory.path)/broken`\n"
         let checker = "printf '%%%%s\\n' %%(host)s >\(proof)"
-        let clients = try await section(keys, checker: checker).replacing("host = foo\n", with: host)
+        let clients = try await section(keys, checker: checker, timeout: "PT1M").replacing("host = foo\n", with: host)
         let server = try await Server(clients: clients)
         _ = try await server.program.line(with: "checker ended")
         let written = String(decoding: FileManager.default.contents(atPath: proof) ?? Data(), as: UTF8.self)

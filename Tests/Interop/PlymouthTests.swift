@@ -16,17 +16,15 @@ struct `Together with Plymouth` {
             for _ in range(1000):
                 if what(): return
                 time.sleep(0.02)
-            raise SystemExit(f"did not see {why}; shown: {shown!r}")
+            raise SystemExit(f"did not see {why}; log: {open('/run/log').read()}; daemons: {daemons()}; shown: {shown!r}")
         def daemons():
             return subprocess.run(["ps", "-C", "plymouthd", "-o", "pid=,stat=,args="], capture_output=True, text=True).stdout
         def is_there(): return subprocess.run(["plymouth", "--ping"]).returncode == 0
-        def ask():
-            global shown
-            shown = b""
+        def ask(disk):
             plugin = subprocess.Popen(
-                ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/plugin"], stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, env=dict(os.environ, CRYPTTAB_SOURCE="/dev/sda1", CRYPTTAB_NAME="root"))
-            until(lambda: b"/dev/sda1" in shown and b"Enter passphrase" in shown, "a question")
+                ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/plugin", "--debug"],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=open("/run/log", "a"), env=dict(os.environ, CRYPTTAB_SOURCE="/dev/sda1", CRYPTTAB_NAME=disk))
+            until(lambda: f"/dev/sda1 ({disk})".encode() in shown, "a question for", disk)
             return plugin
         os.mkdir("/run/plymouth")
         subprocess.run(
@@ -34,21 +32,21 @@ struct `Together with Plymouth` {
              "--pid-file=/run/plymouth/pid", "--kernel-command-line=splash plymouth.ignore-serial-consoles"], check=True)
         subprocess.run(["plymouth", "show-splash"], check=True)
 
-        plugin = ask()
+        plugin = ask("root")
         os.write(terminal, b"pass word\\r")
         assert (plugin.communicate(timeout=30)[0], plugin.returncode) == (b"pass word", 0), plugin.returncode
 
         for number in [signal.SIGTERM, signal.SIGKILL]:
             former = open("/run/plymouth/pid").read()
             arguments = open(f"/proc/{int(former)}/cmdline").read().split("\\0")[1:]
-            plugin = ask()
+            plugin = ask(str(number))
             plugin.send_signal(number)
             assert plugin.wait(30) == -number
             until(lambda: is_there() and open("/run/plymouth/pid").read() != former, "a new daemon")
             new = open("/run/plymouth/pid").read()
             assert open(f"/proc/{int(new)}/cmdline").read().split("\\0")[1:] == arguments, daemons()
 
-        plugin = ask()
+        plugin = ask("swap")
         os.write(terminal, b"again\\r")
         assert (plugin.communicate(timeout=30)[0], plugin.returncode) == (b"again", 0), plugin.returncode
         """
