@@ -81,6 +81,7 @@ extension Logger.Level {
 
 /// Something worth telling.
 public struct LogEntry: Sendable {
+    public let time = SystemClock.now().wall
     public let level: Logger.Level
     public let subsystem: LogLevels.Subsystem
     public let message: String
@@ -97,5 +98,6 @@ public struct LogEntry: Sendable {
 
 /// Somewhere to write the log to.
 public protocol LogSink: Sendable {
+    /// May take its time; ``LogQueue`` is what nobody has to wait for.
     func write(_ entry: LogEntry)
 }

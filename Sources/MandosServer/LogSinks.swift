@@ -10,7 +10,7 @@ public struct StandardErrorSink: LogSink {
     public init() {}
 
     public func write(_ entry: LogEntry) {
-        let line = "\(SystemClock.now().wall.rfc3339) \(entry.level) \(entry.subsystem): \(entry.line)\n"
+        let line = "\(entry.time.rfc3339) \(entry.level) \(entry.subsystem): \(entry.line)\n"
         // Nobody could be told that it failed.
         _ = unsafe Array(line.utf8).withUnsafeBytes { unsafe Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
     }

@@ -119,7 +119,9 @@ import UnixSignals
             daemon = try Daemon.begin()
         }
         try Privileges.drop(stateDirectory: settings.stateDirectory)
-        let log = Log(settings.logLevels, to: sinks(settings))
+        let queue = try LogQueue(to: sinks(settings))
+        defer { queue.finish() }
+        let log = Log(settings.logLevels, to: [queue])
         for warning in configuration.warnings { log[.configuration].warning("\(warning)") }
         // Dispatch makes the descriptors of its timers at the first one, and stops the program if there are none left by then.
         try waiting { try await Task.sleep(for: .milliseconds(1)) }

@@ -19,6 +19,9 @@ struct `Together with Plymouth` {
             raise SystemExit(f"did not see {why}; log: {open('/run/log').read()}; daemons: {daemons()}; shown: {shown!r}")
         def daemons():
             return subprocess.run(["ps", "-C", "plymouthd", "-o", "pid=,stat=,args="], capture_output=True, text=True).stdout
+        def process():
+            try: return open("/run/plymouth/pid").read()
+            except FileNotFoundError: return ""
         def is_there(): return subprocess.run(["plymouth", "--ping"]).returncode == 0
         def ask(disk):
             plugin = subprocess.Popen(
@@ -37,14 +40,13 @@ struct `Together with Plymouth` {
         assert (plugin.communicate(timeout=30)[0], plugin.returncode) == (b"pass word", 0), plugin.returncode
 
         for number in [signal.SIGTERM, signal.SIGKILL]:
-            former = open("/run/plymouth/pid").read()
+            former = process()
             arguments = open(f"/proc/{int(former)}/cmdline").read().split("\\0")[1:]
             plugin = ask(str(number))
             plugin.send_signal(number)
             assert plugin.wait(30) == -number
-            until(lambda: is_there() and open("/run/plymouth/pid").read() != former, "a new daemon")
-            new = open("/run/plymouth/pid").read()
-            assert open(f"/proc/{int(new)}/cmdline").read().split("\\0")[1:] == arguments, daemons()
+            until(lambda: is_there() and process() not in ("", former), "a new daemon")
+            assert open(f"/proc/{int(process())}/cmdline").read().split("\\0")[1:] == arguments, daemons()
 
         plugin = ask("swap")
         os.write(terminal, b"again\\r")
