@@ -35,13 +35,13 @@ _Bool cmandos_is_open(int descriptor) { return fcntl(descriptor, F_GETFD) >= 0; 
 int cmandos_no_core_dumps(void) { return prctl(PR_SET_DUMPABLE, 0L, 0L, 0L, 0L); }
 
 int cmandos_no_new_privileges(void) { return prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L); }
-int cmandos_die_with_parent(int signal_number) { return prctl(PR_SET_PDEATHSIG, (long)signal_number, 0L, 0L, 0L); }
 
 int cmandos_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 void cmandos_wipe(void *memory, size_t size) { explicit_bzero(memory, size); }
 int cmandos_set_user_ids(uid_t user) { return setresuid(user, user, user); }
 int cmandos_set_group_ids(gid_t group) { return setresgid(group, group, group); }
-int cmandos_drop_groups(void) { return setgroups(0, NULL); }
+// Where there are none, nothing has to be allowed.
+int cmandos_drop_groups(void) { return getgroups(0, NULL) == 0 ? 0 : setgroups(0, NULL); }
 int cmandos_pipe(int descriptors[2]) { return pipe2(descriptors, O_CLOEXEC); }
 
 int cmandos_exit_status(int wait_status) { return WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1; }
@@ -58,7 +58,12 @@ char *cmandos_option_value(void) { return optarg; }
 int cmandos_option_index(void) { return optind; }
 // We say ourselves what is wrong.
 void cmandos_begin_options(void) { optind = 0, opterr = 0; }
-int cmandos_unknown_option(void) { return optopt; }
+int cmandos_unknown_option(void) {
+    int unknown = optopt;
+    // It is not set for every one.
+    optopt = 0;
+    return unknown;
+}
 
 void cmandos_spawn_close_from(posix_spawn_file_actions_t *actions, int first) {
     posix_spawn_file_actions_addclosefrom_np(actions, first);
@@ -71,6 +76,14 @@ int cmandos_memory_file(const char *name) { return memfd_create(name, MFD_CLOEXE
 void cmandos_set_name(const char *name) { prctl(PR_SET_NAME, name); }
 
 pid_t cmandos_fork(void) { return fork(); }
+pid_t cmandos_fork_bound(int signal_number) {
+    pid_t parent = getpid(), child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, (long)signal_number, 0L, 0L, 0L);
+        if (getppid() != parent) _exit(1);
+    }
+    return child;
+}
 
 void cmandos_open_log(const char *name) { openlog(name, LOG_PID | LOG_NDELAY, LOG_DAEMON); }
 void cmandos_log(int priority, const char *text) { syslog(priority, "%s", text); }

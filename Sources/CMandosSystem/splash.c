@@ -16,6 +16,17 @@ void cmandos_take_limits_of(pid_t pid) {
     }
 }
 
+void cmandos_take_plain_limits(void) {
+    // What programs expect; select(2) takes no more.
+    const rlim_t files = 1024;
+    struct rlimit limit;
+    cmandos_take_limits_of(1);
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > files) {
+        limit.rlim_cur = files;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 void cmandos_take_plain_scheduling(void) {
     const struct sched_param parameters = {0};
     cpu_set_t all;

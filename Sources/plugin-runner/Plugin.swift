@@ -5,8 +5,8 @@ import MandosFormats
 final class Plugin {
     enum State {
         case running
-        /// It has succeeded. What it left behind may still print more, until a time if there is something already.
-        case lingering(until: Deadline?)
+        /// It has succeeded. What it left behind may still print, until a time.
+        case lingering(until: Deadline)
         /// It said that another try may help.
         case resting(until: Deadline)
         /// What it printed counts.
@@ -31,8 +31,10 @@ final class Plugin {
     private static let mostRestarts = 10
     private static let firstRest: Int64 = 1000
     private static let longestRest: Int64 = 60_000
-    /// How long what somebody else holds open may still bring output, once a plugin has succeeded with some, in milliseconds.
+    /// How long what somebody else holds open may still bring output, once a plugin has succeeded, in milliseconds: more, when
+    /// there is some, and any at all.
     private static let outputGrace: Int64 = 1000
+    private static let silenceGrace: Int64 = 10_000
 
     /// `begin` starts its process.
     init(
@@ -92,10 +94,7 @@ final class Plugin {
         switch ending {
         case .exit(status: 0) where output.isFull: state = .failed
         case .exit(status: 0):
-            if case .lingering(let until?) = state, now >= until { return succeed() }
-            guard process.mayPrint else { return succeed() }
-            if case .lingering(_?) = state { return }
-            state = .lingering(until: output.count > 0 ? now.after(milliseconds: Self.outputGrace) : nil)
+            linger(process, at: now)
         case .exit(status: ExitStatus.temporaryFailure.rawValue) where restarts < Self.mostRestarts:
             let rest = min(Self.firstRest << Int64(restarts), Self.longestRest)
             restarts += 1
@@ -106,6 +105,27 @@ final class Plugin {
             state = .failed
         case .signal(let number):
             report("plugin \(name) was ended by signal \(number)")
+            state = .failed
+        }
+    }
+
+    /// Whether it has printed something.
+    var hasOutput: Bool { output.count > 0 }
+
+    private func linger(_ process: PluginProcess, at now: Deadline) {
+        var end = now.after(milliseconds: hasOutput ? Self.outputGrace : Self.silenceGrace)
+        if case .lingering(let until) = state {
+            end = min(until, end)
+        } else if !process.mayPrint {
+            // It was alone, and means what it has not printed.
+            return succeed()
+        }
+        if process.mayPrint && now < end {
+            state = .lingering(until: end)
+        } else if hasOutput {
+            succeed()
+        } else {
+            report("plugin \(name) has left somebody behind who says nothing")
             state = .failed
         }
     }

@@ -9,7 +9,8 @@ struct PluginRun {
         case nothing(hasAsked: Bool)
     }
 
-    private let plugins: [Plugin]
+    /// The plugins, and the prompt.
+    private let all: [Plugin]
     /// Asks on the console while other plugins wait for something.
     private let prompt: Plugin
     private let voices: PluginVoices?
@@ -19,7 +20,7 @@ struct PluginRun {
     private static let lastPatience: Int64 = 1000
 
     init(_ plugins: [Plugin], prompt: Plugin, voices: PluginVoices?) {
-        self.plugins = plugins
+        all = plugins + [prompt]
         self.prompt = prompt
         self.voices = voices
     }
@@ -30,14 +31,13 @@ struct PluginRun {
             let now = Deadline.now()
             // Whether some may still succeed, and whether some are at it.
             var (isAnyLeft, isAnyAtWork) = (false, false)
-            for plugin in plugins + [prompt] {
+            for plugin in all {
                 plugin.advance(at: now)
                 switch plugin.state {
                 case .succeeded(let password): return .password(password)
-                case .running, .lingering(_?): (isAnyLeft, isAnyAtWork) = (true, true)
+                case .running: (isAnyLeft, isAnyAtWork) = (true, true)
+                case .lingering: (isAnyLeft, isAnyAtWork) = (true, isAnyAtWork || plugin.hasOutput)
                 case .resting: isAnyLeft = true
-                // Of what it has left behind, nobody knows; once nothing else is left, it has failed.
-                case .lingering: isAnyLeft = isAnyLeft || isToPrompt
                 case .failed: break
                 }
             }
@@ -45,11 +45,13 @@ struct PluginRun {
             if !isAnyAtWork, isToPrompt {
                 isToPrompt = false
                 prompt.start()
+                // Then we ask ourselves, and give up the others.
+                guard case .running = prompt.state else { return .nothing(hasAsked: false) }
                 continue
             }
             var set = PollSet()
             set.add(stop.descriptor.number)
-            for plugin in plugins + [prompt] { plugin.register(in: &set) }
+            for plugin in all { plugin.register(in: &set) }
             voices?.register(in: &set)
             set.wait()
             if let signal = stop.next() { return .stopped(signal: signal) }
@@ -59,9 +61,9 @@ struct PluginRun {
 
     /// Ends every plugin that is left: asks, and then does not ask any more. A set-uid one may be beyond our reach.
     func endAll() {
-        for plugin in plugins + [prompt] { plugin.terminate() }
+        for plugin in all { plugin.terminate() }
         waitForAll(Self.patience)
-        for plugin in plugins + [prompt] { plugin.end() }
+        for plugin in all { plugin.end() }
         waitForAll(Self.lastPatience)
         voices?.finish()
     }
@@ -69,10 +71,10 @@ struct PluginRun {
     private func waitForAll(_ patience: Int64) {
         let deadline = Deadline.now().after(milliseconds: patience)
         while true {
-            for plugin in plugins + [prompt] { plugin.reap() }
-            guard (plugins + [prompt]).contains(where: { $0.isRunning }), Deadline.now() < deadline else { return }
+            for plugin in all { plugin.reap() }
+            guard all.contains(where: { $0.isRunning }), Deadline.now() < deadline else { return }
             var set = PollSet()
-            for plugin in plugins + [prompt] { plugin.registerEnd(in: &set) }
+            for plugin in all { plugin.registerEnd(in: &set) }
             voices?.register(in: &set)
             set.limit(to: deadline)
             set.wait()

@@ -8,7 +8,12 @@ import MandosFormats
     static func main() {
         Hardening.protectProcess()
         let settings = Settings.read(program)
-        ProgramEnding.of(program) { (stop) throws(SystemError) in run(settings, until: stop) }
+        ProgramEnding.of(program) { (stop) throws(SystemError) in
+            let terminal = TerminalState.ofSession()
+            let ending = run(settings, until: stop)
+            terminal?.restore()
+            return ending
+        }
     }
 
     private static func run(_ settings: Settings, until stop: borrowing StopSignals) -> ProgramEnding {

@@ -173,6 +173,71 @@ import Testing
         #expect(terminal.echoes)
     }
 
+    @Test func `takes what somebody prints whom a plugin has left behind, but is not misled by silence`() async throws {
+        let late = try Plugins(["a": "(sleep 1; printf late) &"])
+        let alone = try late.run()
+        #expect(try await alone.ending() == .exit(status: 0), "\(alone.errors)")
+        #expect(alone.output == Data("late".utf8))
+        let marks = try Directory()
+        unsafe chmod(marks.path, 0o777)
+        let silent = try Plugins(["a": "{ sleep 1; echo >\(marks.path)/over; } &"])
+        let terminal = try Terminal()
+        let runner = try silent.run(terminal: terminal)
+        _ = try await terminal.shows("Password: ")
+        try terminal.type("half")
+        for _ in 0..<2000 where !FileManager.default.fileExists(atPath: marks.path + "/over") {
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        try await Task.sleep(for: .milliseconds(200))
+        try terminal.type(", all\n")
+        #expect(try await runner.ending() == .exit(status: 0), "\(runner.errors)")
+        #expect(runner.output == Data("half, all".utf8))
+    }
+
+    @Test func `leaves the terminal as it was, also if it is not to be ended`() async throws {
+        let marks = try Directory()
+        unsafe chmod(marks.path, 0o777)
+        let plugins = try Plugins([
+            "a": "echo try >>\(marks.path)/tries; [ $(wc -l <\(marks.path)/tries) -ge 2 ] || exit 75; printf secret",
+            // Hides what is typed, and is killed.
+            "b": "stty -echo -icanon; kill -KILL $$",
+        ])
+        let terminal = try Terminal()
+        let runner = try RunningProgram(
+            "/bin/sh",
+            [
+                "-c", #"trap "" TERM; exec "$0" "$@""#, Place.program("plugin-runner"), "--plugin-dir",
+                plugins.path.path,
+                "--config-file=/nonexistent",
+            ], terminal: terminal)
+        _ = try await terminal.shows("Password: ")
+        let begin = ContinuousClock.now
+        #expect(try await runner.ending() == .exit(status: 0), "\(runner.errors)")
+        #expect(ContinuousClock.now - begin < .seconds(5), "the prompt does not listen")
+        #expect(runner.output == Data("secret".utf8))
+        #expect(terminal.echoes)
+    }
+
+    @Test(.enabled(if: Root.isHere, Root.reason))
+    func `asks by itself if there can be no process for that`() async throws {
+        // A user of which there is no other process.
+        let user = Int.random(in: 1_000_000...2_000_000)
+        let plugins = try Plugins(["a": "prlimit --pid $PPID --nproc=1:1; exit 75"])
+        unsafe chmod(plugins.path.path, 0o755)
+        let terminal = try Terminal()
+        let runner = try RunningProgram(
+            "/usr/bin/setpriv",
+            [
+                "--reuid=\(user)", "--regid=\(user)", "--clear-groups", Place.program("plugin-runner"), "--plugin-dir",
+                plugins.path.path, "--config-file=/nonexistent",
+            ], terminal: terminal)
+        _ = try await terminal.shows("Password: ")
+        try terminal.type("secret\n")
+        #expect(try await runner.ending() == .exit(status: 0), "\(runner.errors)")
+        #expect(runner.output == Data("secret".utf8))
+        #expect(runner.errors.contains("starting a process: Resource temporarily unavailable"))
+    }
+
     @Test(arguments: [true, false])
     func `gets on without a console that takes what its plugins say`(isEnded: Bool) async throws {
         let plugins = try Plugins([

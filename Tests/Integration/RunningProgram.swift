@@ -129,14 +129,14 @@ final class RunningProgram {
     }
 
     /// The line of standard error that has `text` in it, as soon as there is one.
-    func line(with text: String, within limit: Duration = .seconds(30)) async throws -> String {
+    func line(with text: String, within limit: Duration = .seconds(60)) async throws -> String {
         try await eventually("\(text) on standard error", within: limit) {
             errors.split(separator: "\n").first { $0.contains(text) }.map(String.init)
         }
     }
 
     /// How it ended, as soon as it has.
-    func ending(within limit: Duration = .seconds(60)) async throws -> Ending {
+    func ending(within limit: Duration = .seconds(120)) async throws -> Ending {
         try await eventually("the end of \(path)", within: limit) { isRunning ? nil : knownEnding }
     }
 

@@ -25,7 +25,7 @@ struct `Importing the state of the reference implementation` {
             // Sometimes it fails to save: when it removes gpg's home while gpg-agent does the same.
             for _ in 0..<5 {
                 let theirs = try await Reference.Server(clients: clients)
-                _ = try await theirs.program.line(with: "Checker for alive succeeded")
+                _ = try await theirs.program.line(with: "Checker for alive succeeded", within: .seconds(120))
                 // It does not say that it disables a client: that is two intervals after its start at the latest.
                 try await Task.sleep(for: .seconds(3))
                 theirs.program.signal(SIGTERM)

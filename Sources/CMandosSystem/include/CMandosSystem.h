@@ -48,7 +48,6 @@ int cmandos_set_nonblocking(int descriptor);
 _Bool cmandos_is_open(int descriptor);
 int cmandos_no_core_dumps(void);
 int cmandos_no_new_privileges(void);
-int cmandos_die_with_parent(int signal_number);
 void cmandos_set_name(const char *_Nonnull name);
 
 // Extensions that the headers hide unless asked; asking would change how Swift sees the socket functions.
@@ -75,8 +74,8 @@ _Bool cmandos_is_ignored(int signal_number);
 // getopt's variables: mutable globals, which Swift 6 cannot touch.
 char *_Nullable cmandos_option_value(void);
 int cmandos_option_index(void);
-void cmandos_begin_options(void);
-int cmandos_unknown_option(void);  // before each list of arguments
+void cmandos_begin_options(void);  // before each list of arguments
+int cmandos_unknown_option(void);  // getopt(3)'s, once
 
 // ioctl(2) is variadic; each returns -1 and sets errno. Sources: netdevice(7), ipv6(7), rtnetlink(7).
 int cmandos_interface_flags(const char *_Nonnull name);
@@ -97,6 +96,7 @@ int cmandos_find_services(const char *_Nonnull name, struct cmandos_service *_No
 
 // fork(2), which Swift hides. For a process that still has one thread.
 pid_t cmandos_fork(void);
+pid_t cmandos_fork_bound(int signal_number);  // the child gets the signal when we end
 
 // Variadic in C: opens the log as the daemon facility; logs a text that is no format.
 void cmandos_open_log(const char *_Nonnull name);
@@ -113,6 +113,7 @@ pid_t cmandos_start_client(
 // For the splash screens. Sources: pidfd_send_signal(2), prlimit(2), posix_spawn(3).
 int cmandos_pidfd_signal(int descriptor, int signal_number);
 void cmandos_take_limits_of(pid_t pid);
+void cmandos_take_plain_limits(void);  // the first process's, but not its many files
 void cmandos_take_plain_scheduling(void);
 int cmandos_spawn_in_session(void);  // the flag for it
 

@@ -1,6 +1,6 @@
 import CMandosSystem
 
-/// A terminal that does not show what is typed, until its owner goes, or the process is ended by any signal but SIGKILL.
+/// A terminal that does not show what is typed, until its owner goes, or the process is ended by any signal that can be handled.
 public struct HiddenInput: ~Copyable {
     private let descriptor: Int32
     private let former: termios
@@ -46,6 +46,33 @@ public struct HiddenInput: ~Copyable {
         var settings = former
         while unsafe tcsetattr(descriptor, TCSANOW, &settings) < 0 && cmandos_errno() == EINTR {}
         cmandos_input_is_shown()
+    }
+}
+
+/// Whether the terminal showed what is typed, for whoever runs programs that hide it and may be ended at any moment, or
+/// put back what another one of them has hidden.
+public struct TerminalState: ~Copyable {
+    private let terminal: FileDescriptor
+    private let former: termios
+
+    /// - Returns: nil if there is no terminal in our session.
+    public static func ofSession() -> TerminalState? {
+        guard let terminal = try? FileDescriptor.openTerminal() else { return nil }
+        var settings = termios()
+        guard unsafe tcgetattr(terminal.number, &settings) == 0 else { return nil }
+        return TerminalState(terminal: terminal, former: settings)
+    }
+
+    /// Has it show again what is typed, and end lines, if it did before; takes nothing else back.
+    public consuming func restore() {
+        var settings = termios()
+        guard unsafe tcgetattr(terminal.number, &settings) == 0 else { return }
+        let shown = former.c_lflag & tcflag_t(ECHO | ICANON)
+        if settings.c_lflag & shown == shown { return }
+        settings.c_lflag |= shown
+        // Also in the background.
+        cmandos_ignore_signal(SIGTTOU)
+        _ = unsafe tcsetattr(terminal.number, TCSANOW, &settings)
     }
 }
 

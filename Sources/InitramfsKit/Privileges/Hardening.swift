@@ -19,7 +19,7 @@ public enum Hardening {
     public static func setPlainSurroundings() {
         _ = umask(0o022)
         _ = unsafe chdir("/")
-        cmandos_take_limits_of(1)
+        cmandos_take_plain_limits()
         cmandos_take_plain_scheduling()
         if let file = try? FileDescriptor.open("/proc/self/oom_score_adj", O_WRONLY) {
             let none = [UInt8(ascii: "0")]
@@ -55,12 +55,10 @@ public enum Hardening {
 
     /// The same, and as much of it as the kernel allows: what it does not allow is said to `complain`.
     public static func becomeAsFarAsPossible(user: UInt32, group: UInt32, complain: (String) -> Void) {
-        let results = [
-            ("groups", cmandos_drop_groups()), ("group", cmandos_set_group_ids(group)),
-            ("user", cmandos_set_user_ids(user)),
+        let steps: [(String, () -> Int32)] = [
+            ("groups", { cmandos_drop_groups() }), ("group", { cmandos_set_group_ids(group) }),
+            ("user", { cmandos_set_user_ids(user) }),
         ]
-        for (what, result) in results where result < 0 {
-            complain("giving up root's \(what): not permitted")
-        }
+        for (what, step) in steps where step() < 0 { complain("\(SystemError("giving up root's " + what))") }
     }
 }

@@ -56,7 +56,7 @@ public struct CompanionProcess: ~Copyable, Sendable {
     }
 }
 
-/// fork(2). For a process that still has one thread.
-func forkProcess(_ action: @autoclosure () -> String) throws(SystemError) -> pid_t {
-    try SystemError.check(action(), cmandos_fork())
+/// fork(2). For a process that still has one thread. When we end, the child gets `signal`, if there is one.
+func forkProcess(_ action: @autoclosure () -> String, boundBy signal: Int32? = nil) throws(SystemError) -> pid_t {
+    try SystemError.check(action(), signal.map { cmandos_fork_bound($0) } ?? cmandos_fork())
 }

@@ -65,10 +65,10 @@ public final class PluginProcess {
     public static func ofOurs(_ work: () -> Never) throws(SystemError) -> PluginProcess {
         let output = try Pipe()
         try output.reading.setNonBlocking()
-        let processID = try forkProcess("starting a process")
+        // Not by SIGKILL: it may have a terminal to put in order. Whoever started us may have had SIGTERM ignored.
+        let processID = try forkProcess("starting a process", boundBy: SIGTERM)
         if processID == 0 {
-            // Not by SIGKILL: it may have a terminal to put in order.
-            _ = cmandos_die_with_parent(SIGTERM)
+            cmandos_default_signal(SIGTERM)
             _ = dup2(output.writing.number, STDOUT_FILENO)
             cmandos_close_range(UInt32(STDERR_FILENO) + 1, UInt32.max)
             work()

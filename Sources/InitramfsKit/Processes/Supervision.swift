@@ -17,13 +17,9 @@ public enum Supervision {
         until stop: borrowing StopSignals, report: (String) -> Void, _ work: () -> Never
     ) throws(SystemError) -> Ending {
         while true {
-            let processID = try forkProcess("starting a process")
-            if processID == 0 {
-                _ = cmandos_die_with_parent(SIGKILL)
-                work()
-            }
-            let watch = FileDescriptor(
-                owning: try SystemError.check("watching a process", cmandos_pidfd_open(processID)))
+            let processID = try forkProcess("starting a process", boundBy: SIGKILL)
+            if processID == 0 { work() }
+            let watch = try FileDescriptor.watching(processID, leadsGroup: false, "watching a process")
             var asked: Int32?
             while true {
                 switch GroupProcess.ending(of: processID) {

@@ -36,7 +36,7 @@ public struct PIDFile: ~Copyable {
         for _ in 0..<mostTries {
             let file = try FileDescriptor.open(path, O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o644)
             try SystemError.check("locking " + path, cmandos_lock(file.number))
-            if FileIdentity.of(path) == FileIdentity.of("/proc/self/fd/\(file.number)") { return file }
+            if let identity = FileIdentity.of(file), identity == FileIdentity.of(path) { return file }
         }
         throw SystemError("locking " + path, code: EWOULDBLOCK)
     }

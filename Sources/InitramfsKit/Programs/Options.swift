@@ -149,6 +149,7 @@ public struct CommandLineReader<ID: Equatable & Sendable>: Sendable {
         if unknown > 0x20, unknown < 0x7F {
             return "there is no option \"-" + String(decoding: [UInt8(unknown)], as: UTF8.self) + "\""
         }
+        if unknown != 0 { return "options of one character are ASCII letters" }
         return "\"\(excerpt)\": there is no such option, or there are several that begin like this"
     }
 

@@ -62,4 +62,10 @@ struct FileIdentity: Equatable {
         guard unsafe stat(path, &status) == 0 else { return nil }
         return FileIdentity(device: status.st_dev, inode: status.st_ino)
     }
+
+    static func of(_ file: borrowing FileDescriptor) -> FileIdentity? {
+        var status = stat()
+        guard unsafe fstat(file.number, &status) == 0 else { return nil }
+        return FileIdentity(device: status.st_dev, inode: status.st_ino)
+    }
 }

@@ -20,7 +20,9 @@ public struct PatientOutput {
 
     /// Says it once there is room for it; all of it or nothing.
     public mutating func say(_ more: [UInt8]) {
-        if text.count - written + more.count <= Self.limit { text += more }
+        text.removeFirst(written)
+        written = 0
+        if text.count + more.count <= Self.limit { text += more }
     }
 
     /// Gives up saying what is not said yet.
