@@ -312,6 +312,8 @@ import Testing
                     os.kill(int(open("/id").read()), signal.SIGKILL)
                     if answering: answering.close()
                     check((plugin.communicate(timeout=30)[0], plugin.returncode), (b"", 69))
+                # Time for what should not be.
+                time.sleep(0.3)
                 check(log(), "")
                 start("/sbin/usplash", "-x", "1024")
             """)

@@ -95,6 +95,9 @@ public struct SplashQuestion: ~Copyable {
     /// For a program that asks by itself: whether the splash screen has ended meanwhile.
     var isPointless: Bool { isReadable(keeper.socket.number) }
 
+    /// Waits for that, but no longer.
+    func waitUntilPointless(milliseconds: Int64) { _ = waitFor(keeper.socket.number, milliseconds: milliseconds) }
+
     /// Says that a program that asks by itself has its answer, so that the screen stays as it is.
     public borrowing func isAnswered() {
         let bytes: [UInt8] = [1]

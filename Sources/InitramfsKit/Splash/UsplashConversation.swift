@@ -10,6 +10,8 @@ public struct UsplashConversation: ~Copyable {
     /// Moves the bar to and fro, since nobody knows how far the boot is.
     public static var pulsate: [UInt8] { command("PULSATE") }
 
+    private static let timeToDie: Int64 = 500
+
     private let commands: FileDescriptor
     private let answers: FileDescriptor
 
@@ -53,8 +55,11 @@ public struct UsplashConversation: ~Copyable {
             }
             if try !SplashQuestion.drain(answers, into: answer) { break }
         }
-        // An answer, also an empty one, has its zero byte.
-        if answer.count == 0 { return .failed }
+        // An answer, also an empty one, has its zero byte. What dies closes its files first: a moment, and its end is known.
+        if answer.count == 0 {
+            question.waitUntilPointless(milliseconds: Self.timeToDie)
+            return .failed
+        }
         // As it is from the start.
         guard try send("TIMEOUT 15", until: stop) else { return Self.stopped(stop) }
         return .password(Self.withoutEnd(answer))
