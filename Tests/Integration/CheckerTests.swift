@@ -176,7 +176,7 @@ import Testing
             [
                 "--nofile=\(limit):\(limit)", Place.program("mandos"), "--configdir", directory.path, "--statedir",
                 directory.path, "--foreground", "--no-dbus", "--no-zeroconf", "--address", "::1", "--port",
-                "\(FakeServer { _ in }.port)", "--debuglevel", "INFO,checker=\(limit % 8 == 0 ? "ERROR" : "DEBUG")",
+                "\(freePort())", "--debuglevel", "INFO,checker=\(limit % 8 == 0 ? "ERROR" : "DEBUG")",
             ])
         _ = try await server.line(with: " serving")
         try await Task.sleep(for: .seconds(3))

@@ -79,7 +79,7 @@ import Testing
         let keys = try await Keys.make()
         let directory = try Directory()
         try await directory.write(keys.section("foo", password: Self.password), to: "clients.conf")
-        let port = Int.random(in: 20_000...30_000)
+        let port = freePort()
         let activator = try RunningProgram(
             "/usr/bin/systemd-socket-activate",
             [

@@ -76,7 +76,7 @@ enum Reference {
             try directory.write(clients, to: "clients.conf")
             try directory.write("[DEFAULT]\n", to: "mandos.conf")
             bus = try await TestBus()
-            port = try Self.freePort()
+            port = freePort()
             let state = directory.path + "/state"
             try FileManager.default.createDirectory(atPath: state, withIntermediateDirectories: false)
             Self.openToAll(state)
@@ -94,6 +94,5 @@ enum Reference {
         }
 
         /// One that was free a moment ago.
-        static func freePort() throws -> Int { try FakeServer { _ in }.port }
     }
 }
