@@ -85,10 +85,7 @@ final class HandOver {
 
     /// The last line that it said.
     private func words(_ ending: GroupProcess.Ending) -> String {
-        let line = unsafe diagnostics.withBytes { bytes in
-            let text = unsafe String(decoding: bytes, as: UTF8.self)
-            return text.utf8.split(separator: UInt8(ascii: "\n")).last.map { String(Substring($0)) } ?? ""
-        }
+        let line = diagnostics.lastLine
         if !line.utf8.isEmpty { return line }
         switch ending {
         case .exit(let status): return "exit status \(status)"

@@ -8,7 +8,7 @@ import InitramfsKit
         Hardening.protectProcess()
         let settings = Settings.read(program)
         ProgramEnding.of(program) { (stop) throws(SystemError) in
-            if settings.test { return try SelfTest.run() }
+            if settings.test { return SelfTest.run(until: stop) }
             return Agent.run(settings, until: stop) { complain(program, $0) }
         }
     }

@@ -4,20 +4,19 @@ import MandosFormats
 /// What `--test` does: tries, in a directory of its own, that this very program works where it is.
 ///
 /// The results are in the form of the Test Anything Protocol. Source: password-agent(8mandos) `--test`.
-struct SelfTest: ~Copyable {
+struct SelfTest {
     private static let places = ["/run", "/tmp"]
     private static let longestAnswer = 4096
 
-    private let stop: StopSignals
     private var count = 0
     private var failures = 0
 
     /// Runs all tests; the exit status is 0 if there was nothing wrong.
-    static func run() throws(SystemError) -> ProgramEnding {
-        var test = SelfTest(stop: try StopSignals())
+    static func run(until stop: borrowing StopSignals) -> ProgramEnding {
+        var test = SelfTest()
         test.questions()
         do throws(SystemError) {
-            try test.answers()
+            try test.answers(stop)
         } catch {
             test.expect(false, "there is a place for questions: \(error)")
         }
@@ -51,7 +50,7 @@ struct SelfTest: ~Copyable {
         }
     }
 
-    private mutating func answers() throws(SystemError) {
+    private mutating func answers(_ stop: borrowing StopSignals) throws(SystemError) {
         let directory = try TemporaryDirectory(in: Self.places, prefix: "password-agent")
         let path = directory.path + "/socket"
         let socket = try DatagramSocket.bound(to: path)
@@ -62,21 +61,21 @@ struct SelfTest: ~Copyable {
         // The only program that is sure to be here.
         settings.client = ["/proc/self/exe", "--version"]
 
-        expect(isSuccess(settings) == false, "without a question, no client is run")
+        expect(isSuccess(settings, stop) == false, "without a question, no client is run")
         let head = "[Ask]\nPID=\(OwnProcess.id)\nSocket=\(path)\n"
         try writeNewFile(directory.path + "/ask.old", Array((head + "NotAfter=1\n").utf8))
-        expect(isSuccess(settings), "a question that has ended needs no client")
+        expect(isSuccess(settings, stop), "a question that has ended needs no client")
         expect(socket.receive(limit: Self.longestAnswer) == nil, "a question that has ended is not answered")
 
         try writeNewFile(directory.path + "/ask.new", Array(head.utf8))
-        expect(isSuccess(settings), "a question is answered")
+        expect(isSuccess(settings, stop), "a question is answered")
         let answer = "+" + PasswordAgentProgram.program.description + " " + mandosVersion + "\n\0"
         expect(
             socket.receive(limit: Self.longestAnswer) == Array(answer.utf8), "the answer is what the client prints")
         expect(socket.receive(limit: Self.longestAnswer) == nil, "a question is answered once")
     }
 
-    private func isSuccess(_ settings: Settings) -> Bool {
+    private func isSuccess(_ settings: Settings, _ stop: borrowing StopSignals) -> Bool {
         switch Agent.run(settings, until: stop, report: { Self.say("# " + $0) }) {
         case .exit(.success): true
         case .exit: false

@@ -39,17 +39,7 @@ import Testing
 
             """, to: "cryptroot-unlock")
         let script = """
-            set -eu
-            root=$1/root
-            mkdir $root
-            mount -t tmpfs tmpfs $root
-            mkdir $root/upper $root/work $root/all
-            mount -t overlay overlay -o lowerdir=/,upperdir=$root/upper,workdir=$root/work $root/all
-            new=$root/all
-            mount -t tmpfs tmpfs $new/run
-            mount -t tmpfs tmpfs $new/dev
-            mount -t proc proc $new/proc
-            mknod -m 666 $new/dev/null c 1 3
+            \(rootOfItsOwn)
             mkdir -p $new/usr/lib/cryptsetup $new/usr/lib/mandos
             rm -f $new/usr/lib/cryptsetup/passfifo
             cp "$(readlink -f /usr/bin/python3)" $new/usr/lib/cryptsetup/askpass

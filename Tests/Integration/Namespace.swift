@@ -45,3 +45,34 @@ func inNamespace(
             + options + ["--no-zeroconf", "--no-dbus"])
     return (result.status, String(decoding: result.output, as: UTF8.self), result.errors)
 }
+
+/// A Python program that becomes the program after it, whose standard error then takes nothing: a pipe that is full.
+let withStuckErrors = """
+    import os, sys
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    try:
+        while True: os.write(writing, b"x" * 4096)
+    except BlockingIOError: pass
+    os.set_blocking(writing, True)
+    os.set_inheritable(reading, True)
+    os.dup2(writing, 2)
+    os.execv(sys.argv[1], sys.argv[1:])
+    """
+
+/// The beginning of a shell script that puts a copy of the root file system at `$new`, in the directory `$1`: what is changed
+/// there is gone with the mount namespace. Its `/run` and `/dev` are new.
+let rootOfItsOwn = """
+    set -eu
+    root=$1/root
+    mkdir $root
+    mount -t tmpfs tmpfs $root
+    mkdir $root/upper $root/work $root/all
+    mount -t overlay overlay -o lowerdir=/,upperdir=$root/upper,workdir=$root/work $root/all
+    new=$root/all
+    mount -t tmpfs tmpfs $new/run
+    mount -t tmpfs tmpfs $new/dev
+    mknod -m 666 $new/dev/null c 1 3
+    mknod -m 666 $new/dev/urandom c 1 9
+    mount -t proc proc $new/proc
+    """

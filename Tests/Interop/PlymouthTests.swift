@@ -57,22 +57,11 @@ struct `Together with Plymouth` {
         let directory = try Directory()
         try directory.write(Self.script, to: "test.py")
         let inside = """
-            set -eu
-            root=$1/root
-            mkdir $root
-            mount -t tmpfs tmpfs $root
-            mkdir $root/upper $root/work $root/all
-            mount -t overlay overlay -o lowerdir=/,upperdir=$root/upper,workdir=$root/work $root/all
-            new=$root/all
-            mount -t tmpfs tmpfs $new/run
+            \(rootOfItsOwn)
             # No display and no console of this machine's.
-            mount -t tmpfs tmpfs $new/dev
-            mknod -m 666 $new/dev/null c 1 3
-            mknod -m 666 $new/dev/urandom c 1 9
             mkdir $new/dev/pts
             mount -t devpts -o newinstance,ptmxmode=666 devpts $new/dev/pts
             ln -s pts/ptmx $new/dev/ptmx
-            mount -t proc proc $new/proc
             cp -a $3/usr/. $new/usr/
             mkdir $new/etc/plymouth
             # Nor does it wait for one to appear.

@@ -56,7 +56,7 @@ public struct PasswordFIFO: ~Copyable {
     private static func isFIFO(_ file: borrowing FileDescriptor) throws(SystemError) -> Bool {
         var status = stat()
         try unsafe SystemError.check("looking at the FIFO", fstat(file.number, &status))
-        return status.st_mode & mode_t(S_IFMT) == mode_t(S_IFIFO)
+        return status.isFIFO
     }
 
     /// Waits for a writer, and reads until the last one has closed it.

@@ -49,13 +49,8 @@ public final class FilterProcess {
 
     deinit { if ending == nil { process.endGroup() } }
 
-    /// What it said last on standard error; that line usually tells most.
-    public var lastWords: String {
-        unsafe errors.withBytes { bytes in
-            let text = unsafe String(decoding: bytes, as: UTF8.self)
-            return text.utf8.split(separator: UInt8(ascii: "\n")).last.map { String(Substring($0)) } ?? ""
-        }
-    }
+    /// What it said last on standard error.
+    public var lastWords: String { errors.lastLine }
 
     /// Waits for what ``advance()`` can act on.
     public func register(in set: inout PollSet) {

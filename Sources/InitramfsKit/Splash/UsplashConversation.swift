@@ -27,8 +27,7 @@ public struct UsplashConversation: ~Copyable {
     private static func openFIFO(_ path: String, _ mode: Int32) -> FileDescriptor? {
         guard let fifo = try? FileDescriptor.open(path, mode | O_NONBLOCK | O_NOFOLLOW) else { return nil }
         var status = stat()
-        // S_IFMT and S_IFIFO.
-        guard unsafe fstat(fifo.number, &status) == 0, status.st_mode & 0o170000 == 0o010000 else { return nil }
+        guard unsafe fstat(fifo.number, &status) == 0, status.isFIFO else { return nil }
         return fifo
     }
 

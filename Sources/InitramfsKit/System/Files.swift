@@ -6,7 +6,7 @@ public func isExecutable(_ path: String) -> Bool { unsafe access(path, X_OK) == 
 /// Whether there is a program at `path` that its owner may run, and no directory.
 public func isRegularExecutable(_ path: String) -> Bool {
     var status = stat()
-    return unsafe stat(path, &status) == 0 && status.st_mode & 0o170000 == 0o100000 && status.st_mode & 0o100 != 0
+    return unsafe stat(path, &status) == 0 && status.isRegularFile && status.st_mode & 0o100 != 0
 }
 
 /// What is in a directory, in the order of the bytes of the names; nothing if it cannot be read.
@@ -68,4 +68,9 @@ struct FileIdentity: Equatable {
         guard unsafe fstat(file.number, &status) == 0 else { return nil }
         return FileIdentity(device: status.st_dev, inode: status.st_ino)
     }
+}
+
+extension stat {
+    var isRegularFile: Bool { st_mode & mode_t(S_IFMT) == mode_t(S_IFREG) }
+    var isFIFO: Bool { st_mode & mode_t(S_IFMT) == mode_t(S_IFIFO) }
 }

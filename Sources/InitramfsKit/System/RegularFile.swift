@@ -7,7 +7,7 @@ public func readRegularFile(_ path: String, limit: Int) throws(SystemError) -> [
     let file = try FileDescriptor.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
     var status = stat()
     try unsafe SystemError.check("looking at " + path, fstat(file.number, &status))
-    guard status.st_mode & 0o170000 == 0o100000 else { throw SystemError(path + " is no file", code: EINVAL) }
+    guard status.isRegularFile else { throw SystemError(path + " is no file", code: EINVAL) }
     return try file.contents(path, limit: limit)
 }
 

@@ -64,6 +64,14 @@ import CMandosSystem
         return false
     }
 
+    /// The last line of what somebody has said; that one usually tells most.
+    public var lastLine: String {
+        unsafe withBytes { bytes in
+            let text = unsafe String(decoding: bytes, as: UTF8.self)
+            return text.utf8.split(separator: UInt8(ascii: "\n")).last.map { String(Substring($0)) } ?? ""
+        }
+    }
+
     private func grow() {
         let old = unsafe memory
         unsafe memory = Self.allocate(old.count * 2)
