@@ -33,7 +33,7 @@ let smallPrograms: [Target] = [
     "splashy", "usplash",
 ].map { name in
     .executableTarget(
-        name: name, dependencies: ["InitramfsKit", "MandosFormats"], swiftSettings: small,
+        name: name, dependencies: ["CMandosSystem", "InitramfsKit", "MandosFormats", "POSIXKit"], swiftSettings: small,
         linkerSettings: embeddedLibraries)
 }
 let initramfsTargets: [Target] =
@@ -46,13 +46,17 @@ let initramfsTargets: [Target] =
         .target(
             name: "MandosTLS", dependencies: ["CGnuTLS", "MandosFormats"], swiftSettings: small,
             linkerSettings: [.linkedLibrary("gnutls")]),
-        .target(name: "InitramfsKit", dependencies: ["CMandosSystem", "MandosFormats"], swiftSettings: small),
+        .target(name: "POSIXKit", dependencies: ["CMandosSystem", "MandosFormats"], swiftSettings: small),
         .target(
-            name: "MandosClient", dependencies: ["CAvahiCore", "InitramfsKit", "MandosFormats", "MandosTLS"],
+            name: "InitramfsKit", dependencies: ["CMandosSystem", "MandosFormats", "POSIXKit"], swiftSettings: small),
+        .target(
+            name: "MandosClient",
+            dependencies: ["CAvahiCore", "CMandosSystem", "MandosFormats", "MandosTLS", "POSIXKit"],
             swiftSettings: small,
             linkerSettings: [.linkedLibrary("avahi-core"), .linkedLibrary("avahi-common"), .linkedLibrary("resolv")]),
         .executableTarget(
-            name: "mandos-client", dependencies: ["InitramfsKit", "MandosClient", "MandosFormats", "MandosTLS"],
+            name: "mandos-client",
+            dependencies: ["CMandosSystem", "InitramfsKit", "MandosClient", "MandosFormats", "MandosTLS", "POSIXKit"],
             swiftSettings: small, linkerSettings: embeddedLibraries),
     ] + smallPrograms
 let hostTargets: [Target] = [
@@ -71,7 +75,7 @@ let hostTargets: [Target] = [
     .target(
         name: "MandosServer",
         dependencies: [
-            "CSystemd", "InitramfsKit", "MandosBus", "MandosCore", "MandosFormats", "MandosTLS",
+            "CSystemd", "MandosBus", "MandosCore", "MandosFormats", "MandosTLS", "POSIXKit",
             .product(name: "DequeModule", package: "swift-collections"),
             .product(name: "GRDB", package: "GRDB.swift"),
             .product(name: "NIOCore", package: nio), .product(name: "NIOPosix", package: nio),
@@ -82,7 +86,7 @@ let hostTargets: [Target] = [
     .executableTarget(
         name: "mandos",
         dependencies: [
-            "InitramfsKit", "MandosCore", "MandosFormats", "MandosServer", "MandosTLS",
+            "MandosCore", "MandosFormats", "MandosServer", "MandosTLS", "POSIXKit",
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
             .product(name: "Logging", package: "swift-log"),
             .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -91,13 +95,13 @@ let hostTargets: [Target] = [
     .executableTarget(
         name: "mandos-ctl",
         dependencies: [
-            "InitramfsKit", "MandosBus", "MandosFormats",
+            "MandosBus", "MandosFormats", "POSIXKit",
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
         ], swiftSettings: strict),
     .executableTarget(
         name: "mandos-keygen",
         dependencies: [
-            "CBSD", "InitramfsKit", "MandosClient", "MandosFormats", "MandosTLS",
+            "CBSD", "MandosClient", "MandosFormats", "MandosTLS", "POSIXKit",
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
         ], swiftSettings: strict),
 ]
@@ -116,9 +120,10 @@ let testTargets: [Target] = [
             .product(name: "NIOEmbedded", package: nio),
         ], swiftSettings: strict),
     .testTarget(
-        name: "MandosClientTests", dependencies: ["InitramfsKit", "MandosClient"], swiftSettings: strict),
+        name: "MandosClientTests", dependencies: ["MandosClient", "MandosFormats", "POSIXKit"], swiftSettings: strict),
     .testTarget(
         name: "MandosKeygenTests", dependencies: ["mandos-keygen", "MandosFormats"], swiftSettings: strict),
+    .testTarget(name: "PasswordAgentTests", dependencies: ["password-agent"], swiftSettings: strict),
     .testTarget(
         name: "ProgramTests",
         dependencies: [
@@ -130,14 +135,14 @@ let testTargets: [Target] = [
         path: "Tests",
         exclude: [
             "MandosFormatsTests", "MandosTLSTests", "MandosCoreTests", "MandosServerTests", "MandosClientTests",
-            "MandosKeygenTests", "Integration/lan.sh",
+            "MandosKeygenTests", "PasswordAgentTests", "Integration/lan.sh",
         ], sources: ["Integration", "Interop"], swiftSettings: strict),
 ]
 
 let package = Package(
     name: "mandos",
     // For Benchmarks/, a package of its own.
-    products: ["InitramfsKit", "MandosFormats", "MandosTLS"].map { .library(name: $0, targets: [$0]) },
+    products: ["MandosFormats", "MandosTLS", "POSIXKit"].map { .library(name: $0, targets: [$0]) },
     dependencies: embedded
         ? []
         : [

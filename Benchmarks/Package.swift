@@ -25,7 +25,7 @@ let package = Package(
             dependencies: [
                 "CEpoll",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "InitramfsKit", package: "mandos"),
+                .product(name: "POSIXKit", package: "mandos"),
                 .product(name: "MandosFormats", package: "mandos"),
                 .product(name: "MandosTLS", package: "mandos"),
             ], swiftSettings: strict),

@@ -1,5 +1,6 @@
 import InitramfsKit
 import MandosFormats
+import POSIXKit
 
 /// askpass-fifo(8mandos): prints the password that another program writes to a FIFO.
 ///

@@ -2,6 +2,7 @@ import InitramfsKit
 import MandosClient
 import MandosFormats
 import MandosTLS
+import POSIXKit
 
 /// mandos-client(8mandos): gets this machine's password from a Mandos server and prints it.
 @main struct MandosClientProgram {
@@ -17,11 +18,11 @@ import MandosTLS
                 settings.selection, hooks: settings.hooks, delay: settings.delay,
                 isVerbose: settings.debug
             ) { complain(program, $0) }
-            let ending: Supervision.Ending
+            let ending: TerminationStatus
             do throws(SystemError) {
                 try Hardening.dropPrivileges()
                 // What comes from the network is read by a process that may crash, be it in a library.
-                ending = try Supervision.run(until: stop, report: { complain(program, $0) }) {
+                ending = try CrashRestart.run(until: stop, report: { complain(program, $0) }) {
                     work(settings, network)
                 }
             } catch {

@@ -2,6 +2,7 @@ import InitramfsKit
 import MandosClient
 import MandosFormats
 import MandosTLS
+import POSIXKit
 
 /// What the command line of mandos-client(8mandos) says.
 struct Settings {

@@ -1,7 +1,7 @@
 import ArgumentParser
-import InitramfsKit
 import MandosBus
 import MandosFormats
+import POSIXKit
 
 @main struct MandosCtl: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,5 +1,5 @@
-import InitramfsKit
 import MandosBus
+import POSIXKit
 
 /// A client as the server described it.
 struct ClientProxy {

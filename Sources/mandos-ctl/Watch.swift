@@ -1,6 +1,6 @@
-import InitramfsKit
 import MandosBus
 import MandosFormats
+import POSIXKit
 
 /// Tells what happens to clients, a line each, until somebody interrupts it.
 struct Watch {

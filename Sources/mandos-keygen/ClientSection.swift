@@ -1,7 +1,7 @@
 import FoundationEssentials
-import InitramfsKit
 import MandosFormats
 import MandosTLS
+import POSIXKit
 
 /// What the server needs to know of a client: a section for clients.conf.
 struct ClientSection {

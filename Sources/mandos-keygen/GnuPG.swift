@@ -1,7 +1,7 @@
 import FoundationEssentials
-import InitramfsKit
 import MandosClient
 import MandosFormats
+import POSIXKit
 
 /// What kind of OpenPGP key to make. Source: mandos-keygen(8).
 struct OpenPGPKeyParameters {
@@ -152,10 +152,10 @@ enum Program {
         patience: Int64 = patience, until stop: borrowing StopSignals
     ) throws -> SecretBuffer {
         let environment = ProcessInfo.processInfo.environment.map { "\($0.key)=\($0.value)" }
-        let process = try FilterProcess(
+        let process = try PipedChild(
             path, arguments: arguments, environment: environment, input: input,
             outputLimit: 2 * ProtocolLimits.largestSecret)
-        let deadline = Deadline.now().after(milliseconds: patience)
+        let deadline = BootTime.now().after(milliseconds: patience)
         while true {
             switch process.advance() {
             case .exit(status: 0): return process.output
@@ -164,7 +164,7 @@ enum Program {
             case .tooMuchOutput: throw KeygenError("\(action): \(path) printed too much")
             case nil: break
             }
-            if Deadline.now() >= deadline { throw KeygenError("\(action): \(path) took too long") }
+            if BootTime.now() >= deadline { throw KeygenError("\(action): \(path) took too long") }
             var set = PollSet()
             set.add(stop.descriptor.number)
             set.limit(to: deadline)
@@ -174,7 +174,7 @@ enum Program {
         }
     }
 
-    private static func failure(_ process: FilterProcess, _ ending: String) -> String {
+    private static func failure(_ process: PipedChild, _ ending: String) -> String {
         process.lastWords.isEmpty ? ending : process.lastWords
     }
 }

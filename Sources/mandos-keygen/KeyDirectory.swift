@@ -1,6 +1,6 @@
 import FoundationEssentials
 import Glibc
-import InitramfsKit
+import POSIXKit
 
 /// Where a client's four key files are.
 struct KeyDirectory {

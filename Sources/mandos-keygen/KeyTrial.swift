@@ -1,7 +1,7 @@
-import InitramfsKit
 import MandosClient
 import MandosFormats
 import MandosTLS
+import POSIXKit
 
 /// Trying a client's keys out, the way the next reboot will.
 struct KeyTrial {

@@ -1,8 +1,8 @@
 public import ArgumentParser
-import InitramfsKit
 import MandosClient
 import MandosFormats
 import MandosTLS
+import POSIXKit
 
 /// mandos-keygen(8): makes a client's keys, and the section that its server needs of them.
 @main struct MandosKeygen: ParsableCommand {

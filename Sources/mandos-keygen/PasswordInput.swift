@@ -1,7 +1,7 @@
 import CBSD
 import Glibc
-import InitramfsKit
 import MandosFormats
+import POSIXKit
 
 /// Asking for a password.
 enum PasswordInput {

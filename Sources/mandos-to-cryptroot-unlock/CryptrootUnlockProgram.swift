@@ -1,5 +1,6 @@
 import InitramfsKit
 import MandosFormats
+import POSIXKit
 
 /// Gets this machine's password from plugin-runner(8mandos), and hands it to cryptroot-unlock whenever cryptsetup's askpass
 /// asks for one on the console.

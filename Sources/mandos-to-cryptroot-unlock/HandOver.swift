@@ -1,4 +1,5 @@
-import InitramfsKit
+import MandosFormats
+import POSIXKit
 
 /// A cryptroot-unlock that is given a password for the prompt that is there; it ends with this object.
 ///
@@ -35,13 +36,13 @@ final class HandOver {
 
     /// The prompt that it is for.
     let prompt: Prompt
-    private let process: GroupProcess
+    private let process: ChildProcess
     private let input: SecretInput
     private let errors: FileDescriptor
     private let diagnostics = SecretBuffer(limit: HandOver.diagnosticsLimit)
     private var areErrorsOver = false
     private var isOver = false
-    private let deadline = Deadline.now().after(milliseconds: HandOver.longest)
+    private let deadline = BootTime.now().after(milliseconds: HandOver.longest)
 
     init(_ path: String, _ password: SecretBuffer, for prompt: Prompt) throws(SystemError) {
         self.prompt = prompt
@@ -49,7 +50,7 @@ final class HandOver {
         let errorPipe = try Pipe()
         try errorPipe.reading.setNonBlocking()
         input = try SecretInput(password)
-        process = try GroupProcess.start(
+        process = try ChildProcess.start(
             path, arguments: ["cryptroot-unlock"], environment: Self.environment,
             standard: [input.descriptor, nothing.number, errorPipe.writing.number])
         errors = errorPipe.keepReading()
@@ -72,7 +73,7 @@ final class HandOver {
         input.feed()
         if !areErrorsOver { areErrorsOver = diagnostics.drain(errors.number) }
         guard let ending = process.endingWithGroup() else {
-            if Deadline.now() < deadline { return nil }
+            if BootTime.now() < deadline { return nil }
             process.endGroup()
             isOver = true
             return isTaken ? .notOpened(why: "took too long") : .notTaken(why: "took too long")
@@ -84,7 +85,7 @@ final class HandOver {
     }
 
     /// The last line that it said.
-    private func words(_ ending: GroupProcess.Ending) -> String {
+    private func words(_ ending: TerminationStatus) -> String {
         let line = diagnostics.lastLine
         if !line.utf8.isEmpty { return line }
         switch ending {

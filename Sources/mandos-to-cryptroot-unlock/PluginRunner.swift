@@ -1,4 +1,6 @@
 import InitramfsKit
+import MandosFormats
+import POSIXKit
 
 /// A plugin-runner(8mandos) at work, which ends with this object.
 final class PluginRunner {
@@ -16,7 +18,7 @@ final class PluginRunner {
         case failed(why: String)
     }
 
-    private let process: GroupProcess
+    private let process: ChildProcess
     private let output: FileDescriptor
     private let password = SecretBuffer(limit: PluginRunner.longestPassword + 1)
     private var isOutputOver = false
@@ -26,7 +28,7 @@ final class PluginRunner {
         let nothing = try FileDescriptor.nothing()
         let pipe = try Pipe()
         try pipe.reading.setNonBlocking()
-        process = try GroupProcess.start(
+        process = try ChildProcess.start(
             Self.path, arguments: ["plugin-runner"] + Self.conflicting.map { "--disable=" + $0 },
             environment: ProcessEnvironment.settings,
             standard: [nothing.number, pipe.writing.number, ExitStatus.standardError])
@@ -60,8 +62,8 @@ final class PluginRunner {
     /// It ends its plugins by itself; what is still there after that is killed.
     private func end() {
         process.terminate()
-        let deadline = Deadline.now().after(milliseconds: Self.timeToEnd)
-        while Deadline.now() < deadline {
+        let deadline = BootTime.now().after(milliseconds: Self.timeToEnd)
+        while BootTime.now() < deadline {
             var set = PollSet()
             set.add(process.descriptor)
             set.limit(to: deadline)

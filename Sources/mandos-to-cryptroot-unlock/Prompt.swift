@@ -1,4 +1,5 @@
-import InitramfsKit
+import MandosFormats
+import POSIXKit
 
 /// A question for a password that cryptsetup's askpass has on the console, and takes an answer to through its FIFO.
 final class Prompt {
@@ -43,7 +44,7 @@ struct PromptWatch: ~Copyable {
     /// One may be there already.
     private var looks = 1
     private var pause = PromptWatch.firstPause
-    private var due = Deadline.now()
+    private var due = BootTime.now()
 
     init() throws(SystemError) { watch = try DirectoryWatch.begin(Prompt.directory, for: .openings) }
 
@@ -79,7 +80,7 @@ struct PromptWatch: ~Copyable {
             return prompt
         }
         looks -= 1
-        due = Deadline.now().after(milliseconds: pause)
+        due = BootTime.now().after(milliseconds: pause)
         pause *= 2
         return nil
     }

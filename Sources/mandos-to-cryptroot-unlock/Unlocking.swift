@@ -1,4 +1,5 @@
-import InitramfsKit
+import MandosFormats
+import POSIXKit
 
 /// Fetches a password, waits for prompts, and brings both together, in one poll loop.
 final class Unlocking {
@@ -23,11 +24,11 @@ final class Unlocking {
     private var prompts: PromptWatch
     private var prompt: Prompt?
     private var handOver: HandOver?
-    private var handOverDue: Deadline?
+    private var handOverDue: BootTime?
     private var answered = 0
 
     private var fetch: PluginRunner?
-    private var fetchDue: Deadline? = .now()
+    private var fetchDue: BootTime? = .now()
     /// Pauses before plugin-runner is run again.
     private var pauses = Backoff(first: 1000, longest: 60_000, most: 100)
 
@@ -39,7 +40,7 @@ final class Unlocking {
     private var uncertain: String?
 
     private var opened = 0
-    private var idleSince: Deadline?
+    private var idleSince: BootTime?
     private var lastReport = ""
 
     init(cryptrootUnlock: String, report: @escaping (String) -> Void) throws(SystemError) {
@@ -131,7 +132,7 @@ final class Unlocking {
             report(why + "; trying again, or type the password on the console")
             lastReport = why
         }
-        fetchDue = Deadline.now().after(milliseconds: pause)
+        fetchDue = BootTime.now().after(milliseconds: pause)
         return nil
     }
 
@@ -193,7 +194,7 @@ final class Unlocking {
         // Otherwise it is gone, and maybe another one is there.
         guard prompt === self.prompt else { return }
         if let pause = prompt.pauses.next() {
-            handOverDue = Deadline.now().after(milliseconds: pause)
+            handOverDue = BootTime.now().after(milliseconds: pause)
             if prompt.pauses.count == Prompt.quietPauses {
                 report(why + "; trying again, or type the password on the console")
             }
@@ -210,7 +211,7 @@ final class Unlocking {
     // MARK: The end
 
     /// When to stop waiting; nil while there is something to wait for that ends by itself.
-    private var waitingEnds: Deadline? {
+    private var waitingEnds: BootTime? {
         idleSince?.after(milliseconds: opened > 0 ? Self.longestWaitForNextPrompt : Self.longestWaitForPrompt)
     }
 

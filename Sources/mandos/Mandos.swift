@@ -2,12 +2,12 @@ import ArgumentParser
 import Dispatch
 import FoundationEssentials
 import Glibc
-import InitramfsKit
 import Logging
 import MandosCore
 import MandosFormats
 import MandosServer
 import MandosTLS
+import POSIXKit
 import ServiceLifecycle
 import Synchronization
 import UnixSignals
@@ -136,7 +136,7 @@ import UnixSignals
             at: try waiting { await UnixSignalsSequence(trapping: .sighup) }, reader, registry, log,
             running: override(configuration.server), override: override)
         var services: [any Service] = [registry, listener, reloader]
-        if settings.zeroconf { services.append(Announcer(settings, port: socket.port, log)) }
+        if settings.zeroconf { services.append(AvahiPublisher(settings, port: socket.port, log)) }
         if settings.useDBus {
             let facts = ServerFacts(socket, interface: settings.interface)
             services.append(BusService(registry, facts, log, reloader))

@@ -1,4 +1,6 @@
 import InitramfsKit
+import MandosFormats
+import POSIXKit
 
 /// One run: from the first question to the last answer.
 enum Agent {

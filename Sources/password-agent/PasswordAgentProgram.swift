@@ -1,4 +1,5 @@
 import InitramfsKit
+import POSIXKit
 
 /// password-agent(8mandos): answers systemd's questions for passwords with what a Mandos client prints.
 @main struct PasswordAgentProgram {

@@ -1,5 +1,5 @@
-import InitramfsKit
 import MandosFormats
+import POSIXKit
 
 /// One question that is not answered yet.
 final class Question {
@@ -22,7 +22,7 @@ final class Question {
     private let asker: ProcessWatch
     private var queue: DatagramSocket?
     private var failures = 0
-    private var nextAttempt: Deadline?
+    private var nextAttempt: BootTime?
 
     /// - Returns: nil if nobody asks it any more.
     init?(_ name: String, _ ask: AskFile) {
@@ -37,7 +37,7 @@ final class Question {
 
     /// Sends the answer, if it is time to try.
     func answer(_ message: SecretBuffer) -> Attempt {
-        if let nextAttempt, Deadline.now() < nextAttempt { return .waiting }
+        if let nextAttempt, BootTime.now() < nextAttempt { return .waiting }
         nextAttempt = nil
         do throws(SystemError) {
             if queue == nil { queue = try DatagramSocket.connected(to: ask.socket) }
@@ -47,7 +47,7 @@ final class Question {
             queue = nil
             failures += 1
             if failures >= Self.mostAttempts { return .failed(error) }
-            nextAttempt = Deadline.now().after(milliseconds: Self.retryInterval)
+            nextAttempt = BootTime.now().after(milliseconds: Self.retryInterval)
             return .waiting
         }
     }
@@ -60,7 +60,7 @@ final class Question {
         if let notAfter = ask.notAfter {
             // One more, so that it is over then, and not only nearly.
             let rest = max(0, notAfter - Clocks.monotonic) / 1000 + 1
-            set.limit(to: Deadline.now().after(milliseconds: rest))
+            set.limit(to: BootTime.now().after(milliseconds: rest))
         }
     }
 }

@@ -1,5 +1,5 @@
-import InitramfsKit
 import MandosFormats
+import POSIXKit
 
 /// The questions in the agent directory that are not answered yet.
 ///

@@ -1,5 +1,6 @@
 import InitramfsKit
 import MandosFormats
+import POSIXKit
 
 /// What `--test` does: tries, in a directory of its own, that this very program works where it is.
 ///

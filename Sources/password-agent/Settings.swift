@@ -1,5 +1,6 @@
 import InitramfsKit
 import MandosFormats
+import POSIXKit
 
 /// What the command line of password-agent(8mandos) says.
 struct Settings {

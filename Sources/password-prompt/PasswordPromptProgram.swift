@@ -1,4 +1,5 @@
 import InitramfsKit
+import POSIXKit
 
 /// password-prompt(8mandos): asks for a password at the console and prints it.
 @main struct PasswordPromptProgram {

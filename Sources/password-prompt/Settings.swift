@@ -1,5 +1,6 @@
 import InitramfsKit
 import MandosFormats
+import POSIXKit
 
 /// What the command line of password-prompt(8mandos) says, and the environment.
 struct Settings {

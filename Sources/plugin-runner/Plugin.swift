@@ -1,14 +1,14 @@
-import InitramfsKit
 import MandosFormats
+import POSIXKit
 
 /// One plugin, from its first start until it is given up.
 final class Plugin {
     enum State {
         case running
         /// It has succeeded. What it left behind may still print, until a time.
-        case lingering(until: Deadline)
+        case lingering(until: BootTime)
         /// It said that another try may help.
-        case resting(until: Deadline)
+        case resting(until: BootTime)
         /// What it printed counts.
         case succeeded(SecretBuffer)
         case failed
@@ -72,7 +72,7 @@ final class Plugin {
     }
 
     /// Takes what it has said, and sees whether it has ended.
-    func advance(at now: Deadline) {
+    func advance(at now: BootTime) {
         if case .resting(let until) = state, now >= until { start() }
         guard let process else { return }
         // In this order: what it wrote before it ended is there once it has ended.
@@ -90,7 +90,7 @@ final class Plugin {
         }
     }
 
-    private func settle(_ ending: GroupProcess.Ending, _ process: PluginProcess, at now: Deadline) {
+    private func settle(_ ending: TerminationStatus, _ process: PluginProcess, at now: BootTime) {
         switch ending {
         case .exit(status: 0) where output.isFull: state = .failed
         case .exit(status: 0):
@@ -112,7 +112,7 @@ final class Plugin {
     /// Whether it has printed something.
     var hasOutput: Bool { output.count > 0 }
 
-    private func linger(_ process: PluginProcess, at now: Deadline) {
+    private func linger(_ process: PluginProcess, at now: BootTime) {
         var end = now.after(milliseconds: hasOutput ? Self.outputGrace : Self.silenceGrace)
         if case .lingering(let until) = state {
             end = min(until, end)

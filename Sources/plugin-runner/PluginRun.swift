@@ -1,4 +1,5 @@
-import InitramfsKit
+import MandosFormats
+import POSIXKit
 
 /// All plugins, until the first success, and their end.
 struct PluginRun {
@@ -28,7 +29,7 @@ struct PluginRun {
     func firstSuccess(until stop: borrowing StopSignals) -> Outcome {
         var isToPrompt = true
         while true {
-            let now = Deadline.now()
+            let now = BootTime.now()
             // Whether some may still succeed, and whether some are at it.
             var (isAnyLeft, isAnyAtWork) = (false, false)
             for plugin in all {
@@ -69,10 +70,10 @@ struct PluginRun {
     }
 
     private func waitForAll(_ patience: Int64) {
-        let deadline = Deadline.now().after(milliseconds: patience)
+        let deadline = BootTime.now().after(milliseconds: patience)
         while true {
             for plugin in all { plugin.reap() }
-            guard all.contains(where: { $0.isRunning }), Deadline.now() < deadline else { return }
+            guard all.contains(where: { $0.isRunning }), BootTime.now() < deadline else { return }
             var set = PollSet()
             for plugin in all { plugin.registerEnd(in: &set) }
             voices?.register(in: &set)

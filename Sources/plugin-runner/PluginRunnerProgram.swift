@@ -1,5 +1,6 @@
 import InitramfsKit
 import MandosFormats
+import POSIXKit
 
 /// plugin-runner(8mandos): runs all plugins at once, and prints the password that the first one gets.
 @main struct PluginRunnerProgram {

@@ -1,4 +1,4 @@
-import InitramfsKit
+import POSIXKit
 
 /// Passes on what plugins say on standard error, with the name of who says it.
 ///
@@ -6,7 +6,7 @@ import InitramfsKit
 final class PluginVoices {
     /// Whose line is not at its end yet: a prompt stays on its line.
     private var speaker: String?
-    private var output = PatientOutput(on: ExitStatus.standardError)
+    private var output = NonBlockingOutput(on: ExitStatus.standardError)
 
     /// How much of one plugin is taken at once, in bytes: what fills a pipe as often as it is read in one turn.
     private static let portion = 1 << 22

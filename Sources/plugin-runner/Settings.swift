@@ -1,5 +1,6 @@
 import InitramfsKit
 import MandosFormats
+import POSIXKit
 
 /// What the configuration file and the command line of plugin-runner(8mandos) say.
 ///

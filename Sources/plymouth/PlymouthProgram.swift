@@ -1,4 +1,5 @@
 import InitramfsKit
+import POSIXKit
 
 /// plymouth(8mandos): asks for a password by way of plymouth(8) and prints it.
 @main struct PlymouthProgram {

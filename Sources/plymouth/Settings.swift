@@ -1,5 +1,6 @@
 import InitramfsKit
 import MandosFormats
+import POSIXKit
 
 /// What the command line of plymouth(8mandos) says, and the environment.
 struct Settings {

@@ -1,5 +1,6 @@
 import InitramfsKit
 import MandosFormats
+import POSIXKit
 
 /// splashy(8mandos): asks for a password by way of splashy(8) and prints it.
 @main struct SplashyProgram {

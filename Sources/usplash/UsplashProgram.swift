@@ -1,5 +1,6 @@
 import InitramfsKit
 import MandosFormats
+import POSIXKit
 
 /// usplash(8mandos): asks for a password by way of usplash(8) and prints it.
 @main struct UsplashProgram {

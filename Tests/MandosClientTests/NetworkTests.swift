@@ -1,8 +1,9 @@
 import Foundation
 import Glibc
+import MandosFormats
 import Testing
 
-@testable import InitramfsKit
+@testable import POSIXKit
 @testable import MandosClient
 
 @Suite struct `Interfaces` {
@@ -109,13 +110,13 @@ import Testing
         var complaints: [String] = []
         var ends: [Int32] = [-1, -1]
         try #require(unsafe socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue), 0, &ends) == 0)
-        let ours = InitramfsKit.FileDescriptor(owning: ends[0])
-        let its = InitramfsKit.FileDescriptor(owning: ends[1])
+        let ours = POSIXKit.FileDescriptor(owning: ends[0])
+        let its = POSIXKit.FileDescriptor(owning: ends[1])
         _ = unsafe NetworkRequest.runHooks.message.withUnsafeBytes { try? unsafe ours.write($0) }
         // It has this one request, and then sees the end.
         shutdown(ours.number, Int32(SHUT_WR))
         let begin = ContinuousClock.now
-        NetworkCaretaker(hooks: hooks, isSetUID: false, isVerbose: false, isInOwnProcess: false) {
+        NetworkHelper(hooks: hooks, isSetUID: false, isVerbose: false, isInOwnProcess: false) {
             complaints.append($0)
         }
         .serve(its)
@@ -149,10 +150,10 @@ import Testing
         _ = server.add(try Self.address(1))
         #expect(server.addresses.count == 2)
         server.beginAddresses()
-        let now = Deadline(milliseconds: 5000)
+        let now = BootTime(milliseconds: 5000)
         let first = server.nextAddress(at: now)
         #expect(first?.bytes.last == 1)
-        #expect(server.nextAddressDue == Deadline(milliseconds: 6000))
+        #expect(server.nextAddressDue == BootTime(milliseconds: 6000))
         let second = server.nextAddress(at: now)
         #expect(second?.bytes.last == 2)
         #expect(server.nextAddressDue == nil)

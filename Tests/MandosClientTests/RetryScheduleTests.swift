@@ -1,9 +1,10 @@
-import InitramfsKit
+import MandosFormats
+import POSIXKit
 import Testing
 
 @testable import MandosClient
 
-private func second(_ number: Double) -> Deadline { Deadline(milliseconds: Int64(number * 1000)) }
+private func second(_ number: Double) -> BootTime { BootTime(milliseconds: Int64(number * 1000)) }
 
 @Suite struct `The retry schedule` {
     @Test func `tries all servers at once, each one once at a time`() {
@@ -89,7 +90,7 @@ private func second(_ number: Double) -> Deadline { Deadline(milliseconds: Int64
         var schedule = RetrySchedule(interval: 10_000)
         let server = schedule.add(at: second(0))
         _ = schedule.begin(at: second(0))
-        schedule.failed(server, at: second(1), spread: 700)
+        schedule.failed(server, at: second(1), jitter: 700)
         #expect(schedule.nextDue == second(10.7))
     }
 

@@ -28,7 +28,7 @@ func testSettings(_ name: String = "foo", enabled: Bool = true, checker: String 
 
 extension Client {
     /// Runs a whole check: due, queued, started, ended.
-    fileprivate mutating func check(_ ending: CheckerEnding, startedAt start: Int64, endedAt end: Int64) {
+    fileprivate mutating func check(_ ending: TerminationStatus, startedAt start: Int64, endedAt end: Int64) {
         queueCheck(at: at(start).boot)
         checkStarted(at: at(start).boot)
         checkEnded(ending, at: at(end))
@@ -36,7 +36,7 @@ extension Client {
 }
 
 @Suite struct `An enabled client` {
-    private var client = Client(testSettings(), untilFirstCheck: .seconds(20), at: at(0))
+    private var client = Client(testSettings(), firstCheckDelay: .seconds(20), at: at(0))
 
     @Test func `is checked first after a random part of the interval, then once each interval`() {
         var client = client
@@ -58,17 +58,17 @@ extension Client {
         #expect(client.lastCheckedOK == at(25).wall)
     }
 
-    @Test(arguments: [Client.CheckerEnding.exit(status: 1), .exit(status: 127), .signal(9)])
-    func `does not live longer for any other ending`(ending: Client.CheckerEnding) {
+    @Test(arguments: [TerminationStatus.exit(status: 1), .exit(status: 127), .signal(9)])
+    func `does not live longer for any other ending`(ending: TerminationStatus) {
         var client = client
         client.check(ending, startedAt: 20, endedAt: 25)
         #expect(client.hasExpired(at: at(300).boot))
-        #expect(client.lastCheckerEnding == ending)
+        #expect(client.lastCheckerStatus == ending)
         #expect(client.lastCheckedOK == nil)
     }
 
     @Test func `gets at least until one interval after its first check`() {
-        let client = Client(testSettings(), untilFirstCheck: .seconds(250), at: at(0))
+        let client = Client(testSettings(), firstCheckDelay: .seconds(250), at: at(0))
         #expect(client.isEnabled(at: at(369).boot))
         #expect(client.hasExpired(at: at(370).boot))
     }
@@ -81,7 +81,7 @@ extension Client {
         #expect(client.hasExpired(at: at(300).boot))
         client.checkEnded(.exit(status: 0), at: at(300))
         #expect(client.hasExpired(at: at(300).boot), "a checker that ends too late changes nothing")
-        #expect(client.lastCheckerEnding == nil)
+        #expect(client.lastCheckerStatus == nil)
     }
 
     @Test func `loses nothing while its check waits for its turn, up to one timeout`() {
@@ -101,7 +101,7 @@ extension Client {
         client.checkFailedToStart(at: at(20).boot)
         #expect(client.nextDeadline == at(140).boot)
         #expect(client.hasExpired(at: at(300).boot))
-        #expect(client.lastCheckerEnding == nil)
+        #expect(client.lastCheckerStatus == nil)
     }
 
     @Test func `once disabled stays so, whatever comes`() {
@@ -114,7 +114,7 @@ extension Client {
         client.queueCheck(at: at(23).boot)
         #expect(client.status == .disabled)
         #expect(client.nextDeadline == nil)
-        client.enable(untilFirstCheck: .zero, at: at(30))
+        client.enable(firstCheckDelay: .zero, at: at(30))
         #expect(client.isEnabled(at: at(329).boot))
         #expect(client.isCheckDue(at: at(30).boot))
     }
@@ -127,7 +127,7 @@ extension Client {
         for _ in 0..<100 {
             var now: Int64 = 0
             var client = Client(
-                testSettings(), untilFirstCheck: .seconds(Int64.random(in: 0...120, using: &random)), at: at(0))
+                testSettings(), firstCheckDelay: .seconds(Int64.random(in: 0...120, using: &random)), at: at(0))
             /// The latest moment at which it may still be enabled, and whether somebody disabled it.
             var limit = max(300, (client.nextDeadline ?? at(0).boot).milliseconds / 1000 - 1000 + 120)
             var isDisabled = false
@@ -153,7 +153,7 @@ extension Client {
                     client.disable()
                     isDisabled = true
                 } else if event == 7 && !isAlive {
-                    client.enable(untilFirstCheck: .zero, at: at(now))
+                    client.enable(firstCheckDelay: .zero, at: at(now))
                     (isDisabled, isRunning, limit) = (false, false, now + 300)
                 }
             }
@@ -179,11 +179,11 @@ struct Seeded: RandomNumberGenerator {
         file: ClientSettings = testSettings(), bootID: BootID = boot
     ) -> Client {
         let record = client.record(configured: configured, bootID: Self.boot, at: at(saved))
-        return Client.restored(file, from: record, untilFirstCheck: .zero, bootID: bootID, at: at(now))
+        return Client.restored(file, from: record, firstCheckDelay: .zero, bootID: bootID, at: at(now))
     }
 
-    private func checked(_ ending: Client.CheckerEnding) -> Client {
-        var client = Client(testSettings(), untilFirstCheck: .zero, at: at(0))
+    private func checked(_ ending: TerminationStatus) -> Client {
+        var client = Client(testSettings(), firstCheckDelay: .zero, at: at(0))
         client.check(ending, startedAt: 0, endedAt: 1)
         return client
     }
@@ -204,7 +204,7 @@ struct Seeded: RandomNumberGenerator {
     @Test func `one whose time ran out lives on only if its last checker had succeeded`() {
         #expect(restored(checked(.exit(status: 0)), savedAt: 50, at: 1000).isEnabled(at: at(1299).boot))
         #expect(restored(checked(.exit(status: 1)), savedAt: 50, at: 1000).status == .disabled)
-        let never = Client(testSettings(), untilFirstCheck: .zero, at: at(0))
+        let never = Client(testSettings(), firstCheckDelay: .zero, at: at(0))
         #expect(restored(never, savedAt: 50, at: 1000).status == .disabled)
     }
 
@@ -212,7 +212,7 @@ struct Seeded: RandomNumberGenerator {
         let record = checked(.exit(status: 1)).record(configured: testSettings(), bootID: Self.otherBoot, at: at(50))
         let now = Moment(boot: at(100).boot, wall: Timestamp(secondsSince1970: 1_800_000_000 - 86_400))
         let client = Client.restored(
-            testSettings(), from: record, untilFirstCheck: .zero, bootID: Self.boot, at: now)
+            testSettings(), from: record, firstCheckDelay: .zero, bootID: Self.boot, at: now)
         #expect(client.hasExpired(at: at(100 + 900).boot))
     }
 
@@ -220,7 +220,7 @@ struct Seeded: RandomNumberGenerator {
         var changed = testSettings()
         changed.timeout = .seconds(60)
         changed.host = "saved"
-        var client = Client(testSettings(), untilFirstCheck: .zero, at: at(0))
+        var client = Client(testSettings(), firstCheckDelay: .zero, at: at(0))
         client.change(changed, at: at(0).boot)
         var file = testSettings()
         file.timeout = .seconds(77)
@@ -269,7 +269,7 @@ struct Seeded: RandomNumberGenerator {
 
 @Suite struct `Turns to be checked` {
     @Test func `come in order, and no more than so many at once`() {
-        var turns = CheckerTurns(limit: 2)
+        var turns = CheckerQueue(limit: 2)
         for name in ["a", "b", "c", "d"] { turns.enqueue(name) }
         #expect(turns.start(at: at(0).boot) { _ in true } == "a")
         #expect(turns.start(at: at(0).boot) { $0 != "b" } == "c")
@@ -281,7 +281,7 @@ struct Seeded: RandomNumberGenerator {
     }
 
     @Test func `wait for the same client's last checker`() {
-        var turns = CheckerTurns(limit: 3)
+        var turns = CheckerQueue(limit: 3)
         turns.enqueue("a")
         #expect(turns.start(at: at(0).boot) { _ in true } == "a")
         turns.enqueue("a")
@@ -295,7 +295,7 @@ struct Seeded: RandomNumberGenerator {
 
 @Suite struct `Checkers that hang` {
     @Test func `are named, longest first, as many as others wait`() {
-        var turns = CheckerTurns(limit: 2)
+        var turns = CheckerQueue(limit: 2)
         for name in ["a", "b", "c"] { turns.enqueue(name) }
         #expect(turns.start(at: at(0).boot) { _ in true } == "a")
         #expect(turns.start(at: at(10).boot) { _ in true } == "b")
@@ -325,7 +325,7 @@ struct Seeded: RandomNumberGenerator {
     }
 
     @Test func `fills in what the manual lists`() {
-        let client = Client(testSettings(), untilFirstCheck: .zero, at: at(0))
+        let client = Client(testSettings(), firstCheckDelay: .zero, at: at(0))
         #expect(client.value(of: .timeout, at: at(0), objectPath: "/clients/foo") == "PT5M")
         #expect(client.value(of: .enabled, at: at(0), objectPath: "/clients/foo") == "True")
         #expect(client.value(of: .name, at: at(0), objectPath: "/clients/foo") == "foo")

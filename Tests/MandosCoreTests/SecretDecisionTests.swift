@@ -87,7 +87,7 @@ struct DecisionRow: Sendable, CustomTestStringConvertible {
 
     @Test(arguments: rows)
     func `is decided as the manual says`(row: DecisionRow) {
-        var client = Client(row.settings, untilFirstCheck: .zero, at: moment(0))
+        var client = Client(row.settings, firstCheckDelay: .zero, at: moment(0))
         if let (approved, at) = row.answer { client.answer(approved: approved, at: moment(at).boot) }
         #expect(client.secretDecision(waitingSince: moment(Self.asked).boot, at: moment(row.now)) == row.decision)
     }
@@ -95,7 +95,7 @@ struct DecisionRow: Sendable, CustomTestStringConvertible {
 
 @Suite struct `A secret that was sent` {
     @Test func `extends the client's life by extended_timeout`() {
-        var client = Client(settings(), untilFirstCheck: .zero, at: moment(0))
+        var client = Client(settings(), firstCheckDelay: .zero, at: moment(0))
         client.secretWasSent(at: moment(10).boot)
         #expect(client.isEnabled(at: moment(909).boot))
         #expect(!client.isEnabled(at: moment(910).boot))
@@ -103,7 +103,7 @@ struct DecisionRow: Sendable, CustomTestStringConvertible {
 
     @Test(arguments: [settings(enabled: false), settings()])
     func `never enables a client that is disabled or timed out`(settings: ClientSettings) {
-        var client = Client(settings, untilFirstCheck: .zero, at: moment(0))
+        var client = Client(settings, firstCheckDelay: .zero, at: moment(0))
         let before = client.status
         client.secretWasSent(at: moment(300).boot)
         #expect(client.status == before)

@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct `An alarm` {
     @Test func `wakes who waits, and keeps a ring that nobody heard`() async {
-        let alarm = Alarm()
+        let alarm = WakeUp()
         alarm.ring()
         await alarm.wait(for: .minutes(60))
         async let waiting: Void = alarm.wait(for: .minutes(60))
@@ -15,7 +15,7 @@ import Testing
 
     @Test(.timeLimit(.minutes(1)))
     func `survives that who waits is cancelled at the moment at which it rings`() async {
-        let alarm = Alarm()
+        let alarm = WakeUp()
         for _ in 0..<10_000 {
             let waiting = Task { await alarm.wait(for: .minutes(60)) }
             // Time to fall asleep, mostly.

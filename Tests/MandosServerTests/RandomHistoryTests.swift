@@ -11,7 +11,7 @@ private struct Expected {
     var file: FileSettings
     /// nil if disabled.
     var until: Int64?
-    /// Whether a checker runs that was started in this life.
+    /// Whether a checker runs that was started in this lease.
     var isBeingChecked = false
     var lastCheckWasOK: Bool?
     var approval: (approved: Bool, until: Int64)?
@@ -85,7 +85,7 @@ private struct Expected {
 private final class NoCheckers: CheckerRunning {
     let killed = Mutex<Set<String>>([])
 
-    func run(_ command: String, for name: String) async throws -> Client.CheckerEnding { .exit(status: 0) }
+    func run(_ command: String, for name: String) async throws -> TerminationStatus { .exit(status: 0) }
     func kill(_ name: String) { killed.withLock { _ = $0.insert(name) } }
     func killAll() {}
 }
@@ -134,7 +134,7 @@ private final class History {
             settings(files),
             .init(
                 store: store, checkers: checkers, log: Log(LogLevels(), to: []), now: { clock.now },
-                bootID: BootID("test"), part: { _ in .zero }))
+                bootID: BootID("test"), jitter: { _ in .zero }))
     }
 
     private static func settings(_ files: [String: Expected.FileSettings]) throws -> [ClientSettings] {
@@ -218,14 +218,14 @@ private final class History {
         guard let name = running.sorted().randomElement(using: &random), Bool.random(using: &random) else { return }
         running.remove(name)
         let ending =
-            [Client.CheckerEnding.exit(status: 0), .exit(status: 0), .exit(status: 1), .signal(9)]
+            [TerminationStatus.exit(status: 0), .exit(status: 0), .exit(status: 1), .signal(9)]
             .randomElement(using: &random) ?? .exit(status: 0)
         log.append("checker of \(name) ends: \(ending)")
         await registry.checkerEnded(name, ending)
         guard let client = clients[name], client.isBeingChecked else { return }
         clients[name]?.isBeingChecked = false
-        clients[name]?.lastCheckWasOK = ending.isOK
-        if ending.isOK { clients[name]?.until = now + client.file.timeout }
+        clients[name]?.lastCheckWasOK = ending.isSuccess
+        if ending.isSuccess { clients[name]?.until = now + client.file.timeout }
     }
 
     private func arrive(_ name: String, _ file: Expected.FileSettings) {
@@ -297,14 +297,14 @@ private final class History {
     /// A crash may lose what only gives time, or a little of it; it never gives anything back that was taken away.
     private func takeOver(_ name: String) async throws {
         guard let expected = clients[name], let client = await registry.snapshot(name)?.client else { return }
-        let wasOK = client.lastCheckerEnding?.isOK
+        let wasOK = client.lastCheckerStatus?.isSuccess
         try #require(wasOK != true || expected.lastCheckWasOK == true, "\(name)'s failure is lost; \(story)")
         clients[name]?.lastCheckWasOK = wasOK
-        guard case .enabled(let life) = client.status else {
+        guard case .enabled(let lease) = client.status else {
             clients[name]?.until = nil
             return
         }
-        let until = life.until.milliseconds / 1000 - 1000
+        let until = lease.until.milliseconds / 1000 - 1000
         try #require(expected.until != nil, "\(name) was disabled; \(story)")
         try #require(until <= now + max(expected.file.timeout, expected.file.extendedTimeout), "\(name), \(story)")
         clients[name]?.until = until

@@ -11,11 +11,11 @@ import Testing
 private final class TestCheckers: CheckerRunning {
     struct Failure: Error {}
 
-    let ending = Mutex<Client.CheckerEnding?>(.exit(status: 0))
+    let ending = Mutex<TerminationStatus?>(.exit(status: 0))
     let started = Mutex<[String]>([])
     let killed = Mutex<[String]>([])
 
-    func run(_ command: String, for name: String) async throws -> Client.CheckerEnding {
+    func run(_ command: String, for name: String) async throws -> TerminationStatus {
         started.withLock { $0.append(command) }
         guard let ending = ending.withLock({ $0 }) else { throw Failure() }
         return ending
@@ -51,7 +51,7 @@ private struct World {
             settings,
             .init(
                 store: store, checkers: checkers, log: Log(LogLevels(), to: []),
-                now: { clock.now }, bootID: BootID("test"), part: { _ in .zero }))
+                now: { clock.now }, bootID: BootID("test"), jitter: { _ in .zero }))
     }
 
     /// The decision for the first client.
@@ -164,8 +164,8 @@ private struct World {
             }
         }
         #expect(Set(world.checkers.started.withLock { $0 }) == ["check 'a'", "check 'b'"])
-        #expect(await registry.snapshot("a")?.client.lastCheckerEnding == .exit(status: 0))
-        #expect(world.store.records["a"]?.lastCheckerEnding == .exit(status: 0), "saved at the end")
+        #expect(await registry.snapshot("a")?.client.lastCheckerStatus == .exit(status: 0))
+        #expect(world.store.records["a"]?.lastCheckerStatus == .exit(status: 0), "saved at the end")
     }
 
     @Test func `goes on when checkers cannot be started`() async throws {
@@ -178,7 +178,7 @@ private struct World {
             }
         }
         #expect(await world.decision(registry) == secret)
-        #expect(await registry.snapshot("a")?.client.lastCheckerEnding == nil)
+        #expect(await registry.snapshot("a")?.client.lastCheckerStatus == nil)
     }
 
     @Test func `does not enable a client that comes back, under whatever name, by a reload or a restart`() async throws
@@ -255,7 +255,7 @@ private struct World {
             clients,
             .init(
                 store: world.store, checkers: world.checkers, log: Log(LogLevels(), to: [sink]), now: { clock.now },
-                bootID: BootID("test"), part: { _ in .zero }))
+                bootID: BootID("test"), jitter: { _ in .zero }))
         // Checkers that hang: nobody's ends.
         #expect(await registry.advance().count == Registry.mostCheckersAtOnce)
         clock.advance(by: .seconds(61))

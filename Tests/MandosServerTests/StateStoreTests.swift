@@ -14,14 +14,14 @@ private final class StateDirectory {
     deinit { try? FileManager.default.removeItem(atPath: path) }
 }
 
-private func record(_ name: String, until: Int64? = nil, ending: Client.CheckerEnding? = nil) -> ClientRecord {
+private func record(_ name: String, until: Int64? = nil, ending: TerminationStatus? = nil) -> ClientRecord {
     let deadline = until.map {
         ClientRecord.Deadline(
             bootID: BootID("boot"), boot: BootTime(milliseconds: $0), wall: Timestamp(millisecondsSince1970: $0 * 2))
     }
     return ClientRecord(
         name: name, until: deadline, wasEnabledInFile: until != nil, created: Timestamp(secondsSince1970: 1),
-        lastEnabled: Timestamp(secondsSince1970: 2), lastCheckedOK: nil, lastCheckerEnding: ending,
+        lastEnabled: Timestamp(secondsSince1970: 2), lastCheckedOK: nil, lastCheckerStatus: ending,
         lastApprovalRequest: Timestamp(secondsSince1970: 4), overrides: SettingOverrides())
 }
 

@@ -1,4 +1,4 @@
-import InitramfsKit
+import POSIXKit
 import MandosTLS
 
 /// Many visitors, so many of them at once, in one loop.

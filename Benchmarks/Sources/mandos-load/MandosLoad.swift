@@ -1,6 +1,6 @@
 import ArgumentParser
 import Glibc
-import InitramfsKit
+import POSIXKit
 import MandosTLS
 
 @main struct MandosLoad: ParsableCommand {

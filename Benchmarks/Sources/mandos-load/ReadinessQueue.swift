@@ -1,6 +1,6 @@
 import CEpoll
 import Glibc
-import InitramfsKit
+import POSIXKit
 
 /// Tells which of many descriptors have something new.
 ///

@@ -1,5 +1,5 @@
 import Glibc
-import InitramfsKit
+import POSIXKit
 import MandosFormats
 import MandosTLS
 

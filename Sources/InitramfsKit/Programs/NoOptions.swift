@@ -1,3 +1,5 @@
+import POSIXKit
+
 /// The command line of a program that has no options.
 public enum NoOptions {
     // Never there; but the compiler takes code about a type without values for code that is never executed.

@@ -1,4 +1,5 @@
 import CMandosSystem
+public import POSIXKit
 
 /// What a plugin is for: its output is the password. Source: plugin-runner(8mandos), "PLUGINS".
 public enum PasswordOutput {

@@ -1,4 +1,5 @@
 import CMandosSystem
+public import POSIXKit
 
 /// How a program ends.
 public enum ProgramEnding: Sendable {

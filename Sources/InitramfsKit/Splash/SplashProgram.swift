@@ -1,4 +1,5 @@
 import CMandosSystem
+public import POSIXKit
 
 /// What the programs that ask by way of a splash screen have in common: how they end.
 public enum SplashProgram {

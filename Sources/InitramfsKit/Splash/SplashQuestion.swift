@@ -1,4 +1,5 @@
 import CMandosSystem
+public import POSIXKit
 
 /// Asking for a password by way of a splash screen, without privileges: those are left to a process of its own, which puts
 /// the screen back in order when this one is gone, however that happens.
@@ -15,7 +16,7 @@ public struct SplashQuestion: ~Copyable {
     /// No password is longer, in bytes.
     public static var longestPassword: Int { 1 << 20 }
 
-    private let keeper: CompanionProcess
+    private let keeper: PrivilegedHelper
     private let output: FileDescriptor
 
     /// Starts the process that keeps our privileges, and gives them up in this one for good.
@@ -27,9 +28,9 @@ public struct SplashQuestion: ~Copyable {
     ) throws(SystemError) -> SplashQuestion {
         let pipe = try Pipe()
         let writing = pipe.writing.number
-        let keeper = SplashKeeper(
+        let keeper = SplashHelper(
             screen: screen, tell: { complain(program, $0) }, debug: { if isVerbose { complain(program, $0) } })
-        let companion = try CompanionProcess.start(
+        let companion = try PrivilegedHelper.start(
             name: "mandos-splash", keeping: [writing, STDERR_FILENO]
         ) { socket in
             keeper.serve(socket, output: writing)
@@ -90,13 +91,15 @@ public struct SplashQuestion: ~Copyable {
     }
 
     /// For a program that asks by itself: waits also for what ``isPointless`` tells of.
-    func register(in set: inout PollSet) { set.add(keeper.socket.number) }
+    public func register(in set: inout PollSet) { set.add(keeper.socket.number) }
 
     /// For a program that asks by itself: whether the splash screen has ended meanwhile.
-    var isPointless: Bool { isReadable(keeper.socket.number) }
+    public var isPointless: Bool { isReadable(keeper.socket.number) }
 
     /// Waits for that, but no longer.
-    func waitUntilPointless(milliseconds: Int64) { _ = waitFor(keeper.socket.number, milliseconds: milliseconds) }
+    public func waitUntilPointless(milliseconds: Int64) {
+        _ = waitFor(keeper.socket.number, milliseconds: milliseconds)
+    }
 
     /// Says that a program that asks by itself has its answer, so that the screen stays as it is.
     public borrowing func isAnswered() {
@@ -107,10 +110,10 @@ public struct SplashQuestion: ~Copyable {
     /// Waits until the screen is in order again, if it has to be put in order.
     public consuming func end() { keeper.end() }
 
-    private borrowing func message() -> SplashKeeper.Message? {
+    private borrowing func message() -> SplashHelper.Message? {
         var byte: UInt8 = 0
         let transfer = unsafe withUnsafeMutableBytes(of: &byte) { try? unsafe keeper.socket.read(into: $0) }
-        return transfer == .bytes(1) ? SplashKeeper.Message(rawValue: byte) : nil
+        return transfer == .bytes(1) ? SplashHelper.Message(rawValue: byte) : nil
     }
 
     /// Takes what there is.

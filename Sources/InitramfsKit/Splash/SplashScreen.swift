@@ -1,3 +1,5 @@
+import POSIXKit
+
 /// A program that shows something nice while the machine boots, and asks for passwords: how it is spoken to.
 ///
 /// None of them can be told to stop asking. So it is ended, and started again.

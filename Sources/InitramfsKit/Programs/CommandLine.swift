@@ -1,0 +1,206 @@
+import CMandosSystem
+import POSIXKit
+
+/// One command line option of a program in the initramfs.
+public struct CommandLineOption<ID: Equatable>: Sendable where ID: Sendable {
+    public let id: ID
+    let long: StaticString
+    /// 0 if there is none.
+    let short: UInt8
+    /// What its value is called in the help, or nil if it takes none.
+    let value: StaticString?
+    let help: StaticString
+
+    public init(
+        _ id: ID, _ long: StaticString, short: Unicode.Scalar? = nil, value: StaticString? = nil, _ help: StaticString
+    ) {
+        self.id = id
+        self.long = long
+        self.short = short.map { UInt8(ascii: $0) } ?? 0
+        self.value = value
+        self.help = help
+    }
+}
+
+/// A program's command line, read by getopt_long(3), with the options that every program has.
+public struct CommandLineReader<ID: Equatable & Sendable>: Sendable {
+    private let program: StaticString
+    private let summary: StaticString
+    private let options: [CommandLineOption<ID>]
+    /// What comes after the options, as the help has it.
+    private let operands: StaticString
+
+    public init(
+        program: StaticString, summary: StaticString, options: [CommandLineOption<ID>], operands: StaticString = ""
+    ) {
+        self.operands = operands
+        self.program = program
+        self.summary = summary
+        self.options = options
+    }
+
+    // What getopt_long returns: beyond every character, the index into `options`.
+    private static var base: Int32 { 256 }
+    private static var helpCode: Int32 { 1000 }
+    private static var usageCode: Int32 { 1001 }
+    private static var versionCode: Int32 { 1002 }
+
+    /// What a command line says.
+    public struct Reading {
+        /// Every option in order, with its value; "" for one that takes none.
+        public var options: [(id: ID, value: String)] = []
+        /// What is no option, and everything after "--".
+        public var operands: [String] = []
+        /// Something in it made no sense, and is left out; what, is said.
+        public var isFlawed = false
+    }
+
+    /// Reads all options, in order, with their values; answers `--help`, `--usage` and `--version` itself and exits.
+    /// A command line that makes no sense is explained on standard error, and ends the program with `EX_USAGE`; so is one
+    /// with operands.
+    public func read(version: String) -> [(id: ID, value: String)] {
+        let reading = readWithOperands(version: version)
+        if let extra = reading.operands.first {
+            complain(program, "unexpected argument \"\(extra)\"")
+            refuse()
+        }
+        return reading.options
+    }
+
+    /// The same for a program that takes operands.
+    public func readWithOperands(version: String) -> Reading {
+        read(arguments: Self.arguments, version: version, isTolerant: false)
+    }
+
+    /// The same for a program that has to go on whatever is said to it.
+    public func readTolerantly(version: String) -> Reading {
+        read(arguments: Self.arguments, version: version, isTolerant: true)
+    }
+
+    /// Reads arguments that come from a file, as far as they make sense; `--help` and the like do not.
+    public func read(fileContents arguments: [String]) -> Reading {
+        read(arguments: arguments, version: nil, isTolerant: true)
+    }
+
+    private static var arguments: [String] {
+        var arguments: [String] = []
+        for index in 1..<max(Int(cmandos_argument_count()), 1) {
+            if let argument = unsafe cmandos_arguments()[index] { unsafe arguments.append(String(cString: argument)) }
+        }
+        return arguments
+    }
+
+    private func read(arguments: [String], version: String?, isTolerant: Bool) -> Reading {
+        let list = CStringList([program.description] + arguments)
+        var reading = Reading()
+        var longOptions = unsafe options.enumerated().map { index, option in
+            unsafe Self.longOption(option.long, takesValue: option.value != nil, code: Self.base + Int32(index))
+        }
+        unsafe longOptions.append(Self.longOption("help", takesValue: false, code: Self.helpCode))
+        unsafe longOptions.append(Self.longOption("usage", takesValue: false, code: Self.usageCode))
+        unsafe longOptions.append(Self.longOption("version", takesValue: false, code: Self.versionCode))
+        unsafe longOptions.append(CMandosSystem.option())
+
+        cmandos_begin_options()
+        while true {
+            let code = unsafe getopt_long(Int32(list.count), list.pointers, shortOptions, longOptions, nil)
+            if code == -1 { break }
+            if let version {
+                if code == Self.helpCode || isQuestionMark(code, list) { answer(help) }
+                if code == Self.usageCode { answer(usage) }
+                if code == Self.versionCode || code == Int32(UInt8(ascii: "V")) {
+                    answer(program.description + " " + version + "\n")
+                }
+            }
+            guard let option = option(for: code) else {
+                complain(program, problem(code, list) + (isTolerant ? "; it is ignored" : ""))
+                guard isTolerant else { refuse() }
+                reading.isFlawed = true
+                continue
+            }
+            reading.options.append((option.id, unsafe cmandos_option_value().map { unsafe String(cString: $0) } ?? ""))
+        }
+        for index in Int(cmandos_option_index())..<max(list.count, Int(cmandos_option_index())) {
+            if let operand = unsafe list.pointers[index] { unsafe reading.operands.append(String(cString: operand)) }
+        }
+        return reading
+    }
+
+    private func option(for code: Int32) -> CommandLineOption<ID>? {
+        if code >= Self.base, code < Self.base + Int32(options.count) { return options[Int(code - Self.base)] }
+        return options.first { $0.short != 0 && Int32($0.short) == code }
+    }
+
+    /// `-?` asks for help, but `?` is also how getopt says that an option is unknown.
+    private func isQuestionMark(_ code: Int32, _ arguments: borrowing CStringList) -> Bool {
+        guard code == Int32(UInt8(ascii: "?")) else { return false }
+        guard let argument = unsafe arguments.pointers[Int(cmandos_option_index()) - 1] else { return false }
+        return unsafe strcmp(argument, "-?") == 0
+    }
+
+    /// What is wrong with the option that was read last.
+    private func problem(_ code: Int32, _ arguments: borrowing CStringList) -> String {
+        let unknown = cmandos_unknown_option()
+        let word = unsafe arguments.pointers[Int(cmandos_option_index()) - 1].map { unsafe String(cString: $0) } ?? ""
+        let longestExcerpt = 80
+        var excerpt = String(decoding: word.utf8.prefix(longestExcerpt), as: UTF8.self)
+        if excerpt.utf8.count < word.utf8.count { excerpt += "…" }
+        if code == Int32(UInt8(ascii: ":")) { return "\"\(excerpt)\" needs a value" }
+        if unknown >= Self.base { return "\"\(excerpt)\": this option takes no value" }
+        if unknown > 0x20, unknown < 0x7F {
+            return "there is no option \"-" + String(decoding: [UInt8(unknown)], as: UTF8.self) + "\""
+        }
+        if unknown != 0 { return "options of one character are ASCII letters" }
+        return "\"\(excerpt)\": there is no such option, or there are several that begin like this"
+    }
+
+    private static func longOption(_ name: StaticString, takesValue: Bool, code: Int32) -> CMandosSystem.option {
+        let characters = unsafe UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
+        return unsafe CMandosSystem.option(name: characters, has_arg: takesValue ? 1 : 0, flag: nil, val: code)
+    }
+
+    private var shortOptions: String {
+        // The colon tells a lack of a value from an unknown option.
+        var text = ":V?"
+        for option in options where option.short != 0 {
+            text += String(decoding: [option.short], as: UTF8.self) + (option.value == nil ? "" : ":")
+        }
+        return text
+    }
+
+    private var usage: String {
+        var text = "usage: " + program.description
+        for option in options { text += " [" + spelling(option) + "]" }
+        return text + operands.description + "\n"
+    }
+
+    private var help: String {
+        var text =
+            "usage: " + program.description + " [OPTION…]" + operands.description + "\n" + summary.description + "\n\n"
+        for option in options {
+            let short = option.short == 0 ? "    " : "-" + String(decoding: [option.short], as: UTF8.self) + ", "
+            text += "  " + short + spelling(option) + "\n          " + option.help.description + "\n"
+        }
+        text += "  -?, --help\n          Print this and exit.\n"
+        text += "      --usage\n          Print the options and exit.\n"
+        text += "  -V, --version\n          Print the version and exit.\n"
+        return text
+    }
+
+    private func spelling(_ option: CommandLineOption<ID>) -> String {
+        "--" + option.long.description + (option.value.map { "=" + $0.description } ?? "")
+    }
+
+    private func answer(_ text: String) -> Never {
+        let bytes = Array(text.utf8)
+        _ = unsafe bytes.withUnsafeBufferPointer {
+            try? unsafe writeAll(UnsafeRawBufferPointer($0), to: STDOUT_FILENO)
+        }
+        exit(0)
+    }
+
+    private func refuse() -> Never {
+        complain(program, "try --help")
+        exit(EX_USAGE)
+    }
+}

@@ -1,0 +1,136 @@
+public import MandosFormats
+public import POSIXKit
+
+/// Turning one message into our password, with whatever OpenPGP program there is.
+///
+/// Each program is tried in turn until one succeeds.
+public final class Decryption {
+    /// How long one program may take, in milliseconds: long enough for RSA 4096 on a small machine under emulation.
+    private static let timeLimit: Int64 = 60_000
+    /// Where GnuPG may have its home: the initramfs has at least one of these, in memory.
+    public static let standardPlaces = ["/run", "/tmp"]
+    private static let environment = ["PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C"]
+
+    /// What went wrong with each program.
+    public struct Failure: Error, CustomStringConvertible {
+        public let description: String
+    }
+
+    private enum Step {
+        case decrypt
+        /// GnuPG decrypts only with keys that it has in its home.
+        case importKey
+    }
+
+    private let message: SecretBuffer
+    private let isEncrypted: Bool
+    private let secretKeyFile: String
+    private let temporaryPlaces: [String]
+    private var programs: ArraySlice<DecryptionProgram>
+    private var running: (program: DecryptionProgram, step: Step, process: PipedChild)?
+    private var deadline: BootTime?
+    private var home: GnuPGHome?
+    private var failures: [String] = []
+
+    public init(
+        of message: [UInt8], secretKeyFile: String, programs: [DecryptionProgram] = DecryptionProgram.installed(),
+        temporaryPlaces: [String] = standardPlaces
+    ) {
+        let message = OpenPGPMessage.withoutArmor(message)
+        isEncrypted = OpenPGPMessage.isEncrypted(message)
+        self.message = SecretBuffer(message)
+        // No program may take a file name for an option.
+        self.secretKeyFile = secretKeyFile.utf8.first == UInt8(ascii: "-") ? "./" + secretKeyFile : secretKeyFile
+        self.programs = programs[...]
+        self.temporaryPlaces = temporaryPlaces
+    }
+
+    /// How long the message is, in bytes.
+    var size: Int { message.count }
+
+    public func register(in set: inout PollSet) {
+        running?.process.register(in: &set)
+        set.limit(to: deadline)
+    }
+
+    /// Goes on as far as the programs allow; the first call begins.
+    ///
+    /// - Returns: the password, or nil while a program is at work.
+    public func advance(at now: BootTime) throws(Failure) -> SecretBuffer? {
+        guard isEncrypted else { throw Failure(description: "what it sent is not an encrypted OpenPGP message") }
+        while true {
+            if running == nil { try begin(at: now) }
+            guard let (program, step, process) = running else { return nil }
+            var ending = process.advance()
+            if ending == nil, let deadline, now >= deadline {
+                running = nil
+                note(program, "took too long")
+                continue
+            }
+            guard let ended = ending else { return nil }
+            ending = nil
+            running = nil
+            switch (ended, step) {
+            case (.exit(status: 0), .importKey): begin(program, .decrypt, at: now)
+            case (.exit(status: 0), .decrypt) where process.output.count > 0: return process.output
+            case (.exit(status: 0), .decrypt): note(program, "the password in the message is empty")
+            case (.exit(let status), _): note(program, "exit status \(status): \(process.lastWords)")
+            case (.signal(let number), _): note(program, "ended by signal \(number)")
+            case (.tooMuchOutput, _): note(program, "the password is longer than \(ProtocolLimits.largestSecret) bytes")
+            }
+        }
+    }
+
+    /// Begins with the next program.
+    private func begin(at now: BootTime) throws(Failure) {
+        while running == nil {
+            guard let program = programs.popFirst() else {
+                if failures.isEmpty {
+                    throw Failure(description: "there is no program to decrypt with; install sqop or gpg")
+                }
+                throw Failure(description: "the message cannot be decrypted: " + failures.joined(separator: "; "))
+            }
+            switch program {
+            case .stateless: begin(program, .decrypt, at: now)
+            case .gnuPG: begin(program, .importKey, at: now)
+            }
+        }
+    }
+
+    private func begin(_ program: DecryptionProgram, _ step: Step, at now: BootTime) {
+        do throws(SystemError) {
+            let process = try PipedChild(
+                program.path, arguments: try arguments(for: program, step), environment: Self.environment,
+                input: step == .decrypt ? message : SecretBuffer([]), outputLimit: ProtocolLimits.largestSecret)
+            running = (program, step, process)
+            deadline = now.after(milliseconds: Self.timeLimit)
+        } catch {
+            note(program, error.description)
+        }
+    }
+
+    private func arguments(for program: DecryptionProgram, _ step: Step) throws(SystemError) -> [String] {
+        switch program {
+        case .stateless(let path):
+            return [path, "decrypt", secretKeyFile]
+        case .gnuPG(let path):
+            let home: GnuPGHome
+            if let existing = self.home {
+                home = existing
+            } else {
+                home = try GnuPGHome(in: temporaryPlaces)
+                self.home = home
+            }
+            let common = [path, "--homedir", home.path, "--batch", "--no-tty", "--quiet", "--no-options"]
+            switch step {
+            case .importKey: return common + ["--import", secretKeyFile]
+            case .decrypt: return common + ["--trust-model", "always", "--decrypt"]
+            }
+        }
+    }
+
+    private func note(_ program: DecryptionProgram, _ reason: String) {
+        let name = program.path.utf8.split(separator: UInt8(ascii: "/")).last.map { String(Substring($0)) } ?? ""
+        failures.append(name + ": " + reason)
+    }
+}

@@ -1,0 +1,185 @@
+import MandosFormats
+import MandosTLS
+import POSIXKit
+
+/// Asking one server at one address for our secret.
+///
+/// Source: mandos(8), NETWORK PROTOCOL.
+final class Conversation {
+    /// How long each part may take, in milliseconds.
+    struct TimeLimits {
+        var untilHandshakeCompleted: Int64 = 15_000
+        /// From its first byte on. Before that the server may be waiting for somebody's approval, without limit;
+        /// that it is still there is then the kernel's keep-alive to find out.
+        var forMessage: Int64 = 60_000
+    }
+
+    enum Failure: Error, CustomStringConvertible {
+        case system(SystemError)
+        case tls(TLSError)
+        case needsInterface
+        case closedBeforeHandshake
+        case tooSlow
+        case noSecret
+        case cutShort
+        case tooLong
+
+        /// It may be different when our network is.
+        var lacksNetwork: Bool {
+            if case .system(let error) = self { error.lacksNetwork } else { false }
+        }
+
+        var description: String {
+            switch self {
+            case .system(let error): "\(error)"
+            case .tls(let error): "\(error)"
+            case .needsInterface: "a link-local address needs an interface: write ADDRESS%INTERFACE, or --interface"
+            case .closedBeforeHandshake: "it closed the connection during the TLS handshake; is it a Mandos server?"
+            case .tooSlow: "it took too long to answer"
+            case .noSecret:
+                "it has no secret for us: our key is not in its clients.conf, or we are disabled or not approved there"
+            case .cutShort: "it ended the connection in the middle of the message"
+            case .tooLong: "it sent more than \(ProtocolLimits.largestSecret) bytes"
+            }
+        }
+    }
+
+    private enum Stage { case connecting, handshake, receiving }
+
+    private let socket: StreamSocket
+    private let session: TLSSession
+    private let limits: TimeLimits
+    private var stage = Stage.connecting
+    private var deadline: BootTime?
+    private var unsent: [UInt8] = Greeting.line
+    private var message: [UInt8] = []
+
+    /// Begins to connect; `interface`, if given, is the only one to use.
+    init(
+        to address: SocketAddress, interface: String?, credentials: Credentials, priority: Priority,
+        limits: TimeLimits = TimeLimits(), at now: BootTime
+    ) throws(Failure) {
+        var address = address
+        if address.needsInterface {
+            guard let interface else { throw .needsInterface }
+            try Self.network { () throws(SystemError) in try address.setInterface(interface) }
+        }
+        self.limits = limits
+        deadline = now.after(milliseconds: limits.untilHandshakeCompleted)
+        session = try Self.tls { () throws(TLSError) in
+            try TLSSession(role: .mandosClient, priority: priority, credentials: credentials)
+        }
+        socket = try Self.network { () throws(SystemError) in try .connect(to: address, interface: interface) }
+    }
+
+    /// Whether it is known yet that this is a server of the kind we look for.
+    var isHandshakeCompleted: Bool { stage == .receiving }
+
+    /// How much of the message has come, in bytes.
+    var receivedCount: Int { message.count }
+
+    func register(in set: inout PollSet) {
+        let isWriting = stage == .connecting || !unsent.isEmpty
+        set.add(socket.number, for: isWriting ? .both : .reading)
+        set.limit(to: deadline)
+    }
+
+    /// Goes on as far as the network allows.
+    ///
+    /// - Returns: the whole message, or nil while there is more to come.
+    func advance(at now: BootTime) throws(Failure) -> [UInt8]? {
+        if let deadline, now >= deadline { throw .tooSlow }
+        if stage == .connecting {
+            guard try Self.network({ () throws(SystemError) in try socket.isConnected() }) else { return nil }
+            stage = .handshake
+        }
+        try receive()
+        if stage == .handshake, try completeHandshake() {
+            stage = .receiving
+            deadline = nil
+        }
+        var isComplete = false
+        if stage == .receiving { isComplete = try readMessage(at: now) }
+        unsent += session.takeOutput()
+        try send()
+        return isComplete ? message : nil
+    }
+
+    /// How many full records one turn takes at most, so that a server that never stops sending delays no other.
+    private static let recordsPerTurn = 4
+
+    /// Takes what the network has.
+    ///
+    /// What came before the end, or before a reset, still counts: the session tells whether it was all.
+    private func receive() throws(Failure) {
+        var buffer = [UInt8](repeating: 0, count: TLSSession.largestRecord)
+        for _ in 0..<Self.recordsPerTurn {
+            do throws(SystemError) {
+                switch try socket.receive(into: &buffer) {
+                case .bytes(let count): session.receive(buffer.span.extracting(..<count))
+                case .notReady: return
+                case .end: return session.receiveEnd()
+                }
+            } catch {
+                guard error.isConnectionReset else { throw .system(error) }
+                return session.receiveEnd()
+            }
+        }
+    }
+
+    private func completeHandshake() throws(Failure) -> Bool {
+        do throws(TLSError) {
+            return try session.handshake()
+        } catch {
+            throw error.isPrematureEnd ? .closedBeforeHandshake : .tls(error)
+        }
+    }
+
+    private func send() throws(Failure) {
+        while !unsent.isEmpty {
+            let transfer = try Self.network { () throws(SystemError) in try socket.send(unsent) }
+            guard case .bytes(let count) = transfer else { return }
+            unsent.removeFirst(count)
+        }
+    }
+
+    /// - Returns: whether the message is complete.
+    private func readMessage(at now: BootTime) throws(Failure) -> Bool {
+        while true {
+            let received: TLSSession.Received
+            do throws(TLSError) {
+                received = try session.read()
+            } catch {
+                throw error.isPrematureEnd ? .cutShort : .tls(error)
+            }
+            switch received {
+            case .needsInput: return false
+            case .end:
+                if message.isEmpty { throw .noSecret }
+                return true
+            case .bytes(let bytes):
+                if message.isEmpty { deadline = now.after(milliseconds: limits.forMessage) }
+                message += bytes
+                if message.count > ProtocolLimits.largestSecret { throw .tooLong }
+            }
+        }
+    }
+
+    private static func tls<Result>(_ body: () throws(TLSError) -> Result) throws(Failure) -> Result {
+        do throws(TLSError) {
+            return try body()
+        } catch {
+            throw .tls(error)
+        }
+    }
+
+    private static func network<Result: ~Copyable>(
+        _ body: () throws(SystemError) -> Result
+    ) throws(Failure) -> Result {
+        do throws(SystemError) {
+            return try body()
+        } catch {
+            throw .system(error)
+        }
+    }
+}

@@ -1,0 +1,38 @@
+import CMandosSystem
+import POSIXKit
+
+/// How much of what the kernel says goes to the console. Source: syslog(2), proc(5).
+enum KernelConsole {
+    /// Messages that are less grave than this stay away. Nil if the kernel does not say.
+    static var level: Int32? {
+        guard let contents = try? readFile("/proc/sys/kernel/printk", limit: 256) else { return nil }
+        let digits = contents.prefix { $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }
+        return Int32(String(decoding: digits, as: UTF8.self))
+    }
+
+    /// Warnings and what is graver.
+    static let quiet: Int32 = 5
+
+    /// Needs CAP_SYSLOG.
+    static func setLevel(_ level: Int32) throws(SystemError) {
+        try SystemError.check("quieting the kernel's messages", cmandos_set_console_level(level))
+    }
+}
+
+/// A setting of the kernel's, as a file has it. Source: sysctl(8).
+struct KernelSetting {
+    private let path: String
+
+    /// `name` as in "net/ipv6/conf/eth0/optimistic_dad".
+    init(_ name: String) { path = "/proc/sys/" + name }
+
+    /// Nil if this kernel does not have it.
+    var value: [UInt8]? { try? readFile(path, limit: 4096) }
+
+    func set(_ value: [UInt8]) throws(SystemError) {
+        let file = try FileDescriptor.open(path, O_WRONLY)
+        _ = try unsafe value.withUnsafeBufferPointer { (bytes) throws(SystemError) in
+            try unsafe file.write(UnsafeRawBufferPointer(bytes))
+        }
+    }
+}

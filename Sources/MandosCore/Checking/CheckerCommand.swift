@@ -1,0 +1,132 @@
+public import MandosFormats
+
+/// A checker: a shell command with `%(field)s` for what is filled in when it runs.
+///
+/// Source: mandos-clients.conf(5) `checker` and RUNTIME EXPANSION.
+public struct CheckerCommand: Equatable, Sendable {
+    /// What a checker may refer to.
+    public enum Field: String, CaseIterable, Sendable {
+        case approvalDelay = "approval_delay"
+        case approvalDuration = "approval_duration"
+        case created, enabled, expires
+        case keyID = "key_id"
+        case fingerprint, host, interval
+        case lastApprovalRequest = "last_approval_request"
+        case lastCheckedOK = "last_checked_ok"
+        case lastEnabled = "last_enabled"
+        case name, timeout
+        case dbusObjectPath = "dbus_object_path"
+    }
+
+    public enum Problem: Error, Equatable, CustomStringConvertible {
+        case empty
+        case badFormat(PercentFormat.SyntaxError)
+        case unknownField(String)
+
+        public var description: String {
+            switch self {
+            case .empty: "empty command; write \"true\" for a client that always counts as alive"
+            case .badFormat(let error): "when the checker runs, \(error); in the file that is %%%%"
+            case .unknownField(let name): "%%(\(name))s" + Self.unknown
+            }
+        }
+
+        /// For a command that is given while the server runs, where a percent sign is written once.
+        var whileRunning: String {
+            switch self {
+            case .empty: description
+            case .badFormat(let error): "\(error)"
+            case .unknownField(let name): "%(\(name))s" + Self.unknown
+            }
+        }
+
+        private static let unknown =
+            " is nothing a checker can refer to; there are: " + Field.allCases.map(\.rawValue).joined(separator: " ")
+    }
+
+    public static let standard = "fping -q -- %(host)s"
+
+    /// Needs no field, so it stands in for one that could not be read.
+    static let always = CheckerCommand(unchecked: "true")
+
+    /// As written, after start-time expansion.
+    public let template: String
+
+    public init(parsing template: String) throws(Problem) {
+        guard !template.isEmpty else { throw .empty }
+        let pieces: [PercentFormat.Piece]
+        do throws(PercentFormat.SyntaxError) {
+            pieces = try PercentFormat.pieces(of: template)
+        } catch {
+            throw .badFormat(error)
+        }
+        for case .reference(let name) in pieces where Field(rawValue: name) == nil { throw .unknownField(name) }
+        self.template = template
+    }
+
+    private init(unchecked template: String) { self.template = template }
+
+    /// The program that it begins with, or a word that the shell knows; nil if it begins with anything less simple.
+    public var program: String? {
+        let word = template.prefix { $0 != " " }
+        let isSimple = word.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "/"),
+                UInt8(ascii: "-"):
+                true
+            default: false
+            }
+        }
+        return isSimple && !word.isEmpty ? String(word) : nil
+    }
+
+    /// The command to run: each field filled in and quoted for the shell, whatever is in it.
+    public func expanded(_ value: (Field) -> String) -> String {
+        // The template was checked when it was read.
+        let pieces = (try? PercentFormat.pieces(of: template)) ?? []
+        return pieces.map { piece in
+            switch piece {
+            case .text(let text): text
+            case .reference(let name): Field(rawValue: name).map { Self.quoted(value($0)) } ?? ""
+            }
+        }.joined()
+    }
+
+    /// Between single quotes only the single quote itself means anything to a POSIX shell. A NUL cannot be passed at all.
+    static func quoted(_ text: String) -> String {
+        "'" + text.replacing("'", with: #"'\''"#).replacing("\0", with: "") + "'"
+    }
+}
+
+extension Client {
+    /// What a checker may want to know of the client. Source: mandos-clients.conf(5), RUNTIME EXPANSION.
+    public func value(
+        of field: CheckerCommand.Field, at now: Moment, objectPath: @autoclosure () -> String
+    ) -> String {
+        switch field {
+        case .approvalDelay: settings.approvalDelay.rfc3339
+        case .approvalDuration: settings.approvalDuration.rfc3339
+        case .created: created.rfc3339
+        case .enabled: isEnabled(at: now.boot) ? "True" : "False"
+        case .expires: expires(at: now)?.rfc3339 ?? ""
+        case .keyID: settings.keyID.map(String.init(describing:)) ?? ""
+        case .fingerprint: settings.fingerprint
+        case .host: settings.host
+        case .interval: settings.interval.rfc3339
+        case .lastApprovalRequest: lastApprovalRequest?.rfc3339 ?? ""
+        case .lastCheckedOK: lastCheckedOK?.rfc3339 ?? ""
+        case .lastEnabled: lastEnabled?.rfc3339 ?? ""
+        case .name: settings.name
+        case .timeout: settings.timeout.rfc3339
+        case .dbusObjectPath: objectPath()
+        }
+    }
+
+    /// When it will be disabled unless it is seen again, in wall time; nil if it is disabled.
+    public func expires(at now: Moment) -> Timestamp? {
+        guard case .enabled(let lease) = status else { return nil }
+        let remaining = lease.end(at: now.boot, graceAtMost: settings.timeout) - now.boot
+        return Timestamp(millisecondsSince1970: now.wall.millisecondsSince1970 + remaining.milliseconds)
+    }
+}

@@ -1,0 +1,165 @@
+public import MandosCore
+public import MandosFormats
+import POSIXKit
+
+/// What the configuration directory says: mandos.conf, clients.conf and clients.d/*.conf.
+public struct Configuration: Sendable {
+    public let server: ServerSettings
+    public let clients: [ClientSettings]
+    /// `[DEFAULT]` of clients.conf, if there is one.
+    public let defaults: [ConfigFile.Section]
+    /// What is odd, but does not stop us.
+    public let warnings: [ConfigProblem]
+
+    /// Reads all files of `directory`, or says everything that is wrong with them.
+    ///
+    /// The `[DEFAULT]` of clients.conf is for all clients; that of a file in clients.d is for the clients in that
+    /// file, and comes first there.
+    /// Source: mandos.conf(5), mandos-clients.conf(5); clients.d is ours.
+    public static func load(directory: String) throws(ConfigProblems) -> Configuration {
+        var files = FilesOnDisk()
+        return try load(directory: directory, from: &files)
+    }
+
+    static func load(
+        directory: String, from files: inout some ConfigurationFiles
+    ) throws(ConfigProblems) -> Configuration {
+        var loader = Loader(files: files)
+        defer { files = loader.files }
+        let server = loader.serverSettings(path: directory + "/mandos.conf")
+        loader.readClients(directory: directory)
+        if !loader.problems.isEmpty { throw ConfigProblems(problems: loader.problems) }
+        return Configuration(
+            server: server, clients: loader.clients, defaults: loader.defaults, warnings: loader.warnings)
+    }
+}
+
+private struct Loader<Files: ConfigurationFiles> {
+    var files: Files
+    var clients: [ClientSettings] = []
+    var defaults: [ConfigFile.Section] = []
+    var problems: [ConfigProblem] = []
+    var warnings: [ConfigProblem] = []
+    private var placeOfName: [String: Place] = [:]
+    private var placeOfKey: [KeyID: Place] = [:]
+
+    init(files: Files) { self.files = files }
+
+    /// Where a section began; the section itself, with its secret, would take too much memory to keep.
+    private struct Place {
+        let name: String
+        let path: String
+        let line: Int
+
+        init(_ section: ConfigFile.Section) { (name, path, line) = (section.name, section.path, section.line) }
+    }
+
+    mutating func serverSettings(path: String) -> ServerSettings {
+        guard let file = parse(path, isRequired: false, holdsSecrets: false) else { return ServerSettings() }
+        for section in file.sections {
+            warnings.append(section.problem(nil, "ignored: mandos.conf has the section [DEFAULT] only"))
+        }
+        let scope = ConfigScope(section: file.defaults, defaults: [])
+        warnings += OptionSpelling.warnings(
+            for: file.defaults, known: ServerSettings.optionNames, referenced: { scope.referencedNames })
+        do throws(ConfigProblems) {
+            return try ServerSettings.read(file.defaults)
+        } catch {
+            problems += error.problems
+            return ServerSettings()
+        }
+    }
+
+    mutating func readClients(directory: String) {
+        let additions = fileNames(in: directory + "/clients.d").map { directory + "/clients.d/" + $0 }
+        if let main = parse(directory + "/clients.conf", isRequired: additions.isEmpty, holdsSecrets: true) {
+            defaults = [main.defaults]
+            readSections(of: main, defaults: defaults)
+        }
+        for path in additions {
+            guard let file = parse(path, isRequired: true, holdsSecrets: true) else { continue }
+            readSections(of: file, defaults: [file.defaults] + defaults)
+        }
+        if clients.isEmpty && problems.isEmpty {
+            let message = "no client is defined; mandos-keygen --password on a client prints its section"
+            warnings.append(ConfigProblem(path: directory + "/clients.conf", message: message))
+        }
+    }
+
+    private mutating func readSections(of file: consuming ConfigFile, defaults: [ConfigFile.Section]) {
+        let hasUnknownDefaults = file.defaults.options.contains { !ClientSettings.optionNames.contains($0.name) }
+        var referenced: Set<String> = []
+        // Each section goes when it is read: with many clients they take more memory than what is made of them.
+        var sections = Array(file.takeSections().reversed())
+        while let section = sections.popLast() {
+            let scope = ConfigScope(section: section, defaults: defaults)
+            if hasUnknownDefaults { referenced.formUnion(scope.referencedNames) }
+            warnings += OptionSpelling.warnings(for: section, known: ClientSettings.optionNames) {
+                scope.referencedNames
+            }
+            do throws(ConfigProblems) {
+                let client = try ClientSettings.read(scope, readFile: { readSecret($0) })
+                add(client, section: section)
+            } catch {
+                problems += error.problems
+            }
+        }
+        warnings += OptionSpelling.warnings(for: file.defaults, known: ClientSettings.optionNames) { referenced }
+    }
+
+    private mutating func add(_ client: ClientSettings, section: ConfigFile.Section) {
+        if let other = placeOfName.updateValue(Place(section), forKey: client.name) {
+            problems.append(
+                section.problem(nil, "is here twice: also at \(other.path):\(other.line); rename or remove one"))
+        }
+        if let keyID = client.keyID {
+            if let other = placeOfKey.updateValue(Place(section), forKey: keyID) {
+                let place = "[\(other.name)] at \(other.path):\(other.line)"
+                let message = "is also the key ID of \(place); every client needs a key of its own"
+                problems.append(section.problem(section["key_id"], message))
+            }
+        } else {
+            let message =
+                "has a fingerprint but no key_id, so it can never get its secret; mandos-keygen prints the key_id"
+            warnings.append(section.problem(nil, message))
+        }
+        clients.append(client)
+    }
+
+    private mutating func parse(_ path: String, isRequired: Bool, holdsSecrets: Bool) -> ConfigFile? {
+        switch files.answer(FileQuestion(kind: .configuration, path: path)) {
+        case .contents(let contents, let mode):
+            let file = ConfigFile.parse(contents, path: path)
+            problems += file.problems
+            if holdsSecrets && mode & 0o077 != 0 {
+                let octal = String(mode & 0o777, radix: 8)
+                let message = "is open to others (mode \(octal)); run: chmod 600 \(path)"
+                warnings.append(ConfigProblem(path: path, message: message))
+            }
+            return file
+        case .failure(let error):
+            if isRequired || !error.isNoSuchFile { problems.append(ConfigProblem(path: path, message: error.reason)) }
+            return nil
+        case .names: preconditionFailure("nobody asked for names")
+        }
+    }
+
+    private mutating func fileNames(in directory: String) -> [String] {
+        switch files.answer(FileQuestion(kind: .directory, path: directory)) {
+        case .names(let names): return names.filter { $0.hasSuffix(".conf") && !$0.hasPrefix(".") }.sorted()
+        case .failure(let error):
+            if !error.isNoSuchFile { problems.append(ConfigProblem(path: directory, message: error.reason)) }
+            return []
+        case .contents: preconditionFailure("nobody asked for contents")
+        }
+    }
+
+    /// Source: mandos-clients.conf(5) `secfile`.
+    private mutating func readSecret(_ path: String) -> Result<[UInt8], FileProblem> {
+        switch files.answer(FileQuestion(kind: .secret, path: path)) {
+        case .contents(let contents, _): .success(contents)
+        case .failure(let error): .failure(FileProblem(reason: "\(error)"))
+        case .names: preconditionFailure("nobody asked for names")
+        }
+    }
+}

@@ -1,0 +1,104 @@
+public import Logging
+public import MandosCore
+public import MandosFormats
+import Synchronization
+
+/// The loggers of the server's parts. Their levels can be changed while it runs.
+///
+/// Source: mandos(8) `--debuglevel`.
+public struct Log: Sendable {
+    private let control: Control
+    private let loggers: [LogLevels.Subsystem: Logger]
+
+    private final class Control: Sendable {
+        let levels: Mutex<LogLevels>
+
+        init(_ levels: LogLevels) { self.levels = Mutex(levels) }
+    }
+
+    /// What is told goes to all of `sinks`.
+    public init(_ levels: LogLevels, to sinks: [any LogSink]) {
+        let control = Control(levels)
+        self.control = control
+        let pairs = LogLevels.Subsystem.allCases.map { subsystem in
+            (subsystem, Logger(label: subsystem.rawValue) { _ in Handler(subsystem, control, sinks) })
+        }
+        loggers = Dictionary(uniqueKeysWithValues: pairs)
+    }
+
+    public subscript(subsystem: LogLevels.Subsystem) -> Logger {
+        guard let logger = loggers[subsystem] else { preconditionFailure("there is one for each") }
+        return logger
+    }
+
+    public var levels: LogLevels {
+        get { control.levels.withLock { $0 } }
+        nonmutating set { control.levels.withLock { $0 = newValue } }
+    }
+
+    private struct Handler: LogHandler {
+        let subsystem: LogLevels.Subsystem
+        let control: Control
+        let sinks: [any LogSink]
+        var metadata: Logger.Metadata = [:]
+
+        init(_ subsystem: LogLevels.Subsystem, _ control: Control, _ sinks: [any LogSink]) {
+            self.subsystem = subsystem
+            self.control = control
+            self.sinks = sinks
+        }
+
+        var logLevel: Logger.Level {
+            get { Logger.Level(control.levels.withLock { $0[subsystem] }) }
+            set { preconditionFailure("levels are set for all loggers of a part at once") }
+        }
+
+        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+            get { metadata[key] }
+            set { metadata[key] = newValue }
+        }
+
+        func log(event: LogEvent) {
+            let all = metadata.merging(event.metadata ?? [:]) { $1 }
+            let entry = LogEntry(
+                level: event.level, subsystem: subsystem, message: event.message.description,
+                facts: all.sorted { $0.key < $1.key }.map { ($0.key, $0.value.description) })
+            for sink in sinks { sink.write(entry) }
+        }
+    }
+}
+
+extension Logger.Level {
+    init(_ level: LogLevels.Level) {
+        switch level {
+        case .critical: self = .critical
+        case .error: self = .error
+        case .warning: self = .warning
+        case .info: self = .info
+        case .debug: self = .debug
+        }
+    }
+}
+
+/// Something worth telling.
+public struct LogEntry: Sendable {
+    public let time = SystemClock.now().wall
+    public let level: Logger.Level
+    public let subsystem: LogLevels.Subsystem
+    public let message: String
+    /// Such as `client.name`, in order.
+    public let facts: [(name: String, value: String)]
+
+    /// All of it in one line, whatever a name or a reason has in it.
+    public var line: String {
+        let text = message + facts.map { " \($0.name)=\($0.value)" }.joined()
+        return String(
+            String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? " " : $0 }))
+    }
+}
+
+/// Somewhere to write the log to.
+public protocol LogSink: Sendable {
+    /// May take its time; ``LogQueue`` is what nobody has to wait for.
+    func write(_ entry: LogEntry)
+}

@@ -1,0 +1,88 @@
+import Dispatch
+import Glibc
+import Logging
+import MandosCore
+public import POSIXKit
+import Synchronization
+
+/// Writes the log in a thread of its own: a journal or a terminal that takes nothing stops no check, and no client waits for
+/// its secret.
+///
+/// What is not written yet is bounded; how much was lost is told as soon as it goes on.
+public final class LogQueue: LogSink {
+    private struct State {
+        var waiting: [LogEntry] = []
+        var lost = 0
+        var isOver = false
+    }
+
+    /// How many entries wait at most.
+    static let mostWaiting = 10_000
+    /// How long the end of the server waits for the rest to be written.
+    private static let patience = DispatchTimeInterval.milliseconds(500)
+
+    private let sinks: [any LogSink]
+    private let state = Mutex(State())
+    private let news = DispatchSemaphore(value: 0)
+    private let ended = DispatchSemaphore(value: 0)
+
+    /// - Throws: if there can be no thread.
+    public init(to sinks: [any LogSink]) throws(SystemError) {
+        self.sinks = sinks
+        var thread = pthread_t()
+        // The thread's, until it ends.
+        let us = unsafe Unmanaged.passRetained(self)
+        let code = unsafe pthread_create(
+            &thread, nil,
+            { argument in
+                if let argument = unsafe argument {
+                    unsafe Unmanaged<LogQueue>.fromOpaque(argument).takeRetainedValue().work()
+                }
+                return nil
+            }, us.toOpaque())
+        guard code == 0 else {
+            unsafe us.release()
+            throw SystemError("starting the thread of the log", code: code)
+        }
+        pthread_detach(thread)
+    }
+
+    public func write(_ entry: LogEntry) {
+        state.withLock { state in
+            if state.waiting.count < Self.mostWaiting { state.waiting.append(entry) } else { state.lost += 1 }
+        }
+        news.signal()
+    }
+
+    /// Writes what is left, as far as it is taken soon; nothing after that.
+    public func finish() {
+        state.withLock { $0.isOver = true }
+        news.signal()
+        _ = ended.wait(timeout: .now() + Self.patience)
+    }
+
+    private func work() {
+        while true {
+            news.wait()
+            let taken = state.withLock { state in
+                let taken = state
+                state.waiting = []
+                state.lost = 0
+                return taken
+            }
+            for entry in taken.waiting { tell(entry) }
+            if taken.lost > 0 {
+                tell(
+                    LogEntry(
+                        level: .warning, subsystem: .server, message: "too slow a log: lines are lost",
+                        facts: [("count", "\(taken.lost)")]))
+            }
+            if taken.isOver { break }
+        }
+        ended.signal()
+    }
+
+    private func tell(_ entry: LogEntry) {
+        for sink in sinks { sink.write(entry) }
+    }
+}

@@ -1,0 +1,23 @@
+import CMandosSystem
+import MandosFormats
+
+/// Says something on standard error as `PROGRAM: message`, in one write, so that lines of several programs stay whole.
+///
+/// A console that takes nothing at the moment never holds a program up: then the line is lost. Of a message that is too
+/// long for one write, the beginning is said.
+public func complain(_ program: StaticString, _ message: String) {
+    var line = Array((program.description + ": " + message).utf8)
+    let end = Array("…\n".utf8)
+    if line.count >= Int(PIPE_BUF) {
+        line = line.prefix(Int(PIPE_BUF) - end.count) + end
+    } else {
+        line.append(UInt8(ascii: "\n"))
+    }
+    var set = PollSet()
+    set.add(STDERR_FILENO, for: .writing)
+    set.limit(to: .now())
+    set.wait()
+    guard set.isReady(STDERR_FILENO, for: .writing) else { return }
+    // There is nowhere left to report a failure to.
+    _ = unsafe line.withUnsafeBufferPointer { unsafe write(STDERR_FILENO, $0.baseAddress, $0.count) }
+}

@@ -1,0 +1,25 @@
+public import CMandosSystem
+
+/// Which file something is, by whatever name.
+public struct FileIdentity: Equatable {
+    private let device: dev_t
+    private let inode: ino_t
+
+    /// Of what `path` leads to, also through the links of /proc that lead to a file without a name.
+    public static func of(_ path: String) -> FileIdentity? {
+        var status = stat()
+        guard unsafe stat(path, &status) == 0 else { return nil }
+        return FileIdentity(device: status.st_dev, inode: status.st_ino)
+    }
+
+    public static func of(_ file: borrowing FileDescriptor) -> FileIdentity? {
+        var status = stat()
+        guard unsafe fstat(file.number, &status) == 0 else { return nil }
+        return FileIdentity(device: status.st_dev, inode: status.st_ino)
+    }
+}
+
+extension stat {
+    public var isRegularFile: Bool { st_mode & mode_t(S_IFMT) == mode_t(S_IFREG) }
+    public var isFIFO: Bool { st_mode & mode_t(S_IFMT) == mode_t(S_IFIFO) }
+}

@@ -1,0 +1,52 @@
+import CMandosSystem
+
+/// Whether there is a program at `path` that we may run.
+public func isExecutable(_ path: String) -> Bool { unsafe access(path, X_OK) == 0 }
+
+/// Whether there is a program at `path` that its owner may run, and no directory.
+public func isRegularExecutable(_ path: String) -> Bool {
+    var status = stat()
+    return unsafe stat(path, &status) == 0 && status.isRegularFile && status.st_mode & 0o100 != 0
+}
+
+/// What is in a directory, in the order of the bytes of the names; nothing if it cannot be read.
+public func namesOfFiles(in directory: String) -> [String] { (try? namesOfFiles(inReadable: directory)) ?? [] }
+
+/// The same for a directory that has to be there.
+public func namesOfFiles(inReadable directory: String) throws(SystemError) -> [String] {
+    guard let stream = unsafe opendir(directory) else { throw SystemError("reading the directory " + directory) }
+    defer { unsafe closedir(stream) }
+    var names: [String] = []
+    while let entry = unsafe readdir(stream) {
+        let name = unsafe withUnsafeBytes(of: entry.pointee.d_name) { bytes in
+            unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+        }
+        if !name.utf8.elementsEqual(".".utf8) && !name.utf8.elementsEqual("..".utf8) { names.append(name) }
+    }
+    return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+}
+
+/// Where `path` leads, if nobody but root can change that, or what is there; nil otherwise.
+public func pathOfRootsAlone(_ path: String) -> String? {
+    guard let resolved = unsafe realpath(path, nil) else { return nil }
+    defer { unsafe free(resolved) }
+    let real = unsafe String(cString: resolved)
+    var prefix = ""
+    for component in [""] + real.utf8.split(separator: UInt8(ascii: "/")).map({ String(Substring($0)) }) {
+        prefix += "/" + component
+        var status = stat()
+        // Writable for neither the group nor others.
+        guard unsafe lstat(prefix, &status) == 0, status.st_uid == 0, status.st_mode & 0o022 == 0 else {
+            return nil
+        }
+        if component.utf8.isEmpty { prefix = "" }
+    }
+    return real
+}
+
+/// When a file was last changed, in milliseconds since 1970.
+public func timeOfChange(_ path: String) throws(SystemError) -> Int64 {
+    var status = stat()
+    try unsafe SystemError.check("looking at " + path, stat(path, &status))
+    return Int64(status.st_mtim.tv_sec) * 1000
+}

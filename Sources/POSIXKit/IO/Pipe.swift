@@ -1,0 +1,17 @@
+import CMandosSystem
+
+/// Both ends of a pipe.
+@frozen public struct Pipe: ~Copyable {
+    public let reading: FileDescriptor
+    public let writing: FileDescriptor
+
+    public init() throws(SystemError) {
+        var ends: [Int32] = [-1, -1]
+        try unsafe SystemError.check("making a pipe", cmandos_pipe(&ends))
+        reading = FileDescriptor(owning: ends[0])
+        writing = FileDescriptor(owning: ends[1])
+    }
+
+    /// The end to read from; the other one is closed.
+    public consuming func keepReading() -> FileDescriptor { consume reading }
+}

@@ -1,0 +1,176 @@
+import CMandosSystem
+
+/// Where to connect to: an IPv4 or IPv6 address with its port, and its interface where it is link-local; or a path.
+public struct SocketAddress {
+    private var storage: sockaddr_storage
+    private let length: socklen_t
+
+    fileprivate init(copying information: UnsafePointer<addrinfo>) {
+        var storage = sockaddr_storage()
+        length = unsafe min(information.pointee.ai_addrlen, socklen_t(MemoryLayout<sockaddr_storage>.size))
+        let count = Int(length)
+        unsafe withUnsafeMutableBytes(of: &storage) { bytes in
+            if let source = unsafe information.pointee.ai_addr {
+                unsafe bytes.copyMemory(from: UnsafeRawBufferPointer(start: source, count: count))
+            }
+        }
+        self.storage = storage
+    }
+
+    /// An IPv4 address of 4 bytes or an IPv6 address of 16; `interface` is what a link-local address belongs to.
+    public init?(bytes: [UInt8], port: UInt16, interface: UInt32) {
+        var storage = sockaddr_storage()
+        switch bytes.count {
+        case 4:
+            var address = sockaddr_in()
+            address.sin_family = sa_family_t(AF_INET)
+            address.sin_port = port.bigEndian
+            unsafe withUnsafeMutableBytes(of: &address.sin_addr) { unsafe $0.copyBytes(from: bytes) }
+            length = socklen_t(MemoryLayout<sockaddr_in>.size)
+            unsafe withUnsafeMutableBytes(of: &storage) { unsafe $0.storeBytes(of: address, as: sockaddr_in.self) }
+        case 16:
+            var address = sockaddr_in6()
+            address.sin6_family = sa_family_t(AF_INET6)
+            address.sin6_port = port.bigEndian
+            unsafe withUnsafeMutableBytes(of: &address.sin6_addr) { unsafe $0.copyBytes(from: bytes) }
+            if Self.isLinkLocal(bytes) { address.sin6_scope_id = interface }
+            length = socklen_t(MemoryLayout<sockaddr_in6>.size)
+            unsafe withUnsafeMutableBytes(of: &storage) { unsafe $0.storeBytes(of: address, as: sockaddr_in6.self) }
+        default: return nil
+        }
+        self.storage = storage
+    }
+
+    /// That of a socket in the file system. Source: unix(7).
+    ///
+    /// - Throws: ENAMETOOLONG, as said for `action`.
+    init(path: String, _ action: @autoclosure () -> String) throws(SystemError) {
+        guard path.utf8.count <= Self.longestPath else { throw SystemError(action(), code: ENAMETOOLONG) }
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let bytes = Array(path.utf8)
+        unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: bytes) }
+        var storage = sockaddr_storage()
+        unsafe withUnsafeMutableBytes(of: &storage) { unsafe $0.storeBytes(of: address, as: sockaddr_un.self) }
+        self.storage = storage
+        length = socklen_t(MemoryLayout<sockaddr_un>.size)
+    }
+
+    /// What fits into the address of a socket in the file system, in bytes, besides the byte 0 at its end.
+    static let longestPath = MemoryLayout.size(ofValue: sockaddr_un().sun_path) - 1
+
+    /// The address alone: 4 bytes, or 16.
+    public var bytes: [UInt8] {
+        unsafe withUnsafeBytes(of: storage) { all in
+            let isIPv4 = Int32(storage.ss_family) == AF_INET
+            let start = isIPv4 ? 4 : 8
+            return unsafe Array(all[start..<start + (isIPv4 ? 4 : 16)])
+        }
+    }
+
+    public var port: UInt16 {
+        // At the same place in both families.
+        unsafe withUnsafeBytes(of: storage) { unsafe UInt16($0[2]) << 8 | UInt16($0[3]) }
+    }
+
+    public var isIPv6: Bool { family == AF_INET6 }
+
+    var family: Int32 { Int32(storage.ss_family) }
+
+    /// A link-local IPv6 address means something on one interface only; this says on which, unless it is known.
+    public mutating func setInterface(_ name: String) throws(SystemError) {
+        guard needsInterface else { return }
+        let index = unsafe if_nametoindex(name)
+        if index == 0 { throw SystemError("interface " + name) }
+        unsafe withIPv6 { unsafe $0.pointee.sin6_scope_id = index }
+    }
+
+    /// Whether it is one that a host may have, and not this host alone.
+    public var isOrdinary: Bool {
+        let bytes = bytes
+        if bytes.count == 4 { return bytes[0] != 0 && bytes[0] != 127 && bytes[0] < 224 }
+        // Not unspecified, loopback or mapped IPv4, and not multicast.
+        return bytes[0] != 0xFF && bytes.prefix(10).contains { $0 != 0 }
+    }
+
+    /// Whether the kernel knows a way to it. Nothing is sent.
+    public var hasRoute: Bool {
+        var copy = self
+        copy.setPort(9)
+        let number = socket(family, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        guard number >= 0 else { return false }
+        defer { close(number) }
+        return unsafe copy.withPointer { unsafe connect(number, $0, $1) == 0 }
+    }
+
+    private mutating func setPort(_ port: UInt16) {
+        // At the same place in both families.
+        unsafe withUnsafeMutableBytes(of: &storage) { bytes in
+            unsafe bytes[2] = UInt8(port >> 8)
+            unsafe bytes[3] = UInt8(truncatingIfNeeded: port)
+        }
+    }
+
+    /// Whether it is an IPv6 address that means something on one link only.
+    public var isLinkLocal: Bool { isIPv6 && Self.isLinkLocal(bytes) }
+
+    private static func isLinkLocal(_ bytes: [UInt8]) -> Bool { bytes[0] == 0xFE && bytes[1] & 0xC0 == 0x80 }
+
+    /// Whether it is link-local and lacks an interface.
+    public var needsInterface: Bool {
+        guard isLinkLocal else { return false }
+        var copy = self
+        return unsafe copy.withIPv6 { unsafe $0.pointee.sin6_scope_id == 0 }
+    }
+
+    private mutating func withIPv6<Result>(_ body: (UnsafeMutablePointer<sockaddr_in6>) -> Result) -> Result {
+        unsafe withUnsafeMutablePointer(to: &storage) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) { unsafe body($0) }
+        }
+    }
+
+    func withPointer<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
+        unsafe withUnsafePointer(to: storage) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe body($0, length) }
+        }
+    }
+
+    /// Looks up a host; blocks as long as the resolver does, unless it `isNumeric`.
+    public static func resolve(
+        host: String, port: UInt16, isNumeric: Bool
+    ) -> Result<[SocketAddress], ResolverError> {
+        var hints = unsafe addrinfo()
+        unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        unsafe hints.ai_flags = AI_NUMERICSERV | (isNumeric ? AI_NUMERICHOST : 0)
+        var list: UnsafeMutablePointer<addrinfo>?
+        let code = unsafe getaddrinfo(host, String(port), &hints, &list)
+        guard code == 0 else { return .failure(ResolverError(code: code)) }
+        defer { unsafe freeaddrinfo(list) }
+        var addresses: [SocketAddress] = []
+        var next = unsafe list
+        while let information = unsafe next, addresses.count < mostAddresses {
+            addresses.append(unsafe SocketAddress(copying: information))
+            unsafe next = information.pointee.ai_next
+        }
+        return .success(addresses)
+    }
+
+    /// Of one name, no more addresses than this are tried.
+    private static let mostAddresses = 16
+}
+
+/// A host name or address that leads nowhere.
+public struct ResolverError: Error, CustomStringConvertible {
+    /// As in getaddrinfo(3).
+    let code: Int32
+
+    public init(code: Int32) { self.code = code }
+
+    /// It is a name, or nothing at all.
+    public var isNotNumeric: Bool { code == EAI_NONAME }
+
+    /// Nobody answered; that may change with the network.
+    public var isTemporary: Bool { code == EAI_AGAIN }
+
+    public var description: String { "looking up the address: " + (unsafe String(cString: gai_strerror(code))) }
+}

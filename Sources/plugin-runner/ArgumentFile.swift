@@ -1,0 +1,18 @@
+/// A file of command line options.
+///
+/// Source: plugin-runner(8mandos), FILES: words between white space; everything from "#" to the end of a line is ignored.
+enum ArgumentFile {
+    /// The words of `contents`, in order; one with a byte of 0 in it is none.
+    static func words(of contents: [UInt8]) -> [String] {
+        var words: [String] = []
+        for line in contents.split(separator: UInt8(ascii: "\n")) {
+            let text = line.prefix { $0 != UInt8(ascii: "#") }
+            for word in text.split(whereSeparator: isSpace) where !word.contains(0) {
+                words.append(String(decoding: word, as: UTF8.self))
+            }
+        }
+        return words
+    }
+
+    private static func isSpace(_ byte: UInt8) -> Bool { byte == UInt8(ascii: " ") || (9...13).contains(byte) }
+}

@@ -1,0 +1,98 @@
+import CMandosSystem
+import InitramfsKit
+import POSIXKit
+
+/// What is said to usplash(8), and what it answers.
+///
+/// Source: usplash(8mandos), "FILES"; what Mandos 1.8.16 writes and reads there: commands that each end with a zero byte.
+struct UsplashConversation: ~Copyable {
+    static var commandFIFO: String { "/dev/.initramfs/usplash_fifo" }
+    private static var answerFIFO: String { "/dev/.initramfs/usplash_outfifo" }
+
+    /// Moves the bar to and fro, since nobody knows how far the boot is.
+    static var pulsate: [UInt8] { command("PULSATE") }
+
+    private static let timeToDie: Int64 = 500
+
+    private let commands: FileDescriptor
+    private let answers: FileDescriptor
+
+    /// - Returns: nil if there are no such FIFOs, or we may not open them.
+    static func open() -> UsplashConversation? {
+        // For both directions: that neither waits for usplash nor fails before it is there.
+        guard let commands = openFIFO(commandFIFO, O_RDWR), let answers = openFIFO(answerFIFO, O_RDONLY) else {
+            return nil
+        }
+        return UsplashConversation(commands: commands, answers: answers)
+    }
+
+    private static func openFIFO(_ path: String, _ mode: Int32) -> FileDescriptor? {
+        guard let fifo = try? FileDescriptor.open(path, mode | O_NONBLOCK | O_NOFOLLOW) else { return nil }
+        var status = stat()
+        guard unsafe fstat(fifo.number, &status) == 0, status.isFIFO else { return nil }
+        return fifo
+    }
+
+    /// Asks, and waits for the answer, as long as `question` makes sense.
+    borrowing func ask(
+        _ prompt: String, _ question: borrowing SplashQuestion, until stop: borrowing StopSignals
+    ) throws(SystemError) -> SplashQuestion.Outcome {
+        // It must not go away while somebody types.
+        for command in ["TIMEOUT 0", "INPUTQUIET " + prompt] {
+            guard try send(command, until: stop) else { return Self.stopped(stop) }
+        }
+        let answer = SecretBuffer(limit: SplashQuestion.longestPassword + 1)
+        while true {
+            var set = PollSet()
+            set.add(stop.descriptor.number)
+            // Quiet until usplash has opened it.
+            set.add(answers.number)
+            question.register(in: &set)
+            set.wait()
+            if set.isReady(stop.descriptor.number) { return Self.stopped(stop) }
+            guard set.isReady(answers.number) else {
+                if question.isPointless { return .failed }
+                continue
+            }
+            if try !SplashQuestion.drain(answers, into: answer) { break }
+        }
+        // An answer, also an empty one, has its zero byte. What dies closes its files first: a moment, and its end is known.
+        if answer.count == 0 {
+            question.waitUntilPointless(milliseconds: Self.timeToDie)
+            return .failed
+        }
+        // As it is from the start.
+        guard try send("TIMEOUT 15", until: stop) else { return Self.stopped(stop) }
+        return .password(Self.withoutEnd(answer))
+    }
+
+    private static func stopped(_ stop: borrowing StopSignals) -> SplashQuestion.Outcome {
+        .stopped(signal: stop.next() ?? SIGTERM)
+    }
+
+    private static func command(_ text: String) -> [UInt8] { Array(text.utf8) + [0] }
+
+    private borrowing func send(_ text: String, until stop: borrowing StopSignals) throws(SystemError) -> Bool {
+        try unsafe Self.command(text).withUnsafeBufferPointer { (bytes) throws(SystemError) in
+            try unsafe writeAll(UnsafeRawBufferPointer(bytes), to: commands.number, unless: stop.descriptor.number)
+        }
+    }
+
+    /// Nobody types a zero byte: one at the end is the end of a C string.
+    private static func withoutEnd(_ answer: SecretBuffer) -> SecretBuffer {
+        let password = SecretBuffer(limit: max(answer.count, 1))
+        unsafe answer.withBytes { bytes in
+            var rest = unsafe bytes[...]
+            if unsafe rest.last == 0 { unsafe rest.removeLast() }
+            while unsafe !rest.isEmpty {
+                unsafe password.append { room in
+                    let count = unsafe min(room.count, rest.count)
+                    unsafe room.copyBytes(from: rest.prefix(count))
+                    unsafe rest.removeFirst(count)
+                    return count
+                }
+            }
+        }
+        return password
+    }
+}
