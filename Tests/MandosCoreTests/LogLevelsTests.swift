@@ -20,12 +20,12 @@ import Testing
     }
 
     @Test(arguments: [
-        ("", #""" is no level; there are: CRITICAL ERROR WARNING INFO DEBUG"#),
-        ("INFO,", #""" is no level; there are: CRITICAL ERROR WARNING INFO DEBUG"#),
-        ("checker=LOUD", #""LOUD" is no level; there are: CRITICAL ERROR WARNING INFO DEBUG"#),
+        ("", #""" is not a level; use one of: CRITICAL ERROR WARNING INFO DEBUG"#),
+        ("INFO,", #""" is not a level; use one of: CRITICAL ERROR WARNING INFO DEBUG"#),
+        ("checker=LOUD", #""LOUD" is not a level; use one of: CRITICAL ERROR WARNING INFO DEBUG"#),
         (
             "cheker=INFO",
-            #""cheker" is no part of the server; there are: server configuration request tls checker state dbus zeroconf"#
+            #""cheker" is not a part of the server; use one of: server configuration request client tls checker state dbus zeroconf"#
         ),
     ])
     func `that make no sense are refused`(text: String, message: String) throws {

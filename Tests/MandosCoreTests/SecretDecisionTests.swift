@@ -89,7 +89,7 @@ struct DecisionRow: Sendable, CustomTestStringConvertible {
     func `is decided as the manual says`(row: DecisionRow) {
         var client = Client(row.settings, firstCheckDelay: .zero, at: moment(0))
         if let (approved, at) = row.answer { client.answer(approved: approved, at: moment(at).boot) }
-        #expect(client.secretDecision(waitingSince: moment(Self.asked).boot, at: moment(row.now)) == row.decision)
+        #expect(client.secretDecision(requestedAt: moment(Self.asked).boot, at: moment(row.now)) == row.decision)
     }
 }
 
@@ -107,7 +107,7 @@ struct DecisionRow: Sendable, CustomTestStringConvertible {
         let before = client.status
         client.secretWasSent(at: moment(300).boot)
         #expect(client.status == before)
-        #expect(client.secretDecision(waitingSince: start, at: moment(301)) == .refuse(.disabled))
+        #expect(client.secretDecision(requestedAt: start, at: moment(301)) == .refuse(.disabled))
     }
 
     @Test func `is never printed`() {

@@ -5,24 +5,24 @@ import Testing
 
 @Suite struct `An alarm` {
     @Test func `wakes who waits, and keeps a ring that nobody heard`() async {
-        let alarm = WakeUp()
-        alarm.ring()
-        await alarm.wait(for: .minutes(60))
-        async let waiting: Void = alarm.wait(for: .minutes(60))
-        alarm.ring()
+        let wakeUp = WakeUp()
+        wakeUp.signal()
+        await wakeUp.wait(for: .minutes(60))
+        async let waiting: Void = wakeUp.wait(for: .minutes(60))
+        wakeUp.signal()
         await waiting
     }
 
     @Test(.timeLimit(.minutes(1)))
     func `survives that who waits is cancelled at the moment at which it rings`() async {
-        let alarm = WakeUp()
+        let wakeUp = WakeUp()
         for _ in 0..<10_000 {
-            let waiting = Task { await alarm.wait(for: .minutes(60)) }
+            let waiting = Task { await wakeUp.wait(for: .minutes(60)) }
             // Time to fall asleep, mostly.
             for _ in 0..<8 { await Task.yield() }
             await withTaskGroup(of: Void.self) { group in
                 group.addTask { waiting.cancel() }
-                group.addTask { alarm.ring() }
+                group.addTask { wakeUp.signal() }
             }
             await waiting.value
         }

@@ -181,7 +181,7 @@ private final class History {
         case 4, 5, 6: try await check()
         case 7:
             log.append("\(name) got its secret")
-            await registry.secretWasSent(toClientNamed: name)
+            await registry.secretWasSent(to: waiter(name, since: clock.now.boot))
             if let client = clients[name], client.until != nil {
                 clients[name]?.until = now + client.file.extendedTimeout
             }
@@ -310,6 +310,10 @@ private final class History {
         clients[name]?.until = until
     }
 
+    private func waiter(_ name: String, since: BootTime) -> ApprovalWaiter {
+        ApprovalWaiter(keyID: KeyID(hexadecimal: Self.key(of: name)), address: "", since: since)
+    }
+
     private var list: String {
         files.sorted { $0.key < $1.key }.map { name, file in
             "\(name) \(file.timeout) \(file.extendedTimeout) \(file.approvalDelay) \(file.approvedByDefault) \(file.enabled)"
@@ -322,8 +326,9 @@ private final class History {
         for name in Self.names {
             for waited in [Int64(0), 30, 60] {
                 let since = BootTime(milliseconds: clock.now.boot.milliseconds - waited * 1000)
-                let decision = await registry.answer(to: KeyID(hexadecimal: Self.key(of: name)), waitingSince: since)
-                    .decision
+                let waiter = waiter(name, since: since)
+                let decision = await registry.answer(waiter).decision
+                await registry.requestEnded(waiter)
                 let answer =
                     switch decision {
                     case .release: "secret"

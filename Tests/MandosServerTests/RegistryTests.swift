@@ -57,7 +57,10 @@ private struct World {
     /// The decision for the first client.
     func decision(_ registry: Registry) async -> SecretDecision {
         let key = KeyID(hexadecimal: String(repeating: "0", count: 63) + "1")
-        return await registry.answer(to: key, waitingSince: clock.now.boot).decision
+        let waiter = ApprovalWaiter(keyID: key, address: "", since: clock.now.boot)
+        let decision = await registry.answer(waiter).decision
+        await registry.requestEnded(waiter)
+        return decision
     }
 }
 
@@ -223,10 +226,10 @@ private struct World {
     @Test func `gives turns to those that wait, also behind one that was disabled meanwhile`() async throws {
         let world = World()
         let clients = try settings(
-            (0...Registry.mostCheckersAtOnce + 1).map { "client\($0)" }, rest: "interval = PT1M\n")
+            (0...Registry.maximumCheckers + 1).map { "client\($0)" }, rest: "interval = PT1M\n")
         let registry = try world.registry(clients)
         let running = Set(await registry.advance().map(\.name))
-        let front = try #require(await registry.turns.first { _ in true })
+        let front = try #require(await registry.checkerQueue.first { _ in true })
         try await registry.disable(front)
         world.clock.advance(by: .seconds(61))
         _ = await registry.advance()
@@ -257,7 +260,7 @@ private struct World {
                 store: world.store, checkers: world.checkers, log: Log(LogLevels(), to: [sink]), now: { clock.now },
                 bootID: BootID("test"), jitter: { _ in .zero }))
         // Checkers that hang: nobody's ends.
-        #expect(await registry.advance().count == Registry.mostCheckersAtOnce)
+        #expect(await registry.advance().count == Registry.maximumCheckers)
         clock.advance(by: .seconds(61))
         #expect(await registry.advance().isEmpty)
         let told = sink.messages.withLock { $0.filter { $0.contains("checks cannot keep up") } }

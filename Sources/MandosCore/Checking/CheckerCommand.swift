@@ -126,7 +126,7 @@ extension Client {
     /// When it will be disabled unless it is seen again, in wall time; nil if it is disabled.
     public func expires(at now: Moment) -> Timestamp? {
         guard case .enabled(let lease) = status else { return nil }
-        let remaining = lease.end(at: now.boot, graceAtMost: settings.timeout) - now.boot
+        let remaining = lease.end(at: now.boot, maximumGrace: settings.timeout) - now.boot
         return Timestamp(millisecondsSince1970: now.wall.millisecondsSince1970 + remaining.milliseconds)
     }
 }

@@ -52,7 +52,7 @@ public struct Client: Equatable, Sendable {
     /// Whether it is enabled and its time is not over.
     public func isEnabled(at now: BootTime) -> Bool {
         guard case .enabled(let lease) = status else { return false }
-        return now < lease.end(at: now, graceAtMost: settings.timeout)
+        return now < lease.end(at: now, maximumGrace: settings.timeout)
     }
 
     /// Whether it is still marked enabled although its time is over: then it has to be disabled.
@@ -160,7 +160,7 @@ public struct Client: Equatable, Sendable {
         let grace = settings.timeout
         changeLease { lease in
             guard case .queued(_, let due) = lease.check else { return }
-            lease.stopWaiting(at: now, graceAtMost: grace)
+            lease.leaveQueue(at: now, maximumGrace: grace)
             lease.check = .running(due: due)
         }
     }
@@ -187,7 +187,7 @@ public struct Client: Equatable, Sendable {
             switch lease.check {
             case .scheduled: return
             case .queued(_, let due), .running(let due):
-                lease.stopWaiting(at: now, graceAtMost: grace)
+                lease.leaveQueue(at: now, maximumGrace: grace)
                 lease.check = .scheduled(due: due.next(every: interval, after: now))
             }
         }
@@ -219,53 +219,5 @@ public struct Client: Equatable, Sendable {
         guard case .enabled(var lease) = status else { return }
         change(&lease)
         status = .enabled(lease)
-    }
-}
-
-/// How long an enabled client lives, and where its next check stands.
-public struct Lease: Equatable, Sendable {
-    public enum Check: Equatable, Sendable {
-        case scheduled(due: BootTime)
-        /// Due, and waiting for its turn among many.
-        case queued(since: BootTime, due: BootTime)
-        case running(due: BootTime)
-    }
-
-    /// From this moment on the client counts as disabled, unless its check is queued.
-    public internal(set) var until: BootTime
-    public internal(set) var check: Check
-    /// By how much its end was put off since it was last seen, because its checks had to wait for their turn.
-    private(set) var graceUsed = TimeSpan.zero
-
-    init(until: BootTime, check: Check) {
-        self.until = until
-        self.check = check
-    }
-
-    /// The end as seen from `now`: while its check is queued it moves along with the time, but not for ever.
-    func end(at now: BootTime, graceAtMost grace: TimeSpan) -> BootTime {
-        guard case .queued(let since, _) = check, since < until else { return until }
-        return until + max(.zero, min(now - since, grace - graceUsed))
-    }
-
-    /// Its check is not queued any more; what it was granted meanwhile stays.
-    mutating func stopWaiting(at now: BootTime, graceAtMost grace: TimeSpan) {
-        let end = end(at: now, graceAtMost: grace)
-        graceUsed = graceUsed + (end - until)
-        until = end
-    }
-
-    /// It was seen.
-    mutating func prolong(until: BootTime) {
-        self.until = until
-        graceUsed = .zero
-    }
-}
-
-extension BootTime {
-    /// The first of the moments `interval` apart, counted from this one, that lies after `now`.
-    func next(every interval: TimeSpan, after now: BootTime) -> BootTime {
-        let passed = max(0, now.milliseconds - milliseconds) / interval.milliseconds
-        return self + TimeSpan(milliseconds: (passed + 1) * interval.milliseconds)
     }
 }

@@ -73,7 +73,7 @@ extension Client {
         }
         var until: ClientRecord.Deadline?
         if case .enabled(let lease) = status {
-            until = deadline(lease.end(at: now.boot, graceAtMost: settings.timeout))
+            until = deadline(lease.end(at: now.boot, maximumGrace: settings.timeout))
         }
         var deniedUntil: ClientRecord.Deadline?
         if case .denied(let end) = approval, now.boot < end { deniedUntil = deadline(end) }

@@ -1,4 +1,4 @@
-/// How much the server tells: one level for all of it, and others for some of its parts.
+/// How much the server logs: one level for the whole server, and others for parts of it.
 ///
 /// Source: mandos(8) `--debuglevel`; levels for parts are ours.
 public struct LogLevels: Equatable, Sendable {
@@ -15,9 +15,11 @@ public struct LogLevels: Equatable, Sendable {
         /// Starting, stopping, the socket.
         case server
         case configuration
-        /// Who got a secret, and who did not.
+        /// Requests, and how they were answered.
         case request
-        /// Connections that never came to a request.
+        /// Clients that are enabled, disabled, added or removed.
+        case client
+        /// Connections that ended before the handshake was complete.
         case tls
         case checker
         case state
@@ -43,7 +45,7 @@ public struct LogLevels: Equatable, Sendable {
             let parts = item.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(Self.trimmed)
             guard let level = Level(rawValue: parts[parts.count - 1].uppercased()) else {
                 throw SyntaxError(
-                    description: "\"\(parts[parts.count - 1])\" is no level; there are: \(Self.list(Level.self))")
+                    description: "\"\(parts[parts.count - 1])\" is not a level; use one of: \(Self.list(Level.self))")
             }
             guard parts.count == 2 else {
                 standard = level
@@ -51,7 +53,8 @@ public struct LogLevels: Equatable, Sendable {
             }
             guard let subsystem = Subsystem(rawValue: parts[0].lowercased()) else {
                 throw SyntaxError(
-                    description: "\"\(parts[0])\" is no part of the server; there are: \(Self.list(Subsystem.self))")
+                    description: "\"\(parts[0])\" is not a part of the server; use one of: \(Self.list(Subsystem.self))"
+                )
             }
             exceptions[subsystem] = level
         }

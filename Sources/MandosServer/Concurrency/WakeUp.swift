@@ -1,49 +1,50 @@
 import MandosFormats
 import Synchronization
 
-/// Wakes the one task that waits: after a while, or as soon as somebody rings. A ring that nobody hears is kept.
+/// Ends the wait of one task early. A signal that comes while nobody waits is kept for the next wait.
 final class WakeUp: Sendable {
     private struct State {
-        var hasRung = false
-        var sleeper: CheckedContinuation<Void, Never>?
+        var isSignalled = false
+        var waiter: CheckedContinuation<Void, Never>?
     }
 
     private let state = Mutex(State())
 
-    // Nobody is woken under the lock: that takes a lock of the task's, which a cancellation holds when it comes for ours.
+    // No continuation is resumed under the lock: resuming takes a lock of the task, which a cancellation holds while it
+    // waits for ours.
 
-    func ring() {
-        let sleeper = state.withLock { state in
-            state.hasRung = state.sleeper == nil
-            return state.sleeper.take()
+    func signal() {
+        let waiter = state.withLock { state in
+            state.isSignalled = state.waiter == nil
+            return state.waiter.take()
         }
-        sleeper?.resume()
+        waiter?.resume()
     }
 
-    /// Returns after `span`, at a ring, or when the task is cancelled, whichever comes first.
+    /// Returns after `span`, at a signal, or when the task is cancelled, whichever comes first.
     func wait(for span: TimeSpan) async {
         guard span > .zero else { return }
         await withTaskGroup(of: Void.self) { group in
             group.addTask { try? await Task.sleep(for: .milliseconds(span.milliseconds)) }
-            group.addTask { await self.waitForRing() }
+            group.addTask { await self.waitForSignal() }
             await group.next()
             group.cancelAll()
         }
     }
 
-    private func waitForRing() async {
+    private func waitForSignal() async {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let isOver = state.withLock { state in
                     // A cancellation after this finds the continuation.
-                    let isOver = state.hasRung || Task.isCancelled
-                    if isOver { state.hasRung = false } else { state.sleeper = continuation }
+                    let isOver = state.isSignalled || Task.isCancelled
+                    if isOver { state.isSignalled = false } else { state.waiter = continuation }
                     return isOver
                 }
                 if isOver { continuation.resume() }
             }
         } onCancel: {
-            state.withLock { $0.sleeper.take() }?.resume()
+            state.withLock { $0.waiter.take() }?.resume()
         }
     }
 }

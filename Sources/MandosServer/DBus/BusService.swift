@@ -59,7 +59,7 @@ public struct BusService: Service {
     /// Until the bus is lost, or the task is cancelled.
     private func serve(_ host: BusHost) async {
         let events = EventQueue()
-        await registry.observe { events.append($0) }
+        await registry.subscribe { events.append($0) }
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
                 await withDiscardingTaskGroup { slow in
@@ -82,7 +82,7 @@ public struct BusService: Service {
             await group.next()
             group.cancelAll()
         }
-        await registry.observe(with: nil)
+        await registry.subscribe(nil)
     }
 
     private func answer(_ call: BusHost.Call, on host: BusHost) async {
@@ -157,7 +157,7 @@ private final class EventQueue: Sendable {
     private static let pause = Duration.milliseconds(20)
 
     private let waiting = Mutex<Deque<RegistryEvent>>([])
-    private let alarm = WakeUp()
+    private let wakeUp = WakeUp()
 
     func append(_ event: RegistryEvent) {
         let isFirst = waiting.withLock { waiting in
@@ -165,12 +165,12 @@ private final class EventQueue: Sendable {
             if waiting.count == Self.longest { waiting.removeFirst() }
             return waiting.isEmpty
         }
-        if isFirst { alarm.ring() }
+        if isFirst { wakeUp.signal() }
     }
 
     /// Everything that has happened, as soon as something has; nothing if the task is cancelled.
     func next() async -> [RegistryEvent] {
-        await alarm.wait(for: .minutes(60))
+        await wakeUp.wait(for: .minutes(60))
         try? await Task.sleep(for: Self.pause)
         return waiting.withLock { waiting in
             defer { waiting = [] }

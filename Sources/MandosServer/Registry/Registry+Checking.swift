@@ -3,7 +3,7 @@ import MandosCore
 import MandosFormats
 import ServiceLifecycle
 
-/// What is due is done: checks, and the end of clients whose time is over.
+/// What happens at its time: checks, and the end of clients that were not seen for too long.
 extension Registry {
     /// Checks the clients and disables those whose time is over, until a graceful shutdown.
     public func run() async throws {
@@ -13,104 +13,107 @@ extension Registry {
                     for check in advance() {
                         group.addTask { await self.runChecker(check) }
                     }
-                    await alarm.wait(for: nextTurn())
+                    await wakeUp.wait(for: timeUntilNext())
                 }
                 environment.checkers.killAll()
             }
             saveUnsaved()
         } onGracefulShutdown: {
-            self.alarm.ring()
+            self.wakeUp.signal()
         }
     }
+
+    /// The warning about checks that cannot keep up is logged once in this span.
+    private static let backlogReportInterval = TimeSpan.minutes(1)
 
     struct DueCheck: Sendable {
         let name: String
         let command: String
     }
 
-    /// Does all that is due now.
+    /// Does everything that is due now.
     ///
     /// - Returns: the checkers to start.
     func advance() -> [DueCheck] {
         let now = environment.now()
         var expired: [String] = []
         while let name = deadlines.popDue(at: now.boot) {
-            guard var client = entries[name]?.client else { continue }
+            guard var client = roster[name]?.client else { continue }
             if client.hasExpired(at: now.boot) {
                 expired.append(name)
             } else {
                 if client.isCheckDue(at: now.boot) {
                     client.queueCheck(at: now.boot)
-                    turns.enqueue(name)
+                    checkerQueue.enqueue(name)
                 }
                 put(client, name)
             }
         }
         if !expired.isEmpty { disableExpired(expired) }
         if let nextSave, nextSave <= now.boot { saveUnsaved() }
-        defer { reportBacklog(at: now) }
+        defer { makeRoom(at: now) }
         return startChecks(at: now)
     }
 
-    /// Whether its check is still waiting for its turn: it may have been disabled, or begun a new life, meanwhile.
+    /// Whether the client's check is still queued: it may have been disabled, or got a new lease, meanwhile.
     private func isQueued(_ name: String, at now: BootTime) -> Bool {
-        guard let client = entries[name]?.client else { return false }
+        guard let client = roster[name]?.client else { return false }
         return client.isEnabled(at: now) && client.queueDelay(at: now) != nil
     }
 
-    /// Says so, now and then, when checks have to wait for longer than their interval.
+    /// Warns, at most once a minute, when checks are queued for longer than their interval.
     ///
-    /// Checkers that have been running for longer than their own interval are ended then, for others to have their turn:
-    /// nobody is cut off because somebody else's checkers hang.
-    private func reportBacklog(at now: Moment) {
-        guard let (client, delay) = longestWaiting(at: now.boot), delay >= Self.patience(of: client) else { return }
-        // Half its time is over: then the longest checkers have to go, however short they have been running.
+    /// Then checkers that have been running for longer than their own interval are killed to make room: no client is
+    /// disabled because checkers of other clients hang.
+    private func makeRoom(at now: Moment) {
+        guard let (client, delay) = longestWaiting(at: now.boot), delay >= Self.longestWait(of: client) else { return }
+        // Half of the client's timeout is over: now the longest checkers are killed, however short they have been running.
         let isUrgent = delay.milliseconds >= client.settings.timeout.milliseconds / 2
-        let overdue = turns.overdue(at: now.boot) { name in
-            isUrgent ? .zero : entries[name]?.client.settings.interval ?? .zero
+        let overdue = checkerQueue.overdue(at: now.boot) { name in
+            isUrgent ? .zero : roster[name]?.client.settings.interval ?? .zero
         }
         for name in overdue { environment.checkers.kill(name) }
         guard nextBacklogReport.map({ $0 <= now.boot }) ?? true else { return }
         nextBacklogReport = now.boot + Self.backlogReportInterval
         environment.log[.checker].warning(
             "checks cannot keep up: give clients a longer interval, or a checker that takes less time",
-            metadata: ["waiting": "\(turns.waitingCount)", "longest.wait": "\(delay.rfc3339)"])
+            metadata: ["waiting": "\(checkerQueue.waitingCount)", "longest.wait": "\(delay.rfc3339)"])
     }
 
-    /// How long a check may wait for its turn before others have to make room.
-    private static func patience(of client: Client) -> TimeSpan {
+    /// How long a check may be queued before other checkers are killed to make room.
+    private static func longestWait(of client: Client) -> TimeSpan {
         min(client.settings.interval, TimeSpan(milliseconds: client.settings.timeout.milliseconds / 2))
     }
 
-    /// When whoever waits for a turn loses patience.
-    private var endOfPatience: BootTime? {
+    /// When checkers are killed to make room for a check that is queued.
+    private var makeRoomAt: BootTime? {
         let now = bootTime
         guard let (client, delay) = longestWaiting(at: now) else { return nil }
-        // If there is nobody who could make room, look again before long.
-        return now + max(Self.patience(of: client) - delay, .seconds(1))
+        // If no checker could make room, look again before long.
+        return now + max(Self.longestWait(of: client) - delay, .seconds(1))
     }
 
-    /// The client that has been waiting for its turn for longest, and for how long.
+    /// The client whose check has been queued for longest, and for how long.
     private func longestWaiting(at now: BootTime) -> (client: Client, delay: TimeSpan)? {
-        guard let name = turns.first(where: { isQueued($0, at: now) }), let client = entries[name]?.client,
+        guard let name = checkerQueue.first(where: { isQueued($0, at: now) }), let client = roster[name]?.client,
             let delay = client.queueDelay(at: now)
         else { return nil }
         return (client, delay)
     }
 
-    /// How long something has been due, and was not done.
+    /// How long something has been due without being done.
     var lateness: TimeSpan { max(.zero, bootTime - (deadlines.next() ?? bootTime)) }
 
-    private func nextTurn() -> TimeSpan {
-        let next = [deadlines.next(), nextSave, endOfPatience].compactMap { $0 }.min()
+    private func timeUntilNext() -> TimeSpan {
+        let next = [deadlines.next(), nextSave, makeRoomAt].compactMap { $0 }.min()
         guard let next else { return .minutes(60) }
         return max(.zero, next - bootTime)
     }
 
     private func startChecks(at now: Moment) -> [DueCheck] {
         var due: [DueCheck] = []
-        while let name = turns.start(at: now.boot, where: { isQueued($0, at: now.boot) }) {
-            guard var client = entries[name]?.client else { continue }
+        while let name = checkerQueue.start(at: now.boot, where: { isQueued($0, at: now.boot) }) {
+            guard var client = roster[name]?.client else { continue }
             client.checkStarted(at: now.boot)
             put(client, name)
             due.append(
@@ -125,25 +128,25 @@ extension Registry {
 
     private func runChecker(_ check: DueCheck) async {
         do {
-            tell(of: check.name) { .checkerStarted(path: $0, command: check.command) }
+            publish(about: check.name) { .checkerStarted(path: $0, command: check.command) }
             let ending = try await environment.checkers.run(check.command, for: check.name)
-            tell(of: check.name) { .checkerEnded(path: $0, command: check.command, ending) }
+            publish(about: check.name) { .checkerEnded(path: $0, command: check.command, ending) }
             checkerEnded(check.name, ending)
         } catch {
             environment.log[.checker].error(
                 "checker not started", metadata: ["client.name": "\(check.name)", "reason": "\(error)"])
             change(check.name) { $0.checkFailedToStart(at: environment.now().boot) }
-            turns.ended(check.name)
-            alarm.ring()
+            checkerQueue.ended(check.name)
+            wakeUp.signal()
         }
     }
 
     func checkerEnded(_ name: String, _ ending: TerminationStatus) {
         defer {
-            turns.ended(name)
-            alarm.ring()
+            checkerQueue.ended(name)
+            wakeUp.signal()
         }
-        guard let before = entries[name]?.client else { return }
+        guard let before = roster[name]?.client else { return }
         environment.log[.checker].debug("checker ended", metadata: ["client.name": "\(name)", "ending": "\(ending)"])
         change(name) { $0.checkEnded(ending, at: environment.now()) }
         // After a restart the last checker decides whether a client whose time is over gets more of it: a failure
@@ -152,27 +155,15 @@ extension Registry {
     }
 
     func disableExpired(_ names: [String]) {
-        let now = environment.now()
-        var records: [ClientRecord] = []
-        for name in names {
-            guard var client = entries[name]?.client else { continue }
+        let expired = names.compactMap { name -> Client? in
+            guard var client = roster[name]?.client else { return nil }
             client.disable()
             environment.checkers.kill(name)
             put(client, name)
-            records.append(record(of: client, at: now))
+            return client
         }
-        do throws(StateStoreError) {
-            try environment.store.commit(records, removing: [])
-            unsaved.subtract(names)
-        } catch {
-            // They stay disabled as long as the server lives; saving is tried again.
-            saveLater(names, because: error)
-        }
+        // If it fails, they stay disabled as long as the server runs, and saving is tried again.
+        try? saveLossOfRights(expired, at: environment.now())
         for name in names { logDisabled(name, "not seen for too long") }
-    }
-
-    nonisolated func logDisabled(_ name: String, _ reason: String) {
-        environment.log[.checker].warning(
-            "client disabled", metadata: ["client.name": "\(name)", "reason": "\(reason)"])
     }
 }

@@ -4,11 +4,11 @@ import NIOCore
 import ServiceLifecycle
 import Synchronization
 
-/// A peer that has completed the handshake, and may get its secret over this connection.
+/// A connection whose peer has completed the handshake.
 final class Connection: Sendable {
-    /// The key that it proved to have, if any.
+    /// The key that the peer proved to have; nil if it showed none.
     let keyID: KeyID?
-    /// Where it connects from.
+    /// The peer's address and port.
     let address: String
 
     private let channel: any Channel
@@ -21,48 +21,66 @@ final class Connection: Sendable {
         self.presence = presence
     }
 
-    /// Whether a peer is still there, and what wakes who waits on its behalf.
+    /// Whether the peer is still connected, and how to wake a request that waits.
     final class Presence: Sendable {
         private let hasLeft = Atomic(false)
-        let alarm = WakeUp()
+        let wakeUp = WakeUp()
 
         func end() {
             hasLeft.store(true, ordering: .releasing)
-            alarm.ring()
+            wakeUp.signal()
         }
 
         var isOver: Bool { hasLeft.load(ordering: .acquiring) }
     }
 
-    struct PeerLeft: Error {}
+    /// Why a request ended without an answer.
+    enum Failure: Error, CustomStringConvertible {
+        case peerLeft
+        case stopping
+        /// The network did not take all of the secret.
+        case notSent(any Error)
 
-    /// Rings when there may be a new answer for the peer.
-    var alarm: WakeUp { presence.alarm }
+        var description: String {
+            switch self {
+            case .peerLeft: "the client left while it waited for approval"
+            case .stopping: "the server is stopping"
+            case .notSent(let error): "\(error)"
+            }
+        }
+    }
 
-    /// Waits for `span` at most; a ring of ``alarm`` ends the wait.
+    /// Ends a wait when it is signalled.
+    var wakeUp: WakeUp { presence.wakeUp }
+
+    /// Waits for `span`, or until ``wakeUp`` is signalled.
     ///
-    /// - Throws: ``PeerLeft`` as soon as the peer leaves, `CancellationError` when the server stops.
-    func wait(for span: TimeSpan) async throws {
-        await cancelWhenGracefulShutdown { await self.alarm.wait(for: span) }
-        if presence.isOver { throw PeerLeft() }
-        if Task.isShuttingDownGracefully { throw CancellationError() }
+    /// - Throws: ``Failure/peerLeft`` as soon as the peer leaves, ``Failure/stopping`` when the server stops.
+    func wait(for span: TimeSpan) async throws(Failure) {
+        await cancelWhenGracefulShutdown { await self.wakeUp.wait(for: span) }
+        if presence.isOver { throw .peerLeft }
+        if Task.isShuttingDownGracefully { throw .stopping }
     }
 
     /// Sends the secret; returns when the network has taken all of it.
-    func send(_ secret: Secret) async throws {
-        try await channel.writeAndFlush(ByteBuffer(bytes: secret.bytes))
+    func send(_ secret: Secret) async throws(Failure) {
+        do {
+            try await channel.writeAndFlush(ByteBuffer(bytes: secret.bytes))
+        } catch {
+            throw .notSent(error)
+        }
     }
 
-    /// Ends the connection before long, whatever is under way.
+    /// Closes the connection after `span`, even while the secret is being sent.
     func end(after span: TimeSpan) {
         channel.eventLoop.scheduleTask(in: .milliseconds(span.milliseconds)) { [channel] in
             channel.close(promise: nil)
         }
     }
 
-    /// Says goodbye and ends the connection.
+    /// Sends the TLS goodbye and closes the connection.
     func close() async {
-        // It fails only if the connection has ended already.
+        // This fails only if the connection is closed already.
         try? await channel.close()
     }
 }

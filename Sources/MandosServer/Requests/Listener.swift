@@ -44,7 +44,7 @@ public final class Listener: Service {
             for await connection in connections {
                 group.addTask {
                     await withGracefulShutdownHandler {
-                        await self.serve(connection)
+                        await SecretRequest(on: connection, to: self.registry, logger: self.log[.request]).serve()
                     } onGracefulShutdown: {
                         connection.end(after: Self.timeToFinish)
                     }
@@ -76,52 +76,6 @@ public final class Listener: Service {
     private static let timeToFinish = TimeSpan(milliseconds: 500)
 
     private static let pauseAfterFailure = Duration.milliseconds(100)
-
-    /// One request, from the proof of the key to the end of the connection.
-    private func serve(_ connection: Connection) async {
-        let asked = registry.bootTime
-        var log = log[.request]
-        log[metadataKey: "peer.address"] = "\(connection.address)"
-        log[metadataKey: "key.id"] = "\(connection.keyID.map(String.init(describing:)) ?? "none")"
-        var watched: String?
-        do {
-            while true {
-                let answer = await registry.answer(to: connection.keyID, waitingSince: asked)
-                if let name = answer.clientName { log[metadataKey: "client.name"] = "\(name)" }
-                var decision = answer.decision
-                if case .awaitApproval(let deadline) = decision, watched == nil, let name = answer.clientName {
-                    if await registry.watch(name, for: connection, until: deadline) {
-                        log.debug("waiting for approval")
-                        watched = name
-                        // There may have been an answer before we listened for one.
-                        continue
-                    }
-                    decision = .refuse(.tooManyRequests)
-                }
-                switch decision {
-                case .awaitApproval(let deadline):
-                    try await connection.wait(for: deadline - registry.bootTime)
-                    continue
-                case .refuse(let refusal):
-                    await registry.secretWasRefused(refusal, to: connection, clientName: answer.clientName)
-                    log.warning("secret refused", metadata: ["reason": "\(refusal.rawValue)"])
-                case .release(let secret):
-                    try await connection.send(secret)
-                    if let name = answer.clientName { await registry.secretWasSent(toClientNamed: name) }
-                    log.info("secret sent", metadata: ["bytes": "\(secret.bytes.count)"])
-                }
-                break
-            }
-        } catch is Connection.PeerLeft {
-            log.warning("secret not sent", metadata: ["reason": "the client left while it waited for approval"])
-        } catch is CancellationError {
-            log.warning("secret not sent", metadata: ["reason": "the server is stopping"])
-        } catch {
-            log.warning("secret not sent", metadata: ["reason": "\(error)"])
-        }
-        if let watched { await registry.unwatch(watched, for: connection) }
-        await connection.close()
-    }
 
     private func bootstrap(_ arrivals: AsyncStream<Connection>.Continuation) -> ServerBootstrap {
         ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)

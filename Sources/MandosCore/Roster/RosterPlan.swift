@@ -1,0 +1,203 @@
+public import MandosFormats
+
+/// What a start or a reload changes: decided from the configuration and from what is known, before anything is saved.
+///
+/// Source: mandos(8), PERSISTENT STATE; reloading and added clients are ours.
+public struct RosterPlan {
+    /// Clients that are new, restored or changed. At a start these are all clients.
+    public fileprivate(set) var entries: [Roster.Entry] = []
+    /// Clients that are served now and have left the configuration.
+    public fileprivate(set) var leaving: [String] = []
+    /// Clients that will be absent.
+    public fileprivate(set) var absent = AbsentClients()
+    /// Clients that an operator added and that do not fit beside the configuration files any more.
+    public fileprivate(set) var misfits: [(name: String, problems: ConfigProblems)] = []
+    /// What operators should be told once the plan is carried out.
+    public fileprivate(set) var notices: [Notice] = []
+    /// To save, in one transaction with removing the records of ``forgotten``.
+    public fileprivate(set) var records: [ClientRecord] = []
+    /// Names whose records are deleted.
+    public fileprivate(set) var forgotten: [String] = []
+
+    public enum Notice: Equatable, Sendable {
+        /// Disabled at the start: its lease ended, or the file disabled it, while the server was down.
+        case disabledMeanwhile(name: String)
+        /// Not served: an operator removed it, but the configuration files still have it.
+        case stillRemoved(name: String)
+        /// Disabled, as it was when it left the configuration files.
+        case stillDisabled(name: String)
+    }
+
+    /// What is known of a client before the plan is made.
+    fileprivate enum Known {
+        case serving(Roster.Entry)
+        /// Saved before the server was started.
+        case saved(ClientRecord)
+        case departed(ClientRecord)
+        case removed(ClientRecord)
+
+        /// The record of a client that is absent or not enabled; nil if the client may come back with its rights.
+        func withoutRights(bootID: BootID, at now: Moment) -> ClientRecord? {
+            switch self {
+            case .serving(let entry):
+                entry.client.status == .disabled ? entry.record(bootID: bootID, at: now) : nil
+            case .saved(let record): record.until == nil ? record : nil
+            case .departed(let record), .removed(let record): record
+            }
+        }
+    }
+}
+
+extension Roster {
+    /// The facts that a plan depends on besides the configuration.
+    public struct Circumstances {
+        public var bootID: BootID
+        public var now: Moment
+        /// Returns a random part of a span: clients that begin together are not checked together for ever.
+        public var jitter: (TimeSpan) -> TimeSpan
+
+        public init(bootID: BootID, now: Moment, jitter: @escaping (TimeSpan) -> TimeSpan) {
+            self.bootID = bootID
+            self.now = now
+            self.jitter = jitter
+        }
+    }
+
+    /// The plan for a start, from everything that was saved.
+    public static func plan(
+        _ configured: [ClientSettings], defaults: [ConfigFile.Section] = [], saved: [ClientRecord],
+        _ circumstances: Circumstances
+    ) -> RosterPlan {
+        var known: [String: RosterPlan.Known] = [:]
+        known.reserveCapacity(saved.count)
+        for record in saved {
+            // Two records of one name: whichever takes rights away counts.
+            if let other = known[record.name],
+                other.withoutRights(bootID: circumstances.bootID, at: circumstances.now) != nil
+            {
+                continue
+            }
+            known[record.name] = record.isRemoved ? .removed(record) : .saved(record)
+        }
+        let sections = saved.compactMap { record in record.section.map { (record.name, $0) } }
+        return plan(
+            configured, added: AddedClients(sections, beside: configured, defaults: defaults), known, circumstances)
+    }
+
+    /// The plan for a reload.
+    public func plan(
+        _ configured: [ClientSettings], defaults: [ConfigFile.Section] = [], _ circumstances: Circumstances
+    ) -> RosterPlan {
+        var known = entries.mapValues { RosterPlan.Known.serving($0) }
+        for (name, record) in absent.departed { known[name] = .departed(record) }
+        for (name, record) in absent.removed { known[name] = .removed(record) }
+        let sections = entries.values.compactMap { entry in entry.section.map { (entry.name, $0) } }
+        return Self.plan(
+            configured, added: AddedClients(sections, beside: configured, defaults: defaults), known, circumstances)
+    }
+
+    private static func plan(
+        _ configured: [ClientSettings], added: AddedClients, _ known: [String: RosterPlan.Known],
+        _ circumstances: Circumstances
+    ) -> RosterPlan {
+        var planner = Planner(known, circumstances)
+        planner.plan.misfits = added.misfits
+        // A misfit may fit another time: its record stays as it is.
+        for (name, _) in added.misfits { planner.known[name] = nil }
+        for settings in configured { planner.place(settings, section: nil) }
+        for settings in added.clients { planner.place(settings, section: added.sections[settings.name]) }
+        return planner.finish()
+    }
+}
+
+/// Makes a plan, client by client.
+private struct Planner {
+    let circumstances: Roster.Circumstances
+    /// What is left of it when every configured client has its place has left the configuration.
+    var known: [String: RosterPlan.Known]
+    var plan = RosterPlan()
+    /// Clients without rights, by key: under another name they do not get more.
+    private var withoutRights: [KeyID: ClientRecord] = [:]
+    /// Names of clients without rights whose keys are configured under other names now.
+    private var renamed: Set<String> = []
+    /// Names whose records are not needed any more: of clients that are gone, or that are spelt or named differently now.
+    private var formerNames: [String] = []
+
+    init(_ known: [String: RosterPlan.Known], _ circumstances: Roster.Circumstances) {
+        self.known = known
+        self.circumstances = circumstances
+        for item in known.values {
+            guard let record = item.withoutRights(bootID: circumstances.bootID, at: circumstances.now),
+                let keyID = record.keyID
+            else { continue }
+            withoutRights[keyID] = record
+        }
+    }
+
+    /// Finds the place of one configured client.
+    mutating func place(_ settings: ClientSettings, section: String?) {
+        switch known.removeValue(forKey: settings.name) {
+        case .removed(let record):
+            plan.absent.removed[settings.name] = record
+            plan.notices.append(.stillRemoved(name: settings.name))
+        case .serving(let entry):
+            guard entry.configured != settings || entry.section != section else { return }
+            var client = entry.client
+            client.reconfigure(
+                from: entry.configured, to: settings, firstCheckDelay: firstCheckDelay(settings), at: circumstances.now)
+            serve(client, settings, section)
+        case .saved(let record):
+            let client = restore(record, settings, section)
+            if record.until != nil && client.status == .disabled {
+                plan.notices.append(.disabledMeanwhile(name: settings.name))
+            }
+        case .departed(let record):
+            _ = restore(record, settings, section)
+            plan.notices.append(.stillDisabled(name: settings.name))
+        case nil:
+            guard let record = settings.keyID.flatMap({ withoutRights[$0] }) else {
+                return serve(
+                    Client(settings, firstCheckDelay: firstCheckDelay(settings), at: circumstances.now), settings,
+                    section)
+            }
+            _ = restore(record, settings, section)
+            renamed.insert(record.name)
+            plan.notices.append(.stillDisabled(name: settings.name))
+        }
+    }
+
+    /// Decides what becomes of those that are left, and what is saved of all.
+    mutating func finish() -> RosterPlan {
+        for (name, item) in known {
+            if case .serving = item { plan.leaving.append(name) }
+            let record = item.withoutRights(bootID: circumstances.bootID, at: circumstances.now)
+            // A removed client is remembered only while the files have it.
+            if let record, !record.isRemoved, !renamed.contains(name) {
+                plan.absent.departed[name] = record
+            } else {
+                formerNames.append(name)
+            }
+        }
+        plan.records = plan.entries.map { $0.record(bootID: circumstances.bootID, at: circumstances.now) }
+        plan.records += plan.absent.departed.values
+        // Byte for byte, as a database compares them: a record that is written under a name stays.
+        let written = formerNames.isEmpty ? [] : Set(plan.records.map { Array($0.name.utf8) })
+        plan.forgotten = formerNames.filter { !written.contains(Array($0.utf8)) }
+        return plan
+    }
+
+    private mutating func restore(_ record: ClientRecord, _ settings: ClientSettings, _ section: String?) -> Client {
+        if !record.name.utf8.elementsEqual(settings.name.utf8) { formerNames.append(record.name) }
+        let client = Client.restored(
+            settings, from: record, firstCheckDelay: firstCheckDelay(settings), bootID: circumstances.bootID,
+            at: circumstances.now)
+        serve(client, settings, section)
+        return client
+    }
+
+    private mutating func serve(_ client: Client, _ settings: ClientSettings, _ section: String?) {
+        plan.entries.append(Roster.Entry(client, configured: settings, section: section))
+    }
+
+    private func firstCheckDelay(_ settings: ClientSettings) -> TimeSpan { circumstances.jitter(settings.interval) }
+}

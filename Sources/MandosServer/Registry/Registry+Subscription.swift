@@ -1,0 +1,59 @@
+import MandosCore
+
+/// What can be seen of the clients, and the subscriber who is told about changes.
+extension Registry {
+    /// From now on calls `subscriber` with every event, or nobody if it is nil. It must not block.
+    public func subscribe(_ subscriber: (@Sendable (RegistryEvent) -> Void)?) { self.subscriber = subscriber }
+
+    /// A client as it is now; nil if there is none of that name.
+    public func snapshot(_ name: String) -> ClientSnapshot? {
+        guard let client = roster[name]?.client else { return nil }
+        let isApprovalPending = client.settings.keyID.map { waiters[$0] != nil } ?? false
+        return ClientSnapshot(client: client, isApprovalPending: isApprovalPending, path: paths.add(name))
+    }
+
+    /// The clients' names, in order.
+    public var names: [String] { roster.names }
+
+    /// How many clients there are.
+    public var count: Int { roster.count }
+
+    /// The clients among `names` that exist.
+    func snapshots(_ names: some Sequence<String>) -> [ClientSnapshot] { names.compactMap(snapshot) }
+
+    /// Up to `limit` clients whose names come after `name`, in order.
+    func snapshots(after name: String, atMost limit: Int) -> [ClientSnapshot] {
+        let names = names
+        var (start, end) = (0, names.count)
+        while start < end {
+            let middle = (start + end) / 2
+            if names[middle] > name { end = middle } else { start = middle + 1 }
+        }
+        return snapshots(names[start...].prefix(limit))
+    }
+
+    /// How many clients are enabled and disabled.
+    var countsByState: [String: Int] {
+        let now = bootTime
+        let enabled = roster.entries.values.count { $0.client.isEnabled(at: now) }
+        return ["enabled": enabled, "disabled": roster.count - enabled]
+    }
+
+    /// The name of the client at a path on D-Bus.
+    public func name(at path: String) -> String? { paths.name(at: path) }
+
+    /// Tells the subscriber about an event of a client that exists.
+    func publish(about name: String, _ event: (_ path: String) -> RegistryEvent) {
+        guard let subscriber, roster[name] != nil else { return }
+        subscriber(event(paths.add(name)))
+    }
+
+    /// What to compare with after a change; nil if nobody is subscribed.
+    func subscribedSnapshot(_ name: String) -> ClientSnapshot? { subscriber == nil ? nil : snapshot(name) }
+
+    /// Tells the subscriber if the client differs from `before`.
+    func publishChange(from before: ClientSnapshot?, _ name: String) {
+        guard let subscriber, let before, let after = snapshot(name), before != after else { return }
+        subscriber(.changed(from: before, to: after, at: environment.now()))
+    }
+}
