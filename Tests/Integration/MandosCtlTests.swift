@@ -154,9 +154,9 @@ import Testing
             (new, "there is a client of that name"),
             (new.replacing("[new]", with: "[newer]"), "[new] has the same key ID"),
             ("[x]\nkey_id = 12\nsecret = c2VjcmV0\n", "a key ID is 64 hexadecimal digits"),
-            ("nonsense", "this line comes before any section"), ("", "has to be one section"),
-            (section("x", key: 9) + section("y", key: 8), "has to be one section"),
-            ("[DEFAULT]\nhost = x\n" + section("x", key: 9), "has to be one section"),
+            ("nonsense", "this line comes before any section"), ("", "must be exactly one section"),
+            (section("x", key: 9) + section("y", key: 8), "must be exactly one section"),
+            ("[DEFAULT]\nhost = x\n" + section("x", key: 9), "must be exactly one section"),
             (section("x", key: 9).replacing("secret =", with: "secfile ="), "needs its secret itself"),
         ] {
             let file = try server.configuration.write(text, to: "bad.section")

@@ -187,7 +187,7 @@ import Testing
         #expect(
             errors == """
                 mandos: mandos.conf:2: port: "http" is not a number from 1 to 65535
-                mandos: clients.conf:2: key_id: not the key ID of a key: it has 2 characters; a key ID is 64 hexadecimal digits
+                mandos: clients.conf:2: key_id: is not a key ID: it has 2 characters; a key ID is 64 hexadecimal digits
                 mandos: clients.conf:4: timeout: "PT5X": unknown unit at position 4; write a duration such as PT5M or PT1H30M
 
                 """)

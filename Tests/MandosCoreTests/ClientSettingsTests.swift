@@ -88,13 +88,13 @@ private func read(_ options: String, defaults: String = "") throws -> ClientSett
         (required + "timeout = 5\n", "timeout: \"5\": a unit is missing at position 2; write a duration such as PT5M"),
         (required + "timeout = PT5X\n", "timeout: \"PT5X\": unknown unit at position 4"),
         (required + "timeout =\n", "timeout: \"\": empty duration"),
-        (required + "interval = PT0S\n", "interval: must be longer than nothing"),
+        (required + "interval = PT0S\n", "interval: must be greater than zero"),
         (required + "enabled = perhaps\n", "enabled: \"perhaps\" is neither yes nor no"),
         (required + "checker =\n", "checker: empty command"),
-        (required + "checker = ping %%(hots)s\n", "%%(hots)s is nothing a checker can refer to"),
+        (required + "checker = ping %%(hots)s\n", "%%(hots)s is not a field that checkers can refer to"),
         (required + "checker = echo 5%%\n", "checker: when the checker runs"),
         (required + "checker = ping %(nothing)s\n", "there is no option \"nothing\""),
-        (required + "key_expires = soon\n", "key_expires: \"soon\" is no date"),
+        (required + "key_expires = soon\n", "key_expires: \"soon\" is not a date"),
     ])
     func `says what is wrong with an option, and what would be right`(options: String, message: String) throws {
         let problems = try #require(throws: ConfigProblems.self) { try read(options) }.problems

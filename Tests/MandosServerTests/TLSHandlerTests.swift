@@ -81,7 +81,7 @@ private func makeClient() throws -> (TLSSession, KeyID) {
     func `closes at a bad greeting, without a word`(greeting: String) throws {
         let peer = try Peer()
         try peer.send(Array(greeting.utf8))
-        #expect(peer.ended == ["it did not begin with a protocol version that we serve"])
+        #expect(peer.ended == ["it did not begin with a protocol version that this server speaks"])
         #expect(try peer.output().isEmpty)
         #expect(!peer.channel.isActive)
     }

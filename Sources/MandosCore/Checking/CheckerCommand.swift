@@ -1,10 +1,10 @@
 public import MandosFormats
 
-/// A checker: a shell command with `%(field)s` for what is filled in when it runs.
+/// A checker: a shell command with `%(field)s` for values that are filled in when it runs.
 ///
 /// Source: mandos-clients.conf(5) `checker` and RUNTIME EXPANSION.
 public struct CheckerCommand: Equatable, Sendable {
-    /// What a checker may refer to.
+    /// The values that a checker may refer to.
     public enum Field: String, CaseIterable, Sendable {
         case approvalDelay = "approval_delay"
         case approvalDuration = "approval_duration"
@@ -31,7 +31,7 @@ public struct CheckerCommand: Equatable, Sendable {
             }
         }
 
-        /// For a command that is given while the server runs, where a percent sign is written once.
+        /// The description for a command that an operator sets, where a percent sign is written once, not twice as in a file.
         var whileRunning: String {
             switch self {
             case .empty: description
@@ -41,12 +41,12 @@ public struct CheckerCommand: Equatable, Sendable {
         }
 
         private static let unknown =
-            " is nothing a checker can refer to; there are: " + Field.allCases.map(\.rawValue).joined(separator: " ")
+            " is not a field that checkers can refer to; use one of: " + Field.allCases.map(\.rawValue).joined(separator: " ")
     }
 
     public static let standard = "fping -q -- %(host)s"
 
-    /// Needs no field, so it stands in for one that could not be read.
+    /// Stands in for a command that could not be read.
     static let always = CheckerCommand(unchecked: "true")
 
     /// As written, after start-time expansion.
@@ -66,7 +66,7 @@ public struct CheckerCommand: Equatable, Sendable {
 
     private init(unchecked template: String) { self.template = template }
 
-    /// The program that it begins with, or a word that the shell knows; nil if it begins with anything less simple.
+    /// The first word, a program or a shell builtin; nil if the command begins with anything but a simple word.
     public var program: String? {
         let word = template.prefix { $0 != " " }
         let isSimple = word.utf8.allSatisfy { byte in
@@ -81,7 +81,7 @@ public struct CheckerCommand: Equatable, Sendable {
         return isSimple && !word.isEmpty ? String(word) : nil
     }
 
-    /// The command to run: each field filled in and quoted for the shell, whatever is in it.
+    /// The command to run: each field filled in, and quoted for the shell.
     public func expanded(_ value: (Field) -> String) -> String {
         // The template was checked when it was read.
         let pieces = (try? PercentFormat.pieces(of: template)) ?? []
@@ -100,7 +100,7 @@ public struct CheckerCommand: Equatable, Sendable {
 }
 
 extension Client {
-    /// What a checker may want to know of the client. Source: mandos-clients.conf(5), RUNTIME EXPANSION.
+    /// The value of a field that checkers can refer to. Source: mandos-clients.conf(5), RUNTIME EXPANSION.
     public func value(
         of field: CheckerCommand.Field, at now: Moment, objectPath: @autoclosure () -> String
     ) -> String {
@@ -123,7 +123,7 @@ extension Client {
         }
     }
 
-    /// When it will be disabled unless it is seen again, in wall time; nil if it is disabled.
+    /// When the client will be disabled if there is no sign of life, in wall time; nil if it is disabled.
     public func expires(at now: Moment) -> Timestamp? {
         guard case .enabled(let lease) = status else { return nil }
         let remaining = lease.end(at: now.boot, maximumGrace: settings.timeout) - now.boot

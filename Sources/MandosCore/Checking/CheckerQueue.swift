@@ -1,25 +1,25 @@
 import DequeModule
 public import MandosFormats
 
-/// Whose turn it is to be checked: at most so many at once, the others in the order in which they came.
+/// The checks that are due, in the order in which they became due, and the checkers that are running.
 public struct CheckerQueue: Sendable {
     private let limit: Int
     private var running: [String: BootTime] = [:]
     private var waiting: Deque<String> = []
 
-    /// `limit` is how many checkers may run at once.
+    /// `limit` is how many checkers may run at the same time.
     public init(limit: Int) { self.limit = limit }
 
-    /// Another one is due.
+    /// Adds a check that is due.
     public mutating func enqueue(_ name: String) { waiting.append(name) }
 
-    /// Who has been waiting for longest, of those who still want their turn.
+    /// The client that has been queued for longest among those that still want a check.
     public func first(where isWanted: (String) -> Bool) -> String? { waiting.first(where: isWanted) }
 
-    /// How many are waiting.
+    /// How many checks are queued.
     public var waitingCount: Int { waiting.count }
 
-    /// The next one to start, if there is room for it. One whose last checker has not ended yet keeps waiting.
+    /// Takes out the next client to check, if another checker may run. A client whose last checker still runs stays queued.
     public mutating func start(at now: BootTime, where isWanted: (String) -> Bool) -> String? {
         var postponed: [String] = []
         defer { for name in postponed.reversed() { waiting.prepend(name) } }
@@ -38,7 +38,7 @@ public struct CheckerQueue: Sendable {
     /// A checker has ended, or could not be started.
     public mutating func ended(_ name: String) { running[name] = nil }
 
-    /// Those that have been running for longer than `limit` says, for each that waits.
+    /// Clients whose checkers have been running for longer than `limit`, at most one for each check that is queued.
     public func overdue(at now: BootTime, limit: (String) -> TimeSpan) -> [String] {
         let names = running.filter { now - $0.value > limit($0.key) }.sorted { $0.value < $1.value }.map(\.key)
         return Array(names.prefix(waiting.count))

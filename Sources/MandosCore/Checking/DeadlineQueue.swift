@@ -1,7 +1,7 @@
 import HeapModule
 public import MandosFormats
 
-/// The next deadline of each of many clients, earliest first: one queue instead of a timer for each.
+/// The next deadline of each client, earliest first: one queue instead of a timer for each client.
 public struct DeadlineQueue: Sendable {
     private struct Entry: Comparable {
         let deadline: BootTime
@@ -10,13 +10,13 @@ public struct DeadlineQueue: Sendable {
         static func < (left: Entry, right: Entry) -> Bool { left.deadline < right.deadline }
     }
 
-    // An entry of the heap counts only while it agrees with `current`; the others are passed over.
+    // An entry of the heap is valid only while it agrees with `current`; others are skipped.
     private var heap = Heap<Entry>()
     private var current: [String: BootTime] = [:]
 
     public init() {}
 
-    /// Sets the one deadline of `name`; nil takes it away.
+    /// Sets the deadline of `name`; nil removes it.
     public mutating func set(_ deadline: BootTime?, for name: String) {
         guard current[name] != deadline else { return }
         current[name] = deadline
@@ -30,7 +30,7 @@ public struct DeadlineQueue: Sendable {
         return heap.min?.deadline
     }
 
-    /// Takes out one name whose deadline has come.
+    /// Removes and returns one name whose deadline has passed.
     public mutating func popDue(at now: BootTime) -> String? {
         dropStale()
         guard let entry = heap.min, entry.deadline <= now else { return nil }

@@ -1,8 +1,8 @@
 public import MandosFormats
 
-/// One client: what its section says of it, and what has become of it since.
+/// One client: its settings, and its state.
 ///
-/// A value without clock or timer: every change is told the time, and ``nextDeadline`` says when to look again.
+/// A value without clock or timer: every method gets the time, and ``nextDeadline`` says when to look again.
 /// Source: mandos(8), CHECKING and APPROVAL.
 public struct Client: Equatable, Sendable {
     public enum Status: Equatable, Sendable {
@@ -10,7 +10,7 @@ public struct Client: Equatable, Sendable {
         case enabled(Lease)
     }
 
-    /// What an operator last answered, and how long the answer holds.
+    /// An operator's last answer to requests, and how long it holds.
     public enum Approval: Equatable, Sendable {
         case none
         case granted(until: BootTime)
@@ -27,8 +27,9 @@ public struct Client: Equatable, Sendable {
     public private(set) var lastCheckerStatus: TerminationStatus?
     public private(set) var lastApprovalRequest: Timestamp?
 
-    /// A client that is new in the configuration. `firstCheckDelay` is a random part of the interval, so that not all
-    /// clients of a server are checked at once.
+    /// Makes a client that is new in the configuration.
+    ///
+    /// `firstCheckDelay` is a random part of the interval, so that not all clients are checked at the same time.
     public init(_ settings: ClientSettings, firstCheckDelay: TimeSpan, at now: Moment) {
         self.settings = settings
         created = now.wall
@@ -49,16 +50,16 @@ public struct Client: Equatable, Sendable {
         self.lastApprovalRequest = lastApprovalRequest
     }
 
-    /// Whether it is enabled and its time is not over.
+    /// Whether the client is enabled and its lease has not ended.
     public func isEnabled(at now: BootTime) -> Bool {
         guard case .enabled(let lease) = status else { return false }
         return now < lease.end(at: now, maximumGrace: settings.timeout)
     }
 
-    /// Whether it is still marked enabled although its time is over: then it has to be disabled.
+    /// Whether the lease has ended although the client is still marked enabled: the caller has to disable it.
     public func hasExpired(at now: BootTime) -> Bool { status != .disabled && !isEnabled(at: now) }
 
-    /// When something is to be done about it next: a check or its end. nil if only an event can change it.
+    /// When the next check or the end of the lease is due; nil if the client is disabled.
     public var nextDeadline: BootTime? {
         guard case .enabled(let lease) = status else { return nil }
         return switch lease.check {
@@ -70,33 +71,33 @@ public struct Client: Equatable, Sendable {
 
     // MARK: Enabling and disabling
 
-    /// Gives it a new life, of `timeout`, or until one interval after its first check if that is later.
+    /// Gives the client a new lease, of `timeout`, or until one interval after its first check if that is later.
     public mutating func enable(firstCheckDelay: TimeSpan, at now: Moment) {
-        live(
+        enable(
             for: max(settings.timeout, firstCheckDelay + settings.interval), firstCheckDelay: firstCheckDelay,
             at: now.boot)
         lastEnabled = now.wall
     }
 
-    /// Enables it for `span`.
-    mutating func live(for span: TimeSpan, firstCheckDelay: TimeSpan, at now: BootTime) {
+    /// Enables the client for `span`.
+    mutating func enable(for span: TimeSpan, firstCheckDelay: TimeSpan, at now: BootTime) {
         status = .enabled(Lease(until: now + span, check: .scheduled(due: now + firstCheckDelay)))
     }
 
-    /// From now on it gets nothing until somebody enables it again.
+    /// Disables the client; only ``enable(firstCheckDelay:at:)`` undoes that.
     public mutating func disable() {
         status = .disabled
         approval = .none
     }
 
-    /// Changes settings; what they say of `enabled` is for the caller to act on.
+    /// Changes the settings, except for `enabled`, which the caller acts on.
     ///
-    /// A changed `timeout` moves the end of its life by the difference. A shorter `interval` counts from now.
+    /// A changed `timeout` moves the end of the lease by the difference. A shorter `interval` counts from now.
     public mutating func change(_ settings: ClientSettings, at now: BootTime) {
         let difference = settings.timeout - self.settings.timeout
         let isOver = hasExpired(at: now)
         self.settings = settings
-        // What is over stays over.
+        // A lease that has ended stays ended.
         if isOver { return }
         changeLease { lease in
             lease.until = lease.until + difference
@@ -114,7 +115,7 @@ public struct Client: Equatable, Sendable {
         return due <= now
     }
 
-    /// A check is due and waits for its turn. The waiting is our fault and does not count against the client.
+    /// Queues a check that is due. Waiting in the queue is not the client's fault and prolongs its lease.
     public mutating func queueCheck(at now: BootTime) {
         changeLease { lease in
             guard case .scheduled(let due) = lease.check else { return }
@@ -122,14 +123,14 @@ public struct Client: Equatable, Sendable {
         }
     }
 
-    /// Somebody wants it checked now. A check that is under way is enough.
+    /// Makes the next check due now. A check that is queued or running is enough.
     public mutating func requestCheck(at now: BootTime) {
         changeLease { lease in
             if case .scheduled = lease.check { lease.check = .scheduled(due: now) }
         }
     }
 
-    /// Its checker is to be killed; what comes of that is nothing.
+    /// The checker will be killed; its result is ignored.
     public mutating func abandonCheck(at now: BootTime) {
         let interval = settings.interval
         changeLease { lease in
@@ -143,14 +144,14 @@ public struct Client: Equatable, Sendable {
         return true
     }
 
-    /// Somebody knows that it is alive.
+    /// Records that an operator knows the client to be alive.
     public mutating func wasSeen(at now: Moment) {
         lastCheckedOK = now.wall
         let timeout = settings.timeout
         if isEnabled(at: now.boot) { changeLease { $0.prolong(until: now.boot + timeout) } }
     }
 
-    /// How long its check has been waiting for its turn, if it is.
+    /// How long the check has been queued; nil if it is not.
     public func queueDelay(at now: BootTime) -> TimeSpan? {
         guard case .enabled(let lease) = status, case .queued(let since, _) = lease.check else { return nil }
         return now - since
@@ -165,7 +166,7 @@ public struct Client: Equatable, Sendable {
         }
     }
 
-    /// A checker has ended. What came of a checker that we killed, or of a client disabled meanwhile, is nothing.
+    /// Records the result of a checker. It is ignored if the check was abandoned or the client disabled meanwhile.
     public mutating func checkEnded(_ ending: TerminationStatus, at now: Moment) {
         guard isEnabled(at: now.boot), case .enabled(var lease) = status, case .running(let due) = lease.check else {
             return
@@ -179,7 +180,7 @@ public struct Client: Equatable, Sendable {
         status = .enabled(lease)
     }
 
-    /// A checker could not be started: the client is neither better nor worse off, and is checked at its next turn.
+    /// A checker could not be started: that says nothing about the client, which is checked again after its interval.
     public mutating func checkFailedToStart(at now: BootTime) {
         let interval = settings.interval
         let grace = settings.timeout
@@ -195,14 +196,14 @@ public struct Client: Equatable, Sendable {
 
     // MARK: Requests
 
-    /// A secret that was sent whole counts as life, for `extended_timeout`. It never enables a disabled client.
+    /// A secret that was sent whole prolongs the lease by `extended_timeout`. It never enables a disabled client.
     public mutating func secretWasSent(at now: BootTime) {
         guard isEnabled(at: now) else { return }
         let extended = settings.extendedTimeout
         changeLease { $0.prolong(until: now + extended) }
     }
 
-    /// Somebody has to approve a request of it.
+    /// Records that a request of the client waits for approval.
     public mutating func approvalWasRequested(at now: Timestamp) { lastApprovalRequest = now }
 
     /// Records an operator's answer to the requests that wait now or come within `approval_duration`.

@@ -1,15 +1,15 @@
 public import MandosFormats
 
-/// Which boot of the machine a time on its boot clock belongs to: the kernel's random boot ID.
+/// The kernel's random ID of one boot; times on the boot clock compare only within one boot.
 public struct BootID: Hashable, Sendable {
     public let text: String
 
     public init(_ text: String) { self.text = text }
 }
 
-/// What is kept of a client on disk, so that it survives the server, and the machine.
+/// What is saved of a client, so that it survives restarts of the server and of the machine.
 public struct ClientRecord: Equatable, Sendable {
-    /// A deadline in both clocks: exact within one boot, as good as the wall clock after it.
+    /// A deadline on both clocks: exact within one boot, as good as the wall clock after it.
     public struct Deadline: Equatable, Sendable {
         public let bootID: BootID
         public let boot: BootTime
@@ -25,7 +25,7 @@ public struct ClientRecord: Equatable, Sendable {
     public let name: String
     /// nil if disabled.
     public let until: Deadline?
-    /// What clients.conf said of `enabled` then.
+    /// The value of `enabled` in clients.conf when this was saved.
     public let wasEnabledInFile: Bool
     public let created: Timestamp
     public let lastEnabled: Timestamp?
@@ -33,13 +33,13 @@ public struct ClientRecord: Equatable, Sendable {
     public let lastCheckerStatus: TerminationStatus?
     public let lastApprovalRequest: Timestamp?
     public let overrides: SettingOverrides
-    /// Until when its requests are denied; an approval is not kept.
+    /// Until when requests are denied; an approval is not saved.
     public var deniedUntil: Deadline?
-    /// An operator removed it; it stays away as long as it is in the configuration files.
+    /// An operator removed the client: it is not served as long as the configuration files have it.
     public var isRemoved: Bool
-    /// The section that it consists of, if an operator added it while the server ran.
+    /// The section that defines the client, if an operator added it while the server was running.
     public var section: String?
-    /// Of a disabled client: who it is, should it come back under another name.
+    /// The key of a disabled client, which may come back under another name; nil of an enabled one.
     public let keyID: KeyID?
 
     public init(
@@ -65,7 +65,7 @@ public struct ClientRecord: Equatable, Sendable {
 }
 
 extension Client {
-    /// What to keep of the client; `configured` is what the configuration file says of it.
+    /// The record to save; `configured` are the settings in the configuration file.
     public func record(configured: ClientSettings, bootID: BootID, at now: Moment) -> ClientRecord {
         func deadline(_ boot: BootTime) -> ClientRecord.Deadline {
             let wall = now.wall.millisecondsSince1970 + (boot - now.boot).milliseconds
@@ -85,10 +85,10 @@ extension Client {
             keyID: until == nil ? settings.keyID : nil)
     }
 
-    /// The client as it goes on after a restart.
+    /// The client as it continues after a restart.
     ///
-    /// Where the file has changed since, the file wins; else what was saved does. A client whose time ran out
-    /// meanwhile stays enabled, with a new life, only if its last checker had succeeded.
+    /// Where the file has changed since, the file wins; otherwise the saved value does. A client whose lease ended
+    /// meanwhile stays enabled, with a new lease, only if its last checker had succeeded.
     /// Source: mandos(8), PERSISTENT STATE.
     public static func restored(
         _ configured: ClientSettings, from record: ClientRecord, firstCheckDelay: TimeSpan, bootID: BootID,
@@ -109,19 +109,19 @@ extension Client {
         guard let until = record.until else { return client }
         let remaining = until.remaining(bootID: bootID, at: now)
         let isAlive = record.lastCheckerStatus?.isSuccess == true
-        // No clock, however wrong, makes more of what is left than the client could have been given.
+        // However wrong the clock is, the client gets no more than it could have had before.
         var span = min(remaining, max(settings.timeout, settings.extendedTimeout))
-        // One that was alive gets the chance to be checked. For one that was not, a server that is started again and
-        // again would otherwise put its end off for ever.
+        // A client that was alive gets the chance to be checked. For any other, restarting the server again and again
+        // would put off the end of its lease for ever.
         if isAlive && span <= .zero { span = settings.timeout }
         if isAlive { span = max(span, firstCheckDelay + settings.interval) }
-        if span > .zero { client.live(for: span, firstCheckDelay: firstCheckDelay, at: now.boot) }
+        if span > .zero { client.enable(for: span, firstCheckDelay: firstCheckDelay, at: now.boot) }
         return client
     }
 }
 
 extension Client {
-    /// Takes over what the configuration file says now, where it said `old` before: the same merge as at a restart.
+    /// Replaces the configured settings `old` by `new`, with the same merge as at a restart.
     public mutating func reconfigure(
         from old: ClientSettings, to new: ClientSettings, firstCheckDelay: TimeSpan, at now: Moment
     ) {
@@ -137,7 +137,7 @@ extension Client {
 }
 
 extension ClientRecord.Deadline {
-    /// How long until then; not more than nothing if it has passed.
+    /// The time until the deadline; zero or negative if it has passed.
     func remaining(bootID: BootID, at now: Moment) -> TimeSpan {
         if bootID == self.bootID { return boot - now.boot }
         return TimeSpan(milliseconds: wall.millisecondsSince1970 - now.wall.millisecondsSince1970)

@@ -1,11 +1,11 @@
 public import MandosFormats
 
-/// What a section of clients.conf says of one client.
+/// The settings of one client, from its section of clients.conf.
 public struct ClientSettings: Equatable, Sendable {
     public let name: String
-    /// Without one the client can never identify itself: `fingerprint` belongs to TLS with OpenPGP keys, which is gone.
+    /// nil if only `fingerprint` is given, which belongs to TLS with OpenPGP keys: such a client cannot identify itself.
     public let keyID: KeyID?
-    /// Hexadecimal digits, in upper case; empty if not given. Kept and shown only.
+    /// Hexadecimal digits, in upper case; empty if not given. Only stored and shown.
     public let fingerprint: String
     public var secret: Secret
     public var host: String
@@ -17,11 +17,11 @@ public struct ClientSettings: Equatable, Sendable {
     public var approvalDuration: TimeSpan
     public var approvedByDefault: Bool
     public let enabled: Bool
-    /// From this moment on the client's OpenPGP key is not to be used any more.
+    /// When the client's OpenPGP key expires: from then on the secret is refused.
     public let keyExpires: Timestamp?
 }
 
-/// Everything that is wrong with one section.
+/// All problems of a section or of several files.
 public struct ConfigProblems: Error, Equatable {
     public let problems: [ConfigProblem]
 
@@ -50,7 +50,7 @@ extension ClientSettings {
         }
         let secret = readSecret(&values, readFile: readFile)
         let interval = values.timeSpan("interval", default: .minutes(2))
-        if interval == .zero { values.report("interval", "must be longer than nothing; write a duration such as PT2M") }
+        if interval == .zero { values.report("interval", "must be greater than zero; write a duration such as PT2M") }
         let settings = ClientSettings(
             name: scope.section.name,
             keyID: keyID,
@@ -76,9 +76,9 @@ extension ClientSettings {
         let bytes = Hexadecimal.decode(text)
         let reason =
             if bytes?.count == KeyID.byteCount {
-                "is the key ID of no key at all"
+                "is the key ID of an empty key"
             } else {
-                "not the key ID of a key: it has \(text.utf8.count { $0 != UInt8(ascii: " ") }) characters;"
+                "is not a key ID: it has \(text.utf8.count { $0 != UInt8(ascii: " ") }) characters;"
                     + " a key ID is 64 hexadecimal digits"
             }
         values.report("key_id", reason)
@@ -88,7 +88,7 @@ extension ClientSettings {
     private static func readFingerprint(_ values: inout ConfigValues) -> String {
         guard let text = values.nonEmptyString("fingerprint") else { return "" }
         guard let bytes = Hexadecimal.decode(text) else {
-            values.report("fingerprint", "not hexadecimal digits")
+            values.report("fingerprint", "is not hexadecimal")
             return ""
         }
         return Hexadecimal.encode(bytes).uppercased()
@@ -144,13 +144,13 @@ extension ClientSettings {
         do throws(TimestampSyntaxError) {
             return try Timestamp(rfc3339: text)
         } catch {
-            values.report("key_expires", "\"\(text)\" is no date; write one such as 2027-01-31 or 2027-01-31T12:00:00Z")
+            values.report("key_expires", "\"\(text)\" is not a date; write one such as 2027-01-31 or 2027-01-31T12:00:00Z")
             return nil
         }
     }
 }
 
-/// A file could not be read: which one, and why.
+/// Why a file could not be read.
 public struct FileProblem: Error, Equatable, CustomStringConvertible {
     public let description: String
 

@@ -1,6 +1,6 @@
 public import MandosFormats
 
-/// A change of one setting while the server runs, as operators make it.
+/// A change of one setting that an operator makes while the server is running.
 public enum SettingChange: Equatable, Sendable {
     case host(String)
     case checker(String)
@@ -12,12 +12,12 @@ public enum SettingChange: Equatable, Sendable {
     case approvalDuration(TimeSpan)
     case approvedByDefault(Bool)
 
-    /// Why it makes no sense.
+    /// Why a change is refused.
     public struct Refusal: Error, Equatable, CustomStringConvertible {
         public let description: String
     }
 
-    /// The settings after the change; what is refused is what clients.conf may not say either.
+    /// The settings after the change. Values that are errors in clients.conf are refused here too.
     public func applied(to settings: ClientSettings) throws(Refusal) -> ClientSettings {
         var settings = settings
         switch self {
@@ -38,7 +38,7 @@ public enum SettingChange: Equatable, Sendable {
         case .timeout(let span): settings.timeout = try Self.checked(span)
         case .extendedTimeout(let span): settings.extendedTimeout = try Self.checked(span)
         case .interval(let span):
-            guard span > .zero else { throw Refusal(description: "the interval must be longer than nothing") }
+            guard span > .zero else { throw Refusal(description: "the interval must be greater than zero") }
             settings.interval = try Self.checked(span)
         case .approvalDelay(let span): settings.approvalDelay = try Self.checked(span)
         case .approvalDuration(let span): settings.approvalDuration = try Self.checked(span)

@@ -1,10 +1,10 @@
 import MandosFormats
 
-/// The settings of a client that were changed while the server ran, each with what the file said then.
+/// The settings of a client that operators changed, each with the value that the file had then.
 ///
 /// This is the three-way merge of mandos(8), PERSISTENT STATE: the old file, the new file, and the saved value.
 public struct SettingOverrides: Equatable, Sendable, Codable {
-    /// The settings that can be changed while the server runs; their names are those in clients.conf.
+    /// The settings that operators can change, with their names in clients.conf.
     enum Setting: String, CaseIterable, Codable {
         case secret, host, checker, timeout, interval
         case extendedTimeout = "extended_timeout"
@@ -22,7 +22,7 @@ public struct SettingOverrides: Equatable, Sendable, Codable {
 
     public init() {}
 
-    /// What is different in `settings` from what is `configured`.
+    /// The differences of `settings` from `configured`.
     init(of settings: ClientSettings, over configured: ClientSettings) {
         guard settings != configured else { return }
         for setting in Setting.allCases {
@@ -48,7 +48,7 @@ public struct SettingOverrides: Equatable, Sendable, Codable {
 }
 
 extension SettingOverrides.Setting {
-    /// The setting as text that says everything of it.
+    /// The value of the setting as text, without loss.
     fileprivate func text(in settings: ClientSettings) -> String {
         switch self {
         case .secret: Hexadecimal.encode(settings.secret.bytes)
@@ -63,7 +63,7 @@ extension SettingOverrides.Setting {
         }
     }
 
-    /// Text that is not what ``text(in:)`` writes changes nothing.
+    /// Sets the value from text; text that ``text(in:)`` does not write changes nothing.
     fileprivate func set(_ text: String, in settings: inout ClientSettings) {
         let span = Int64(text).map(TimeSpan.init(milliseconds:))
         switch self {

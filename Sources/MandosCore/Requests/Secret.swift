@@ -1,11 +1,11 @@
 import MandosFormats
 
-/// What a client gets: its password, encrypted to it alone. Prints as its size, never as its contents.
+/// A client's password, encrypted to that client alone. Prints as its size, never as its contents.
 public struct Secret: Equatable, Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
-    /// No secret may be longer, in bytes.
+    /// Maximum length of a secret, in bytes.
     public static let largest = ProtocolLimits.largestSecret
 
-    /// The bytes as they are sent.
+    /// The bytes to send.
     public let bytes: [UInt8]
 
     public init(_ bytes: [UInt8]) { self.bytes = bytes }

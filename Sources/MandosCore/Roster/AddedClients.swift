@@ -1,31 +1,31 @@
 public import MandosFormats
 
-/// A client that an operator added while the server ran: a section like one of clients.conf, kept with the state.
+/// A client that an operator added while the server was running: a section as in clients.conf, saved with the state.
 public enum AddedClient {
     /// Reads the section, with the same errors as in clients.conf; `defaults` are those of clients.conf.
     public static func read(_ text: String, defaults: [ConfigFile.Section]) throws(ConfigProblems) -> ClientSettings {
         let file = ConfigFile.parse(Array(text.utf8), path: "the new client")
         if !file.problems.isEmpty { throw ConfigProblems(problems: file.problems) }
         guard file.sections.count == 1, file.defaults.options.isEmpty, let section = file.sections.first else {
-            let message = "has to be one section, as mandos-keygen --password prints it, and nothing else"
+            let message = "must be exactly one section, as mandos-keygen --password prints it"
             throw ConfigProblems(problems: [ConfigProblem(path: file.path, message: message)])
         }
         let scope = ConfigScope(section: section, defaults: defaults)
-        // The server may read less than root, who writes clients.conf.
+        // Root may read files for clients.conf that the server may not read.
         return try ClientSettings.read(scope) { _ in
-            .failure(FileProblem(reason: "a client that is added needs its secret itself: secret = …"))
+            .failure(FileProblem(reason: "a client that is added must have its secret in the section: secret = …"))
         }
     }
 }
 
-/// The clients that operators added, as far as they can be beside those of the configuration files.
+/// The clients that operators added, as far as they fit beside those of the configuration files.
 public struct AddedClients {
     public private(set) var clients: [ClientSettings] = []
     public private(set) var sections: [String: String] = [:]
-    /// Those that do not fit any more, and why.
+    /// Clients that no longer fit, and why.
     public private(set) var misfits: [(name: String, problems: ConfigProblems)] = []
 
-    /// Reads their sections. What the files say wins over what was added.
+    /// Reads the sections. A section of that name in the files wins.
     public init(
         _ sections: [(name: String, text: String)], beside configured: [ClientSettings],
         defaults: [ConfigFile.Section]

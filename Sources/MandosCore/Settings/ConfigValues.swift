@@ -1,6 +1,6 @@
 import MandosFormats
 
-/// Reads typed values of one section and remembers everything that is wrong, so that all of it is told at once.
+/// Reads typed values from one section and collects all problems, so that they are reported together.
 struct ConfigValues {
     let scope: ConfigScope
     private(set) var problems: [ConfigProblem] = []
@@ -49,7 +49,7 @@ struct ConfigValues {
         return value
     }
 
-    /// An option that may be left out or left empty.
+    /// The value of an option that may be missing or empty; nil in both cases.
     mutating func nonEmptyString(_ name: String) -> String? {
         guard let text = string(name), !text.isEmpty else { return nil }
         return text

@@ -1,13 +1,13 @@
 public import MandosFormats
 
-/// Options that nothing will read: probably misspelt.
+/// Finds options that nothing reads, which are probably misspelt.
 public enum OptionSpelling {
     /// A warning for each option of `section` that is neither known nor referred to by another option.
     public static func warnings(
         for section: ConfigFile.Section, known: Set<String>, referenced: () -> Set<String>
     ) -> [ConfigProblem] {
         let unknown = section.options.filter { !known.contains($0.name) }
-        // Hardly any section has one, and what refers to what takes long to find out.
+        // Few sections have one, and finding all references is slow.
         if unknown.isEmpty { return [] }
         let referenced = referenced()
         return unknown.compactMap { option in
@@ -17,7 +17,7 @@ public enum OptionSpelling {
         }
     }
 
-    /// The known name that is at most a third of its letters away, if there is one.
+    /// The known name that differs in at most a third of its letters; nil if there is none.
     static func nearest(to name: String, among known: Set<String>) -> String? {
         let distances = known.sorted().map { ($0, editDistance(Array(name.utf8), Array($0.utf8))) }
         guard let best = distances.min(by: { $0.1 < $1.1 }), best.1 * 3 <= best.0.utf8.count else { return nil }

@@ -1,6 +1,6 @@
 public import MandosFormats
 
-/// What mandos.conf says of the server; the command line overrides it. Source: mandos.conf(5), mandos(8).
+/// The settings of the server, from mandos.conf; the command line overrides them. Source: mandos.conf(5), mandos(8).
 public struct ServerSettings: Equatable, Sendable {
     public var interface: String?
     public var address: String?
@@ -13,7 +13,7 @@ public struct ServerSettings: Equatable, Sendable {
     public var restore = true
     public var stateDirectory = "/var/lib/mandos"
     public var foreground = false
-    /// A listening socket that whoever started us left open.
+    /// A listening socket that was inherited open.
     public var socket: Int32?
     public var zeroconf = true
     public var logLevels = LogLevels()
@@ -55,7 +55,7 @@ public struct ServerSettings: Equatable, Sendable {
 }
 
 extension ServerSettings {
-    /// The options of mandos.conf that are different in `other`, and that only a new start can change.
+    /// The options that differ in `other` and take effect only after a restart.
     public func optionsThatNeedRestart(to other: ServerSettings) -> [String] {
         func option<Value: Equatable>(_ name: String, _ value: (ServerSettings) -> Value) -> String? {
             value(self) == value(other) ? nil : name

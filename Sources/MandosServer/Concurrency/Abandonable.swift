@@ -1,7 +1,6 @@
-/// Waits for `body`, but not longer than the task may live: a task that is cancelled leaves it alone.
+/// Runs `body` and waits for its result; if the task is cancelled, stops waiting and leaves `body` running.
 ///
-/// For what blocks a thread and cannot be told to stop, such as reading a file of a network that is gone. It goes on until
-/// it ends by itself, or the process does.
+/// For work that blocks a thread and cannot be cancelled, such as reading a file from a network file system that is gone.
 func abandonable<Success: Sendable>(
     _ body: @escaping @Sendable () async throws -> Success
 ) async throws -> Success {

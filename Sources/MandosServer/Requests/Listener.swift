@@ -8,7 +8,7 @@ import NIOPosix
 public import ServiceLifecycle
 import Synchronization
 
-/// Accepts connections and gives each client that proves its key what the registry decides.
+/// Accepts connections, and starts a ``SecretRequest`` for each peer that completes the handshake.
 public final class Listener: Service {
     private let socket: ListeningSocket
     private let registry: Registry
@@ -17,7 +17,7 @@ public final class Listener: Service {
     private let log: Log
     private let unauthenticated: Mutex<UnauthenticatedConnections<any Channel>>
 
-    /// Takes over `socket`. `spareDescriptors` is how many more files this process may open.
+    /// `spareDescriptors` is how many more files this process may open.
     public init(
         socket: ListeningSocket, registry: Registry, priority: Priority, spareDescriptors: Int, log: Log
     ) throws(TLSError) {
@@ -25,14 +25,14 @@ public final class Listener: Service {
         self.registry = registry
         self.priority = priority
         self.credentials = try Credentials()
-        // Made when it is first asked for, which stops the program if there are no descriptors left by then.
+        // Created at the first use, which would stop the program if there were no descriptors left by then.
         _ = MultiThreadedEventLoopGroup.singleton
         self.log = log
         unauthenticated = Mutex(UnauthenticatedConnections(limits: .init(spareDescriptors: spareDescriptors)))
     }
 
-    /// Serves until a graceful shutdown: then nobody new is accepted, who is being sent a secret gets it, who waits
-    /// for approval is let go.
+    /// Serves until a graceful shutdown: then no connection is accepted, secrets that are being sent are completed, and
+    /// requests that wait for approval end.
     public func run() async throws {
         let (connections, arrivals) = AsyncStream.makeStream(of: Connection.self)
         log[.server].info("serving", metadata: ["address": "\(socket.address)", "port": "\(socket.port)"])
@@ -55,11 +55,11 @@ public final class Listener: Service {
 
     /// Accepts connections until a graceful shutdown.
     ///
-    /// accept(2) can fail for reasons that pass, and NIO then gives the socket up; we begin again with it.
+    /// accept(2) can fail for reasons that pass; NIO then gives the socket up, and this starts again with it.
     private func accept(into arrivals: AsyncStream<Connection>.Continuation) async throws {
         while true {
             let server = try await bootstrap(arrivals).withBoundSocket(try socket.duplicate()).get()
-            // NIO has listened once more, with a backlog of 128 whatever it is told.
+            // NIO has called listen(2) again, with a backlog of 128 whatever its options say.
             socket.listenWithLongestBacklog()
             await withGracefulShutdownHandler {
                 try? await server.closeFuture.get()
@@ -72,7 +72,7 @@ public final class Listener: Service {
         }
     }
 
-    /// How long a client has to take its secret once the server is to stop.
+    /// How long a client has to take its secret once the server stops.
     private static let timeToFinish = TimeSpan(milliseconds: 500)
 
     private static let pauseAfterFailure = Duration.milliseconds(100)
@@ -80,7 +80,7 @@ public final class Listener: Service {
     private func bootstrap(_ arrivals: AsyncStream<Connection>.Continuation) -> ServerBootstrap {
         ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelInitializer { channel in
-                // Without descriptors or memory to spare, accepting has to wait a little for some.
+                // Without descriptors or memory to spare, accepting waits a little.
                 channel.eventLoop.makeCompletedFuture {
                     let handler = AcceptBackoffHandler { _ in .milliseconds(50) }
                     try channel.pipeline.syncOperations.addHandler(handler)
@@ -92,7 +92,7 @@ public final class Listener: Service {
             .childChannelOption(.tcpOption(.init(rawValue: TCP_KEEPIDLE)), value: 30)
             .childChannelOption(.tcpOption(.init(rawValue: TCP_KEEPINTVL)), value: 10)
             .childChannelOption(.tcpOption(.init(rawValue: TCP_KEEPCNT)), value: 3)
-            // Greeting and handshake are small; many connections that say nothing should cost little.
+            // Greeting and handshake are small, and many idle connections should cost little.
             .childChannelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 2048))
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture { try self.admit(channel, arrivals) }
@@ -106,7 +106,7 @@ public final class Listener: Service {
             $0.admit(channel, from: PeerAddress.host(of: channel.remoteAddress))
         }
         if let evicted {
-            log[.tls].debug("too many connections without a handshake: ending the oldest")
+            log[.tls].debug("too many connections without a handshake: closing the oldest")
             evicted.close(promise: nil)
         }
         let handler = TLSHandler(priority: priority, credentials: credentials, limits: .init()) { [self] result in

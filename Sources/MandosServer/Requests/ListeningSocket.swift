@@ -1,13 +1,13 @@
 import Glibc
 public import MandosCore
 
-/// The socket on which clients ask, bound and listening.
+/// The socket on which the server accepts clients, bound and listening.
 public struct ListeningSocket: Sendable {
     public let descriptor: Int32
     public let address: String
     public let port: UInt16
 
-    /// What could not be done about the socket, and why.
+    /// What failed, and why.
     public struct Problem: Error, CustomStringConvertible {
         let action: String
         let reason: String
@@ -52,9 +52,9 @@ public struct ListeningSocket: Sendable {
         }
     }
 
-    /// As many connections as the kernel allows may wait to be accepted.
+    /// Lets as many connections wait to be accepted as the kernel allows.
     func listenWithLongestBacklog() {
-        // It listens already; if this fails, only the backlog stays as it was.
+        // The socket listens already: if this fails, only the backlog stays as it was.
         _ = listen(descriptor, SOMAXCONN)
     }
 

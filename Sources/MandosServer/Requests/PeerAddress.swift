@@ -1,6 +1,6 @@
 import NIOCore
 
-/// How addresses are written in logs: an IPv4 address as itself, also where it came over an IPv6 socket.
+/// Peer addresses as they are logged; an IPv4 address that came over an IPv6 socket is written as IPv4.
 enum PeerAddress {
     static func host(of address: SocketAddress?) -> String {
         guard let text = address?.ipAddress else { return "unknown" }

@@ -2,21 +2,21 @@ import MandosFormats
 import MandosTLS
 import NIOCore
 
-/// Turns bytes into one event, "this peer has completed the handshake", and outgoing plain text into TLS records.
+/// Turns received bytes into one event, "the handshake is complete", and outgoing plain text into TLS records.
 ///
-/// It knows nothing of clients. Source: mandos(8), NETWORK PROTOCOL.
+/// It knows nothing about clients. Source: mandos(8), NETWORK PROTOCOL.
 final class TLSHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// How long a peer may take.
+    /// How long the peer may take.
     struct TimeLimits {
         var untilHandshakeCompleted = TimeAmount.seconds(15)
         var forReceivingSecret = TimeAmount.seconds(30)
     }
 
-    /// Why a connection ended before its handshake was complete.
+    /// Why a connection ended before the handshake was complete.
     enum Failure: Error, CustomStringConvertible {
         case badGreeting
         case tooSlow
@@ -25,7 +25,7 @@ final class TLSHandler: ChannelDuplexHandler {
 
         var description: String {
             switch self {
-            case .badGreeting: "it did not begin with a protocol version that we serve"
+            case .badGreeting: "it did not begin with a protocol version that this server speaks"
             case .tooSlow: "it took too long to complete the TLS handshake"
             case .closedEarly: "it left before the TLS handshake was complete"
             case .tls(let error): "\(error)"
@@ -93,14 +93,14 @@ final class TLSHandler: ChannelDuplexHandler {
         case .greeting, .ended: break
         case .handshake(let session):
             session.receive(bytes.readableBytesUInt8Span)
-            goOn(session, context: context)
+            continueHandshake(session, context: context)
         case .established:
-            // A Mandos client has nothing to say any more, except its goodbye.
+            // A Mandos client sends nothing more, except its TLS goodbye.
             break
         }
     }
 
-    private func goOn(_ session: TLSSession, context: ChannelHandlerContext) {
+    private func continueHandshake(_ session: TLSSession, context: ChannelHandlerContext) {
         do throws(TLSError) {
             let isComplete = try session.handshake()
             flush(session, context: context, promise: nil)
@@ -153,7 +153,7 @@ final class TLSHandler: ChannelDuplexHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        // The network failed; what follows is the end of the connection.
+        // The network failed: this ends the connection.
         context.close(promise: nil)
     }
 

@@ -1,12 +1,12 @@
 import DequeModule
 
-/// The connections that have not yet proved any key, oldest first, within limits.
+/// The connections that have not completed the handshake, oldest first, within limits.
 ///
-/// At a limit the oldest one has to go, so that a flood never locks out a real client: that one needs only a moment.
+/// At a limit the oldest is closed: a flood never locks out a real client, which needs only a moment.
 struct UnauthenticatedConnections<Payload> {
     struct Limits {
         var total: Int
-        /// So that one address alone never reaches the total.
+        /// Lower than the total, so that one address alone never reaches that.
         var perSource: Int
     }
 
@@ -27,7 +27,7 @@ struct UnauthenticatedConnections<Payload> {
 
     var count: Int { entries.count }
 
-    /// Adds a connection from `source`; if it is one too many, `evicted` is the one to close.
+    /// Adds a connection from `source`; if that is too many, the caller closes `evicted`.
     mutating func admit(_ payload: Payload, from source: String) -> (id: ID, evicted: Payload?) {
         let id = nextID
         nextID += 1
@@ -46,7 +46,7 @@ struct UnauthenticatedConnections<Payload> {
         return (id, evicted)
     }
 
-    /// Forgets a connection that has authenticated or ended; does nothing if it is already forgotten.
+    /// Forgets a connection that is authenticated or closed; does nothing if it is already forgotten.
     @discardableResult
     mutating func remove(_ id: ID) -> Payload? {
         guard let entry = entries.removeValue(forKey: id) else { return nil }
@@ -58,8 +58,8 @@ struct UnauthenticatedConnections<Payload> {
 
     private func oldest(of arrivals: Arrivals) -> ID? { arrivals.ids.first { entries[$0] != nil } }
 
-    /// IDs in order of arrival. Those that have left stay until they are at the front or the majority,
-    /// which makes leaving cost a constant time on average.
+    /// IDs in order of arrival. Those that have left stay until they are at the front or the majority, so that leaving takes
+    /// constant time on average.
     private struct Arrivals {
         private(set) var ids: Deque<ID> = []
         private(set) var count = 0
@@ -79,12 +79,12 @@ struct UnauthenticatedConnections<Payload> {
 }
 
 extension UnauthenticatedConnections.Limits {
-    /// An idle connection costs some 17 kB, so these are some 140 MB at worst.
-    private static var most: Int { 8192 }
+    /// An idle connection takes about 17 kB, so this is about 140 MB.
+    private static var maximum: Int { 8192 }
 
     /// Leaves a quarter of the descriptors for everything else.
     init(spareDescriptors: Int) {
-        let total = max(1, min(Self.most, spareDescriptors / 4 * 3))
+        let total = max(1, min(Self.maximum, spareDescriptors / 4 * 3))
         self.init(total: total, perSource: max(1, total / 2))
     }
 }
