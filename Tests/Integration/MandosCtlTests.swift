@@ -157,7 +157,7 @@ import Testing
             ("nonsense", "this line comes before any section"), ("", "must be exactly one section"),
             (section("x", key: 9) + section("y", key: 8), "must be exactly one section"),
             ("[DEFAULT]\nhost = x\n" + section("x", key: 9), "must be exactly one section"),
-            (section("x", key: 9).replacing("secret =", with: "secfile ="), "needs its secret itself"),
+            (section("x", key: 9).replacing("secret =", with: "secfile ="), "must have its secret in the section"),
         ] {
             let file = try server.configuration.write(text, to: "bad.section")
             let refused = try await bus.control(["--add", file])

@@ -34,8 +34,6 @@ public struct Roster {
     public private(set) var entries: [String: Entry] = [:]
     public private(set) var absent = AbsentClients()
     private var nameOfKey: [KeyID: String] = [:]
-    /// Empty after clients have come or gone, until somebody asks for the names.
-    private var sortedNames: [String] = []
 
     public init() {}
 
@@ -47,12 +45,7 @@ public struct Roster {
     public var count: Int { entries.count }
 
     /// The clients' names, in order.
-    public var names: [String] {
-        mutating get {
-            if sortedNames.count != entries.count { sortedNames = entries.keys.sorted() }
-            return sortedNames
-        }
-    }
+    public var names: [String] { entries.keys.sorted() }
 
     /// Takes over what a plan says, once that is saved.
     public mutating func adopt(_ plan: RosterPlan) {
@@ -82,12 +75,10 @@ public struct Roster {
     private mutating func insert(_ entry: Entry) {
         entries[entry.name] = entry
         if let keyID = entry.configured.keyID { nameOfKey[keyID] = entry.name }
-        sortedNames = []
     }
 
     private mutating func drop(_ name: String) {
         guard let entry = entries.removeValue(forKey: name) else { return }
         if let keyID = entry.configured.keyID, nameOfKey[keyID] == name { nameOfKey[keyID] = nil }
-        sortedNames = []
     }
 }

@@ -180,9 +180,10 @@ private struct Planner {
         }
         plan.records = plan.entries.map { $0.record(bootID: circumstances.bootID, at: circumstances.now) }
         plan.records += plan.absent.departed.values
-        // Byte for byte, as a database compares them: a record that is written under a name stays.
-        let written = formerNames.isEmpty ? [] : Set(plan.records.map { Array($0.name.utf8) })
-        plan.forgotten = formerNames.filter { !written.contains(Array($0.utf8)) }
+        // Byte for byte, as a database compares them: a record that is written or kept under a name stays.
+        let kept = (formerNames.isEmpty ? [] : plan.records) + plan.absent.removed.values
+        let names = Set(kept.map { Array($0.name.utf8) })
+        plan.forgotten = formerNames.filter { !names.contains(Array($0.utf8)) }
         return plan
     }
 

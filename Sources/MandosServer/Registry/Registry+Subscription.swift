@@ -13,7 +13,11 @@ extension Registry {
     }
 
     /// The clients' names, in order.
-    public var names: [String] { roster.names }
+    public var names: [String] {
+        let names = sortedNames ?? roster.names
+        sortedNames = names
+        return names
+    }
 
     /// How many clients there are.
     public var count: Int { roster.count }

@@ -53,7 +53,9 @@ public actor Registry: Service {
     let environment: Environment
     /// `[DEFAULT]` of clients.conf.
     var defaults: [ConfigFile.Section]
-    var roster = Roster()
+    var roster = Roster() { didSet { sortedNames = nil } }
+    /// The clients' names, in order; nil if they may have changed since they were sorted.
+    var sortedNames: [String]?
     var deadlines = DeadlineQueue()
     var checkerQueue: CheckerQueue
     /// The requests that wait for approval, by key: a client that is renamed keeps its requests.

@@ -1,0 +1,280 @@
+import MandosFormats
+import Testing
+
+@testable import MandosCore
+
+private func settings(_ name: String, key: Int = 1, rest: String = "") throws -> ClientSettings {
+    let digits = String(key)
+    let keyID = String(repeating: "0", count: 64 - digits.count) + digits
+    return try AddedClient.read("[\(name)]\nkey_id = \(keyID)\nsecret = c2VjcmV0\n\(rest)", defaults: [])
+}
+
+private func circumstances(_ seconds: Int64 = 0) -> Roster.Circumstances {
+    let now = Moment(
+        boot: BootTime(milliseconds: 1_000_000 + seconds * 1000),
+        wall: Timestamp(secondsSince1970: 1_800_000_000 + seconds))
+    return Roster.Circumstances(bootID: BootID("test"), now: now, jitter: { _ in .zero })
+}
+
+/// A roster and its store, without an actor and without a disk.
+private struct World {
+    private(set) var roster = Roster()
+    private(set) var saved: [String: ClientRecord] = [:]
+
+    private mutating func carryOut(_ plan: RosterPlan) {
+        for name in plan.forgotten { saved[name] = nil }
+        for record in plan.records { saved[record.name] = record }
+        roster.adopt(plan)
+    }
+
+    @discardableResult mutating func start(_ configured: [ClientSettings]) -> RosterPlan {
+        let plan = Roster.plan(configured, saved: Array(saved.values), circumstances())
+        roster = Roster()
+        carryOut(plan)
+        return plan
+    }
+
+    @discardableResult mutating func reload(_ configured: [ClientSettings]) -> RosterPlan {
+        let plan = roster.plan(configured, circumstances())
+        if plan.misfits.isEmpty { carryOut(plan) }
+        return plan
+    }
+
+    private mutating func save(_ name: String, isRemoved: Bool = false) -> ClientRecord? {
+        var record = roster[name]?.record(bootID: BootID("test"), at: circumstances().now)
+        record?.isRemoved = isRemoved
+        saved[name] = record
+        return record
+    }
+
+    mutating func disable(_ name: String) {
+        roster[name]?.client.disable()
+        _ = save(name)
+    }
+
+    mutating func enable(_ name: String) {
+        roster[name]?.client.enable(firstCheckDelay: .zero, at: circumstances().now)
+        _ = save(name)
+    }
+
+    mutating func remove(_ name: String) {
+        guard let entry = roster[name] else { return }
+        disable(name)
+        var record = save(name, isRemoved: true)
+        if entry.section != nil { (record, saved[name]) = (nil, nil) }
+        roster.remove(name, keeping: record)
+    }
+
+    mutating func add(_ name: String, key: Int) throws {
+        let keyID = String(repeating: "0", count: 63) + String(key)
+        let section = "[\(name)]\nkey_id = \(keyID)\nsecret = c2VjcmV0\n"
+        let settings = try AddedClient.read(section, defaults: [])
+        let client = Client(settings, firstCheckDelay: .zero, at: circumstances().now)
+        roster.add(Roster.Entry(client, configured: settings, section: section))
+        _ = save(name)
+    }
+
+    func isEnabled(_ name: String) -> Bool? { roster[name]?.client.isEnabled(at: circumstances().now.boot) }
+}
+
+@Suite struct `A roster's plan` {
+    @Test func `serves what is configured, and forgets what is not`() throws {
+        var world = World()
+        world.start([try settings("a"), try settings("b", key: 2)])
+        let plan = world.start([try settings("b", key: 2), try settings("c", key: 3)])
+        #expect(plan.forgotten == ["a"])
+        #expect(world.roster.names == ["b", "c"])
+        #expect(Set(world.saved.keys) == ["b", "c"])
+    }
+
+    @Test func `changes at a reload only the clients whose sections changed`() throws {
+        var world = World()
+        world.start([try settings("a"), try settings("b", key: 2), try settings("c", key: 3)])
+        let plan = world.reload([
+            try settings("a"), try settings("b", key: 2, rest: "timeout = PT1H\n"), try settings("d", key: 4),
+        ])
+        #expect(plan.entries.map(\.name) == ["b", "d"])
+        #expect(plan.leaving == ["c"])
+        #expect(plan.records.map(\.name).sorted() == ["b", "d"])
+        #expect(plan.forgotten == ["c"])
+        #expect(world.roster["b"]?.client.settings.timeout == .minutes(60))
+    }
+
+    @Test(arguments: [true, false])
+    func `keeps a client disabled that comes back, under its name or another`(isReload: Bool) throws {
+        var world = World()
+        world.start([try settings("a"), try settings("b", key: 2)])
+        world.disable("a")
+        world.reload([try settings("b", key: 2)])
+        #expect(world.roster.absent.departed.keys.sorted() == ["a"])
+        for name in ["a", "renamed"] {
+            var copy = world
+            let configured = [try settings(name), try settings("b", key: 2)]
+            let plan = isReload ? copy.reload(configured) : copy.start(configured)
+            #expect(copy.isEnabled(name) == false)
+            #expect(copy.saved.keys.sorted() == [name, "b"].sorted())
+            if isReload || name != "a" { #expect(plan.notices == [.stillDisabled(name: name)]) }
+        }
+    }
+
+    @Test(arguments: [true, false])
+    func `keeps a key disabled whose client gets another key at the same time`(isReload: Bool) throws {
+        var world = World()
+        world.start([try settings("a")])
+        world.disable("a")
+        let configured = [try settings("b", key: 1), try settings("a", key: 2)]
+        if isReload { world.reload(configured) } else { world.start(configured) }
+        #expect(world.isEnabled("a") == false)
+        #expect(world.isEnabled("b") == false)
+    }
+
+    @Test func `lets a key go from one client to another`() throws {
+        var world = World()
+        world.start([try settings("a", key: 1), try settings("b", key: 2)])
+        world.reload([try settings("a", key: 2), try settings("b", key: 1)])
+        #expect(world.roster[try #require(settings("x", key: 1).keyID)]?.name == "b")
+        #expect(world.roster[try #require(settings("x", key: 2).keyID)]?.name == "a")
+    }
+
+    @Test func `does not serve a removed client as long as the files have it`() throws {
+        var world = World()
+        world.start([try settings("a")])
+        world.remove("a")
+        for _ in 0..<2 {
+            #expect(world.reload([try settings("a")]).notices == [.stillRemoved(name: "a")])
+            #expect(world.start([try settings("a")]).notices == [.stillRemoved(name: "a")])
+            #expect(world.roster["a"] == nil)
+        }
+        world.reload([])
+        #expect(world.saved.isEmpty)
+        world.reload([try settings("a")])
+        #expect(world.isEnabled("a") == true)
+    }
+
+    @Test func `leaves out an added client whose key the files give to another, and keeps its record`() throws {
+        var world = World()
+        world.start([])
+        try world.add("added", key: 7)
+        let configured = [try settings("a", key: 7)]
+        #expect(world.reload(configured).misfits.map(\.name) == ["added"])
+        #expect(world.start(configured).misfits.map(\.name) == ["added"])
+        #expect(world.roster.names == ["a"])
+        #expect(world.saved["added"]?.section != nil)
+        world.start([])
+        #expect(world.roster.names == ["added"])
+    }
+}
+
+/// Random configurations, restarts, reloads and operators, and what must hold after each.
+private struct RandomRosterHistory {
+    private static let names = ["a", "b", "c", "d"]
+
+    private var random: SplitMix64
+    private var world = World()
+    /// By name: the key in the configuration files.
+    private var files: [String: Int] = [:]
+    private(set) var log: [String] = []
+
+    init(seed: UInt64) { random = SplitMix64(state: seed) }
+
+    mutating func step() throws {
+        let name = Self.names.randomElement(using: &random) ?? "a"
+        switch Int.random(in: 0..<8, using: &random) {
+        case 0: operate("disable", name) { $0.disable(name) }
+        case 1: operate("enable", name) { $0.enable(name) }
+        case 2 where Bool.random(using: &random): operate("remove", name) { $0.remove(name) }
+        case 3:
+            let key = Int.random(in: 1...9, using: &random)
+            guard world.roster[name] == nil, files[name] == nil, !files.values.contains(key) else { return }
+            guard world.roster[try #require(settings("x", key: key).keyID)] == nil else { return }
+            log.append("add \(name) with key \(key)")
+            try world.add(name, key: key)
+        case 4, 5: try read("restart") { world, files in world.start(files) }
+        default: try read("reload") { world, files in world.reload(files) }
+        }
+        try check()
+    }
+
+    private mutating func operate(_ what: String, _ name: String, _ body: (inout World) -> Void) {
+        guard world.roster[name] != nil else { return }
+        log.append("\(what) \(name)")
+        body(&world)
+    }
+
+    /// Restarts or reloads with a key that goes to another name, or comes, or goes.
+    private mutating func read(_ what: String, _ body: (inout World, [ClientSettings]) -> RosterPlan) throws {
+        let name = Self.names.randomElement(using: &random) ?? "a"
+        if files[name] == nil || Bool.random(using: &random) {
+            let key = Int.random(in: 1...9, using: &random)
+            if let other = files.first(where: { $0.value == key })?.key { files[other] = nil }
+            files[name] = key
+        } else {
+            files[name] = nil
+        }
+        log.append("\(what) with \(files.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" })")
+        let before = world
+        let plan = body(&world, try files.sorted { $0.key < $1.key }.map { try settings($0.key, key: $0.value) })
+        try #require(Set(plan.forgotten).isDisjoint(with: plan.records.map(\.name)), "\(story)")
+        if plan.misfits.isEmpty || what == "restart" { try compare(with: before) }
+    }
+
+    /// What had no rights before has none now, neither its name nor its key under a new name; nothing else lost any.
+    private func compare(with before: World) throws {
+        let absent = before.roster.absent
+        var keysWithoutRights = Set((Array(absent.departed.values) + absent.removed.values).compactMap(\.keyID))
+        for entry in before.roster.entries.values where before.isEnabled(entry.name) == false {
+            if let keyID = entry.configured.keyID { keysWithoutRights.insert(keyID) }
+        }
+        for name in world.roster.names {
+            let wasEnabled = before.isEnabled(name)
+            try #require(absent.removed[name] == nil || files[name] == nil, "\(name) was removed; \(story)")
+            if let wasEnabled {
+                try #require(world.isEnabled(name) == wasEnabled, "\(name); \(story)")
+            } else if absent.departed[name] != nil {
+                try #require(world.isEnabled(name) == false, "\(name); \(story)")
+            } else if before.saved[name] == nil, let keyID = world.roster[name]?.configured.keyID {
+                try #require(world.isEnabled(name) != keysWithoutRights.contains(keyID), "\(name); \(story)")
+            }
+        }
+    }
+
+    private func check() throws {
+        let names = world.roster.names
+        for name in names {
+            let entry = try #require(world.roster[name])
+            let keyID = try #require(entry.configured.keyID)
+            try #require(world.roster[keyID] === entry, "the key of \(name) leads elsewhere; \(story)")
+            let isSavedEnabled = world.saved[name]?.until != nil
+            try #require(isSavedEnabled == world.isEnabled(name), "the record of \(name) differs; \(story)")
+        }
+        let absent = world.roster.absent
+        try #require(Set(names).isDisjoint(with: absent.removed.keys), "\(story)")
+        try #require(Set(names).isDisjoint(with: absent.departed.keys), "\(story)")
+        let known = Set(names).union(absent.removed.keys).union(absent.departed.keys)
+        // An added client that does not fit beside the files has a record, and is not served.
+        let misfits = world.saved.filter { $0.value.section != nil }.keys
+        try #require(Set(world.saved.keys).subtracting(misfits) == known.subtracting(misfits), "\(story)")
+    }
+
+    private var story: String { "after: " + log.suffix(30).joined(separator: "\n") }
+}
+
+/// Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators".
+private struct SplitMix64: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var value = state
+        value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
+        return value ^ (value >> 31)
+    }
+}
+
+@Suite struct `A random history of a roster` {
+    @Test(arguments: 0..<50) func `never gives a disabled key its rights back, and keeps no more than is known`(seed: Int) throws {
+        var history = RandomRosterHistory(seed: UInt64(seed))
+        for _ in 0..<300 { try history.step() }
+    }
+}
