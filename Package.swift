@@ -105,14 +105,24 @@ let hostTargets: [Target] = [
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
         ], swiftSettings: strict),
 ]
+// The programs that the tests run.
+let testedPrograms: [Target.Dependency] = [
+    "askpass-fifo", "mandos", "mandos-client", "mandos-ctl", "mandos-keygen", "mandos-to-cryptroot-unlock",
+    "password-agent", "password-prompt", "plugin-runner", "plymouth", "splashy", "usplash",
+]
 let testTargets: [Target] = [
-    .testTarget(name: "MandosFormatsTests", dependencies: ["MandosFormats"], swiftSettings: strict),
+    // What more than one test target uses.
+    .target(
+        name: "TestSupport", dependencies: ["CMandosSystem", "MandosFormats", "MandosTLS"], path: "Tests/TestSupport",
+        swiftSettings: strict),
+    .testTarget(name: "MandosFormatsTests", dependencies: ["MandosFormats", "TestSupport"], swiftSettings: strict),
     .testTarget(name: "MandosTLSTests", dependencies: ["MandosFormats", "MandosTLS"], swiftSettings: strict),
-    .testTarget(name: "MandosCoreTests", dependencies: ["MandosCore", "MandosFormats"], swiftSettings: strict),
+    .testTarget(
+        name: "MandosCoreTests", dependencies: ["MandosCore", "MandosFormats", "TestSupport"], swiftSettings: strict),
     .testTarget(
         name: "MandosServerTests",
         dependencies: [
-            "MandosCore", "MandosFormats", "MandosServer", "MandosTLS",
+            "MandosCore", "MandosFormats", "MandosServer", "MandosTLS", "TestSupport",
             .product(name: "GRDB", package: "GRDB.swift"),
             .product(name: "Logging", package: "swift-log"),
             .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -120,23 +130,21 @@ let testTargets: [Target] = [
             .product(name: "NIOEmbedded", package: nio),
         ], swiftSettings: strict),
     .testTarget(
-        name: "MandosClientTests", dependencies: ["MandosClient", "MandosFormats", "POSIXKit"], swiftSettings: strict),
+        name: "MandosClientTests", dependencies: ["MandosClient", "MandosFormats", "POSIXKit", "TestSupport"],
+        swiftSettings: strict),
     .testTarget(
-        name: "MandosKeygenTests", dependencies: ["mandos-keygen", "MandosFormats"], swiftSettings: strict),
+        name: "MandosKeygenTests", dependencies: ["mandos-keygen", "MandosFormats", "TestSupport"],
+        swiftSettings: strict),
     .testTarget(name: "PasswordAgentTests", dependencies: ["password-agent"], swiftSettings: strict),
+    // Whole programs, from outside.
     .testTarget(
         name: "ProgramTests",
-        dependencies: [
-            "mandos", "mandos-client", "mandos-ctl", "mandos-keygen", "plugin-runner", "password-agent",
-            "password-prompt", "askpass-fifo", "plymouth", "splashy", "usplash", "mandos-to-cryptroot-unlock",
-            "CMandosSystem", "MandosBus", "MandosFormats", "MandosTLS",
-            .product(name: "GRDB", package: "GRDB.swift"),
-        ],
-        path: "Tests",
-        exclude: [
-            "MandosFormatsTests", "MandosTLSTests", "MandosCoreTests", "MandosServerTests", "MandosClientTests",
-            "MandosKeygenTests", "PasswordAgentTests", "Integration/lan.sh",
-        ], sources: ["Integration", "Interop"], swiftSettings: strict),
+        dependencies: testedPrograms + ["MandosTLS", "TestSupport", .product(name: "GRDB", package: "GRDB.swift")],
+        path: "Tests/Programs", exclude: ["Client/lan.sh"], swiftSettings: strict),
+    // The same programs with the reference implementation and Plymouth as peers.
+    .testTarget(
+        name: "InteropTests", dependencies: testedPrograms + ["TestSupport"], path: "Tests/Interop",
+        swiftSettings: strict),
 ]
 
 let package = Package(

@@ -1,8 +1,9 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// Each mandos-ctl with each server, and what both servers say of themselves.
-@Suite(.enabled(if: Reference.isHere, Reference.reason), .enabled(if: Root.isHere, Root.reason))
+@Suite(.needsReference, .needsRoot)
 struct `On the bus, together with the reference implementation` {
     private static let clients = (1...3).map { number in
         """
@@ -99,7 +100,7 @@ struct `On the bus, together with the reference implementation` {
         }
         #expect(try await pair.tried(["--bump-timeout", "client3"]).status == 0)
         #expect(try await Self.all(pair.other)["client3"]?["LastCheckedOK"]?.isEmpty == false)
-        let directory = try Directory()
+        let directory = try TemporaryDirectory()
         let secret = try directory.write(Data([0, 1, 0xFF, 10]), to: "secret")
         #expect(try await pair.tried(["--secret", secret, "client3"]).status == 0)
         #expect(try await pair.tried(["--disable", "--all"]).status == 0)

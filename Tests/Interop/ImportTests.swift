@@ -1,10 +1,11 @@
 import Foundation
 import Glibc
+import TestSupport
 import Testing
 
 /// `packaging/import-reference-state`, which makes our state of the one that the reference saves when it stops.
 @Suite(
-    .enabled(if: Reference.isHere, Reference.reason), .enabled(if: Root.isHere, Root.reason), .serialized)
+    .needsReference, .needsRoot, .serialized)
 struct `Importing the state of the reference implementation` {
     private static let password = Data("secret".utf8)
 
@@ -25,7 +26,7 @@ struct `Importing the state of the reference implementation` {
             // Sometimes it fails to save: when it removes gpg's home while gpg-agent does the same.
             for _ in 0..<5 {
                 let theirs = try await Reference.Server(clients: clients)
-                _ = try await theirs.program.line(with: "Checker for alive succeeded", within: .seconds(120))
+                _ = try await theirs.program.line(with: "Checker for alive succeeded")
                 // It does not say that it disables a client: that is two intervals after its start at the latest.
                 try await Task.sleep(for: .seconds(3))
                 theirs.program.signal(SIGTERM)
@@ -45,12 +46,12 @@ struct `Importing the state of the reference implementation` {
 
     /// The directories, as they are when the reference has stopped.
     private struct Migration {
-        let configuration: Directory
-        let state: Directory
+        let configuration: TemporaryDirectory
+        let state: TemporaryDirectory
 
         init(clients: String = "[DEFAULT]\n", pickle: Data) throws {
-            configuration = try Directory()
-            state = try Directory()
+            configuration = try TemporaryDirectory()
+            state = try TemporaryDirectory()
             try configuration.write(clients, to: "clients.conf")
             try state.write(pickle, to: "clients.pickle")
         }
@@ -115,7 +116,7 @@ struct `Importing the state of the reference implementation` {
     }
 
     @Test func `runs nothing that a pickle asks for, and names it`() async throws {
-        let directory = try Directory()
+        let directory = try TemporaryDirectory()
         let mark = directory.path + "/was-run"
         for pickle in [
             "cos\nsystem\n(S'touch \(mark)'\ntR.",

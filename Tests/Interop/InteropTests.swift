@@ -1,9 +1,10 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// Every program of ours with every one of the reference's.
 @Suite(
-    .enabled(if: Reference.isHere, Reference.reason), .enabled(if: Root.isHere, Root.reason), .serialized)
+    .needsReference, .needsRoot, .serialized)
 struct `Together with the reference implementation` {
     /// One client: whose keys it has, what its password is.
     struct Host {

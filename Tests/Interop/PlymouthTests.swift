@@ -1,8 +1,9 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// Our plymouth with Debian's Plymouth, on a terminal of its own: no machine that builds software has a splash screen.
-@Suite(.enabled(if: Reference.isHere, Reference.reason), .enabled(if: Root.isHere, Root.reason))
+@Suite(.needsReference, .needsRoot)
 struct `Together with Plymouth` {
     private static let script = """
         import os, pty, signal, subprocess, sys, threading, time
@@ -54,7 +55,7 @@ struct `Together with Plymouth` {
         """
 
     @Test func `asks by it, and has it restarted when nobody waits for the answer any more`() async throws {
-        let directory = try Directory()
+        let directory = try TemporaryDirectory()
         try directory.write(Self.script, to: "test.py")
         let inside = """
             \(rootOfItsOwn)

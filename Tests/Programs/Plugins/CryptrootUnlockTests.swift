@@ -1,0 +1,262 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// The bridge to cryptroot-unlock, in a root of its own with stand-ins for everything around it: `askpass` and `cryptsetup`
+/// are copies of Python, so that they have the names under which they are looked for.
+@Suite(.needsRoot) struct `mandos-to-cryptroot-unlock` {
+    private static let program = "mandos-to-cryptroot-unlock"
+
+    /// Like Debian's: opens the FIFO without waiting, and prints what comes until the end.
+    private static let askpass = """
+        import os, select, sys
+        fifo = "/lib/cryptsetup/passfifo"
+        if not os.path.exists(fifo): os.mkfifo(fifo, 0o600)
+        end = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+        select.select([end], [], [])
+        os.set_blocking(end, True)
+        given = b""
+        while piece := os.read(end, 65536): given += piece
+        open("/run/given", "ab").write(given + b"|")
+        """
+
+    /// Runs the shell script `body`. `start` starts our program; `prompt VOLUME` asks until it has got an answer; what was
+    /// given is in `/run/given`, each with a `|` behind it. plugin-runner does what `/run/runner` says, cryptroot-unlock
+    /// what `/run/unlock` says.
+    private func inRoot(_ body: String) async throws -> (status: Int32, output: String, errors: String) {
+        let directory = try TemporaryDirectory()
+        try directory.write(Self.askpass, to: "askpass.py")
+        try directory.write(
+            """
+            #!/bin/sh
+            echo "$*" >>/run/runs
+            . /run/runner
+
+            """, to: "plugin-runner")
+        try directory.write(
+            """
+            #!/bin/sh
+            . /run/unlock
+
+            """, to: "cryptroot-unlock")
+        let script = """
+            \(rootOfItsOwn)
+            mkdir -p $new/usr/lib/cryptsetup $new/usr/lib/mandos
+            rm -f $new/usr/lib/cryptsetup/passfifo
+            cp "$(readlink -f /usr/bin/python3)" $new/usr/lib/cryptsetup/askpass
+            cp $1/askpass.py $new/run/
+            cp $1/plugin-runner $new/usr/lib/mandos/plugin-runner
+            cp $1/cryptroot-unlock $new/usr/bin/cryptroot-unlock
+            cp $2 $new/usr/lib/mandos/\(Self.program)
+            cp ${2%/*}/plugin-runner $new/usr/lib/mandos/real-plugin-runner
+            chmod 755 $new/usr/lib/mandos/plugin-runner $new/usr/bin/cryptroot-unlock
+            exec chroot $new /bin/sh -c "$3"
+            """
+        let inside = """
+            set -eu
+            cd /
+            echo 'printf secret' >/run/runner
+            echo 'cat >/lib/cryptsetup/passfifo' >/run/unlock
+            pidfile=/run/\(Self.program).pid
+            start() {
+                /lib/mandos/\(Self.program) 2>/run/errors &
+                ours=$!
+                for _ in $(seq 500); do [ -s $pidfile ] && break; sleep 0.02; done
+            }
+            prompt() { CRYPTTAB_NAME=$1 /lib/cryptsetup/askpass -S -E /run/askpass.py; }
+            # Waits until the command succeeds.
+            until_it() {
+                for _ in $(seq 500); do "$@" 2>/dev/null && return; sleep 0.02; done
+                echo "did not see: $*" >&2
+                cat /run/errors >&2
+                exit 9
+            }
+            stop() { kill "$(cat $pidfile)"; wait $ours && status=0 || status=$?; [ ! -e $pidfile ]; }
+            \(body)
+            """
+        let result = try await run(
+            "/usr/bin/unshare",
+            [
+                "--fork", "--pid", "--kill-child", "--mount", "/bin/sh", "-c", script, "sh", directory.path,
+                Place.program(Self.program), inside,
+            ])
+        return (result.status, String(decoding: result.output, as: UTF8.self), result.errors)
+    }
+
+    @Test func `hands the password to each prompt, also one that comes before it`() async throws {
+        let result = try await inRoot(
+            """
+            echo 'sleep 1; printf secret' >/run/runner
+            start
+            prompt one
+            prompt two
+            stop
+            cat /run/given
+            [ "$(wc -l </run/runs)" = 1 ]
+            cat /run/runs
+            [ $status = 143 ]
+            [ ! -s /run/errors ]
+            """)
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(
+            result.output == "secret|secret|--disable=askpass-fifo --disable=password-prompt --disable=plymouth\n")
+    }
+
+    @Test func `gets the password from our plugin-runner, without the plugins that would ask beside askpass`()
+        async throws
+    {
+        let result = try await inRoot(
+            """
+            cp /lib/mandos/real-plugin-runner /lib/mandos/plugin-runner
+            mkdir -p /lib/mandos/plugins.d
+            cd /lib/mandos/plugins.d
+            printf '#!/bin/sh\nsleep 1000 >&- & echo $! >/run/left; sleep 0.3; printf secret\n' >gives
+            printf '#!/bin/sh\necho $$ >/run/idles; exec sleep 1000\n' >idles
+            printf '#!/bin/sh\ntouch /run/has-asked; printf wrong\n' >password-prompt
+            chmod 755 *
+            start
+            prompt one
+            prompt two
+            # What one plugin has left behind, too.
+            for process in idles left; do [ ! -e "/proc/$(cat /run/$process)" ]; done
+            stop
+            cat /run/given
+            [ ! -e /run/has-asked ]
+            cat /run/errors
+            """)
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.output == "secret|secret|")
+    }
+
+    @Test func `gives every byte, also of a long password`() async throws {
+        let result = try await inRoot(
+            #"""
+            echo "printf 'a\\nb\\0c\\\\ \\377 '; head -c 200000 /dev/zero" >/run/runner
+            mknod -m 666 /dev/zero c 1 5
+            start
+            prompt one
+            sh /run/runner >/run/expected
+            printf '|' >>/run/expected
+            cmp /run/expected /run/given
+            stop
+            """#)
+        #expect(result.status == 0, "\(result.errors)")
+    }
+
+    @Test func `tries again when cryptroot-unlock came too early`() async throws {
+        let result = try await inRoot(
+            """
+            echo '[ -e /run/tried ] || { touch /run/tried; exit 1; }; cat >/lib/cryptsetup/passfifo' >/run/unlock
+            start
+            prompt one
+            stop
+            cat /run/given
+            [ "$(wc -l </run/runs)" = 1 ]
+            """)
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.output == "secret|")
+    }
+
+    @Test func `gives a volume no password that it has refused, but asks for another`() async throws {
+        let result = try await inRoot(
+            """
+            cat >/run/runner <<'RUNNER'
+            if [ "$(wc -l </run/runs)" -lt 3 ]; then printf old; else printf new; fi
+            RUNNER
+            echo 'cat >/lib/cryptsetup/passfifo; grep -q new /run/given' >/run/unlock
+            start
+            prompt one
+            prompt one
+            stop
+            cat /run/given
+            wc -l </run/runs
+            cat /run/errors
+            """)
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(
+            result.output == """
+                old|new|3
+                \(Self.program): one has refused the password; trying again, or type the password on the console
+
+                """)
+    }
+
+    @Test func `runs plugin-runner again after a failure, less and less often`() async throws {
+        let result = try await inRoot(
+            """
+            echo 'cut -d" " -f1 /proc/uptime >>/run/times; exit 3' >/run/runner
+            start
+            three_times() { [ "$(wc -l </run/times)" -ge 3 ]; }
+            until_it three_times
+            stop
+            awk 'NR > 1 && $1 - before < 0.99 * 2 ^ (NR - 2) { print "too soon" } { before = $1 }' /run/times
+            cat /run/errors
+            """)
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(
+            result.output
+                == "\(Self.program): plugin-runner: exit status 3; trying again, or type the password on the console\n")
+    }
+
+    @Test func `lets plugin-runner clean up when it is asked to end`() async throws {
+        let result = try await inRoot(
+            """
+            echo 'trap "sleep 0.3; touch /run/clean; exit 1" TERM; touch /run/ready; sleep 60 & wait' >/run/runner
+            start
+            until_it [ -e /run/ready ]
+            stop
+            [ -e /run/clean ]
+            [ $status = 143 ]
+            """)
+        #expect(result.status == 0, "\(result.errors)")
+    }
+
+    @Test func `ends cryptroot-unlock with it`() async throws {
+        let result = try await inRoot(
+            """
+            echo 'cat >/lib/cryptsetup/passfifo; echo $$ >/run/waiting; exec sleep 60' >/run/unlock
+            start
+            prompt one
+            until_it [ -s /run/waiting ]
+            stop
+            ! kill -0 "$(cat /run/waiting)" 2>/dev/null
+            """)
+        #expect(result.status == 0, "\(result.errors)")
+    }
+
+    @Test func `is done when cryptroot-unlock has nothing left to open`() async throws {
+        let result = try await inRoot(
+            """
+            echo 'exit 0' >/run/unlock
+            start
+            prompt one &
+            wait $ours
+            [ ! -e $pidfile ]
+            [ ! -e /run/given ]
+            """)
+        #expect(result.status == 0, "\(result.errors)")
+    }
+
+    @Test(arguments: [
+        ("rm /lib/mandos/plugin-runner", "no /lib/mandos/plugin-runner in this initramfs"),
+        ("rm /usr/bin/cryptroot-unlock", "no /bin/cryptroot-unlock in this initramfs"),
+    ])
+    func `says what is missing`(preparation: String, message: String) async throws {
+        let result = try await inRoot("\(preparation); exec /lib/mandos/\(Self.program)")
+        #expect(result.status == 69)
+        #expect(result.errors.contains(message), "\(result.errors)")
+    }
+
+    @Test func `runs once only`() async throws {
+        let result = try await inRoot(
+            """
+            start
+            if /lib/mandos/\(Self.program) 2>/run/second; then exit 3; else [ $? = 69 ]; fi
+            cat /run/second
+            [ -s $pidfile ]
+            stop
+            """)
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.output == "\(Self.program): another one runs already, see /run/\(Self.program).pid\n")
+    }
+}

@@ -1,0 +1,343 @@
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+/// Somebody who asks for a password, the way systemd does it.
+private final class Asker {
+    let directory: TemporaryDirectory
+    let name: String
+    private let socket: Int32
+    var socketPath: String { directory.path + "/sck." + name }
+    var file: String { directory.path + "/ask." + name }
+
+    /// Asks in `directory`; `fields` replace what is in the file, and with an empty value remove it.
+    init(in directory: TemporaryDirectory, _ name: String = "x", _ fields: [String: String] = [:]) throws {
+        self.directory = directory
+        self.name = name
+        socket = Glibc.socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue), 0)
+        try #require(socket >= 0)
+        var address = try Self.address(directory.path + "/sck." + name)
+        let length = socklen_t(MemoryLayout<sockaddr_un>.size)
+        let result = unsafe withUnsafePointer(to: &address) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe bind(socket, $0, length) }
+        }
+        try #require(result == 0)
+        try ask(fields)
+    }
+
+    deinit { close(socket) }
+
+    private static func address(_ path: String) throws -> sockaddr_un {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let bytes = Array(path.utf8)
+        try #require(bytes.count < MemoryLayout.size(ofValue: address.sun_path))
+        unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: bytes) }
+        return address
+    }
+
+    /// Writes the file, at once, so that nobody sees half of it.
+    func ask(_ fields: [String: String] = [:]) throws {
+        let usual = ["PID": "\(getpid())", "Socket": socketPath, "NotAfter": "0", "Message": "100% [Ask] = x;"]
+        let lines = usual.merging(fields) { $1 }.filter { !$0.value.isEmpty }.map { "\($0.key)=\($0.value)\n" }
+        let temporary = try directory.write("[Ask]\n" + lines.joined(), to: "tmp." + name)
+        try #require(unsafe rename(temporary, file) == 0)
+    }
+
+    func withdraw() throws { try #require(unsafe unlink(file) == 0) }
+
+    /// The message that has come, if any.
+    var message: Data? {
+        var bytes = [UInt8](repeating: 0, count: 1 << 18)
+        let count = unsafe recv(socket, &bytes, bytes.count, 0)
+        return count < 0 ? nil : Data(bytes[..<count])
+    }
+
+    /// The message, as soon as there is one.
+    func nextMessage() async throws -> Data {
+        for _ in 0..<2000 {
+            if let message { return message }
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        throw TookTooLong(goal: "an answer", details: "")
+    }
+
+    /// Sends to itself until there is no room; returns how many there are now.
+    func fillQueue() throws -> Int {
+        var address = try Self.address(socketPath)
+        let length = socklen_t(MemoryLayout<sockaddr_un>.size)
+        var count = 0
+        while unsafe withUnsafePointer(
+            to: &address,
+            { pointer in
+                unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    unsafe sendto(socket, "x", 1, Int32(MSG_DONTWAIT), $0, length)
+                }
+            }) == 1
+        {
+            count += 1
+        }
+        return count
+    }
+}
+
+@Suite(.needsRoot) struct `password-agent` {
+    private static let program = Place.program("password-agent")
+
+    /// The agent, with a client that is a shell script; "-p" because the shell would give up root otherwise, and could not
+    /// look into the directory.
+    private func agent(_ directory: TemporaryDirectory, _ script: String, _ options: [String] = []) throws
+        -> RunningProgram
+    {
+        try RunningProgram(
+            Self.program, ["--agent-directory", directory.path] + options + ["--", "/bin/sh", "-pc", script])
+    }
+
+    /// Prints a password when there is a `file`.
+    private func waiting(for file: String) -> String { "while [ ! -e '\(file)' ]; do sleep 0.02; done; printf secret" }
+
+    @Test(arguments: [
+        (#"printf secret"#, "+secret\0"), (#"printf 'a%%s\n'"#, "+a%s\n\0"), (#"printf 'a\000b'"#, "+a\0b\0"),
+        (#":"#, "+\0"), (#"printf a; exec >&-; sleep 0.2"#, "+a\0"),
+    ])
+    func `sends what the client prints, as it is, to all who ask`(script: String, answer: String) async throws {
+        let directory = try TemporaryDirectory()
+        let askers = try ["one", "two"].map { try Asker(in: directory, $0) }
+        let agent = try agent(directory, script)
+        #expect(try await agent.ending() == .exit(status: 0), "\(agent.errors)")
+        for asker in askers {
+            #expect(asker.message == Data(answer.utf8))
+            #expect(asker.message == nil)
+        }
+        #expect(agent.errors.isEmpty)
+        #expect(agent.output.isEmpty)
+    }
+
+    @Test func `sends the longest password, and none that is longer`() async throws {
+        let directory = try TemporaryDirectory()
+        let asker = try Asker(in: directory)
+        let script = "head -c $0 /dev/zero | tr '\\0' x"
+        let good = try RunningProgram(
+            Self.program, ["-d", directory.path, "--", "/bin/sh", "-c", script, "131072"])
+        #expect(try await good.ending() == .exit(status: 0), "\(good.errors)")
+        #expect(asker.message?.count == 1 + 131_072 + 1)
+        let bad = try RunningProgram(Self.program, ["-d", directory.path, "--", "/bin/sh", "-c", script, "131073"])
+        #expect(try await bad.ending() == .exit(status: 69))
+        #expect(bad.errors.contains("printed more than 131072 bytes"))
+        let endless = try agent(directory, "exec cat /dev/zero")
+        #expect(try await endless.ending() == .exit(status: 69))
+        #expect(asker.message == nil)
+    }
+
+    @Test func `runs the client with another real user and group only, and with the helper directory`() async throws {
+        let directory = try TemporaryDirectory()
+        let asker = try Asker(in: directory)
+        let script = """
+            grep -E '^[UG]id:' /proc/self/status | tr '\\t' ' '
+            echo "$MANDOSPLUGINHELPERDIR"
+            readlink /proc/self/fd/0
+            grep -E '^SigBlk:' /proc/self/status | tr -d '\\t'
+            """
+        let agent = try agent(directory, script, ["-u", "1234", "--group=4321", "--helper-directory=/h"])
+        #expect(try await agent.ending() == .exit(status: 0), "\(agent.errors)")
+        let answer = String(decoding: try #require(asker.message), as: UTF8.self)
+        #expect(
+            answer == """
+                +Uid: 1234 0 0 0
+                Gid: 4321 0 0 0
+                /h
+                /dev/null
+                SigBlk:0000000000000000
+                \0
+                """)
+    }
+
+    @Test func `answers those who ask later, and those who ask again, but not those who no longer ask`() async throws {
+        let directory = try TemporaryDirectory()
+        let go = directory.path + "/go"
+        let first = try Asker(in: directory, "first")
+        let gone = try Asker(in: directory, "gone")
+        // Too busy to listen, so that the agent goes on as long as this is asked.
+        let busy = try Asker(in: directory, "busy")
+        _ = try busy.fillQueue()
+        let agent = try agent(directory, "echo started >&2; " + waiting(for: go))
+        _ = try await agent.line(with: "started")
+        let later = try Asker(in: directory, "later")
+        try gone.withdraw()
+        try directory.write("", to: "go")
+        #expect(try await first.nextMessage() == Data("+secret\0".utf8))
+        #expect(try await later.nextMessage() == Data("+secret\0".utf8))
+        try first.ask()
+        #expect(try await first.nextMessage() == Data("+secret\0".utf8))
+        try busy.withdraw()
+        #expect(try await agent.ending() == .exit(status: 0), "\(agent.errors)")
+        #expect(gone.message == nil)
+    }
+
+    @Test func `waits for somebody who is too busy to listen`() async throws {
+        let directory = try TemporaryDirectory()
+        let asker = try Asker(in: directory)
+        let count = try asker.fillQueue()
+        #expect(count > 0)
+        let agent = try agent(directory, "printf secret; echo done >&2")
+        _ = try await agent.line(with: "done")
+        for _ in 0..<count { #expect(try await asker.nextMessage() == Data("x".utf8)) }
+        #expect(try await asker.nextMessage() == Data("+secret\0".utf8))
+        #expect(try await agent.ending() == .exit(status: 0), "\(agent.errors)")
+    }
+
+    @Test func `gives up somebody who cannot be reached, and tells`() async throws {
+        let directory = try TemporaryDirectory()
+        let asker = try Asker(in: directory, "x", ["Socket": directory.path + "/nothing"])
+        let agent = try agent(directory, "printf secret")
+        #expect(try await agent.ending() == .exit(status: 69))
+        #expect(agent.errors.contains("\(asker.file): connecting to \(directory.path)/nothing: No such file"))
+        #expect(agent.errors.split(separator: "\n").count == 1)
+    }
+
+    @Test(arguments: [
+        (["Socket": ""], "where the answer goes"), (["Socket": "sck.x"], "no absolute path"),
+        (["Socket": "/" + String(repeating: "a", count: 107)], "too long"), (["PID": ""], "who asks"),
+        (["PID": "x"], "who asks"), (["PID": "4194305"], nil), (["NotAfter": "1"], nil),
+    ])
+    func `runs no client for a question that nobody can answer`(
+        fields: [String: String], complaint: String?
+    ) async throws {
+        let directory = try TemporaryDirectory()
+        let asker = try Asker(in: directory, "x", fields)
+        let agent = try agent(directory, "echo started >&2; printf secret")
+        #expect(try await agent.ending() == .exit(status: 0))
+        #expect(!agent.errors.contains("started"))
+        if let complaint {
+            #expect(agent.errors.contains("\(asker.file): not answered: "))
+            #expect(agent.errors.contains(complaint))
+        } else {
+            #expect(agent.errors.isEmpty)
+        }
+        #expect(asker.message == nil)
+    }
+
+    @Test func `takes no pipe, directory, garbage, or endless file for a question, and no other name`() async throws {
+        let directory = try TemporaryDirectory()
+        try #require(unsafe mkfifo(directory.path + "/ask.fifo", 0o600) == 0)
+        try FileManager.default.createDirectory(
+            atPath: directory.path + "/ask.directory", withIntermediateDirectories: false)
+        try directory.write(Data((0..<60_000).map { UInt8(truncatingIfNeeded: $0 &* 7919 >> 3) }), to: "ask.garbage")
+        try directory.write(String(repeating: "\n", count: 1 << 16) + "[Ask]\n", to: "ask.long")
+        let good = try Asker(in: directory, "good")
+        let other = try Asker(in: directory, "other")
+        try #require(unsafe rename(other.file, directory.path + "/xask.other") == 0)
+        try FileManager.default.createSymbolicLink(
+            atPath: directory.path + "/ask.nowhere", withDestinationPath: directory.path + "/nowhere")
+        let agent = try agent(directory, "printf secret")
+        #expect(try await agent.ending() == .exit(status: 0), "\(agent.errors)")
+        #expect(good.message == Data("+secret\0".utf8))
+        #expect(good.message == nil)
+        #expect(other.message == nil)
+        for name in ["fifo", "directory", "garbage", "long"] { #expect(agent.errors.contains("ask." + name)) }
+    }
+
+    @Test func `refuses to start without a question, or a place for one`() async throws {
+        let directory = try TemporaryDirectory()
+        let idle = try agent(directory, "echo started >&2")
+        #expect(try await idle.ending() == .exit(status: 66))
+        #expect(idle.errors.contains("there are no questions in \(directory.path)"))
+        let lost = try await run(Self.program, ["--agent-directory=\(directory.path)/none", "--", "/bin/false"])
+        #expect(lost.status == 66)
+        #expect(lost.errors.contains("\(directory.path)/none: No such file"))
+    }
+
+    @Test(arguments: [
+        ("printf secret; exit 3", "failed with exit status 3"), ("printf secret; kill -9 $$", "was ended by signal 9"),
+    ])
+    func `sends nothing that a client has printed before it failed`(script: String, complaint: String) async throws {
+        let directory = try TemporaryDirectory()
+        let asker = try Asker(in: directory)
+        let agent = try agent(directory, script)
+        #expect(try await agent.ending() == .exit(status: 69))
+        #expect(agent.errors == "password-agent: /bin/sh \(complaint); the questions remain unanswered\n")
+        #expect(asker.message == nil)
+    }
+
+    @Test func `says which client it cannot start`() async throws {
+        let directory = try TemporaryDirectory()
+        let asker = try Asker(in: directory)
+        let result = try await run(Self.program, ["-d", directory.path, "/nonexistent/client"])
+        #expect(result.status == 71)
+        #expect(result.errors == "password-agent: starting /nonexistent/client: No such file or directory\n")
+        #expect(asker.message == nil)
+    }
+
+    private static let waits = "trap 'echo stopping >&2; exit 1' TERM; echo started >&2; while :; do sleep 0.05; done"
+
+    @Test(arguments: ["withdrawn", "over", "asked by nobody"])
+    func `ends the client when the question is no longer asked`(how: String) async throws {
+        let directory = try TemporaryDirectory()
+        let process = try RunningProgram("/bin/sleep", ["60"])
+        var fields = ["PID": "\(process.processID)"]
+        if how == "over" {
+            var now = timespec()
+            _ = unsafe clock_gettime(CLOCK_MONOTONIC, &now)
+            fields["NotAfter"] = "\(now.tv_sec * 1_000_000 + now.tv_nsec / 1000 + 1_500_000)"
+        }
+        let asker = try Asker(in: directory, "x", fields)
+        let agent = try agent(directory, Self.waits)
+        _ = try await agent.line(with: "started")
+        switch how {
+        case "withdrawn": try asker.withdraw()
+        case "asked by nobody": process.signal(SIGKILL)
+        default: break
+        }
+        #expect(try await agent.ending() == .exit(status: 0), "\(agent.errors)")
+        #expect(agent.errors.contains("stopping"))
+        #expect(asker.message == nil)
+    }
+
+    @Test(arguments: [SIGTERM, SIGINT, SIGHUP, SIGQUIT])
+    func `ends the client, and then itself, at a signal`(signal: Int32) async throws {
+        let directory = try TemporaryDirectory()
+        let asker = try Asker(in: directory)
+        let agent = try agent(directory, Self.waits)
+        _ = try await agent.line(with: "started")
+        agent.signal(signal)
+        #expect(try await agent.ending() == .signal(signal))
+        #expect(agent.errors.contains("stopping"))
+        #expect(asker.message == nil)
+    }
+
+    @Test(arguments: ["--user=x", "--user=", "--user=-1", "--group=4294967295", "--group=99999999999", "--nonsense"])
+    func `refuses options that make no sense`(option: String) async throws {
+        #expect(try await run(Self.program, [option]).status == 64)
+    }
+
+    @Test func `tests itself`() async throws {
+        let result = try await run(Self.program, ["--test"])
+        let output = String(decoding: result.output, as: UTF8.self)
+        #expect(result.status == 0, "\(output)")
+        #expect(output.contains("\n1..15\n"))
+        #expect(!output.contains("not ok"))
+    }
+
+    @Test(
+        .enabled(if: FileManager.default.isExecutableFile(atPath: "/usr/bin/systemd-ask-password"), "needs systemd"),
+        arguments: [("secret", "secret\n"), ("a%%b ", "a%b \n"), ("", "\n"), (#"a\000b"#, "a\nb\n")])
+    func `answers systemd-ask-password`(format: String, printed: String) async throws {
+        // In a mount namespace: the machine's own agents must not see it.
+        let script = """
+            set -eu
+            mount -t tmpfs tmpfs /run
+            mkdir -p /run/systemd/ask-password
+            systemd-ask-password --no-tty --multiple --timeout=30 --id=cryptsetup:x 'Enter [100%] = x;' </dev/null &
+            asker=$!
+            until ls /run/systemd/ask-password/ask.* >/dev/null 2>&1; do sleep 0.02; done
+            "$0" -- /bin/sh -c 'printf "$0"' "$1"
+            wait $asker
+            """
+        let namespace = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        let result = try await run(
+            "/usr/bin/unshare", namespace + ["/bin/sh", "-c", script, Self.program, format])
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(String(decoding: result.output, as: UTF8.self) == printed)
+    }
+}

@@ -1,0 +1,204 @@
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+/// Checkers are other people's programs: what they find, and what they may do to us.
+@Suite struct `A checker` {
+    private func server(checker: String, _ rest: String = "") async throws -> Server {
+        try await Server(
+            clients: """
+                [foo]
+                key_id = \(String(repeating: "7", count: 64))
+                secret = c2VjcmV0
+                interval = PT1S
+                checker = \(checker.replacing("%", with: "%%%%"))
+                \(rest)
+                """,
+            environment: ["NOTIFY_SOCKET": "/nonexistent", "JOURNAL_STREAM": "1:1", "KEPT": "yes"])
+    }
+
+    @Test func `starts with nothing of ours but the environment`() async throws {
+        let server = try await server(
+            checker: "pwd; readlink /proc/self/fd/0; ls /proc/self/fd; grep -E 'Sig(Ign|Blk)' /proc/self/status; env")
+        let line = try await server.program.line(with: "checker output")
+        let found = try #require(
+            line.firstMatch(of: #/output=/ /dev/null 0 1 2 3 SigBlk:\s(\w+) SigIgn:\s(\w+) /#), "3 is ls's; \(line)")
+        // The C library keeps two signals for itself.
+        let signals: UInt64 = 0x7FFF_FFFF
+        #expect([found.output.1, found.output.2].allSatisfy { UInt64($0, radix: 16).map { $0 & signals } == 0 })
+        #expect(line.contains("KEPT=yes"))
+        #expect(!line.contains("NOTIFY_SOCKET") && !line.contains("JOURNAL_STREAM"))
+    }
+
+    @Test func `that floods its output still ends, and little of that is kept`() async throws {
+        let server = try await server(checker: "yes xxxxxxx | head -c 20000000; exit 3")
+        let line = try await server.program.line(with: "checker ended")
+        #expect(line.contains("exit(status: 3)"))
+        let output = try await server.program.line(with: "checker output")
+        #expect(output.utf8.count < 4500 && output.hasSuffix("xxx xxxxxxx"))
+    }
+
+    @Test func `that leaves a daemon behind has ended all the same`() async throws {
+        let marker = "\(Int.random(in: 1_000_000...9_999_999))"
+        let server = try await server(checker: "setsid sleep 30.\(marker) & echo started")
+        for _ in 0..<2000 where server.program.errors.ranges(of: "checker ended").count < 2 {
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        #expect(server.program.errors.ranges(of: "ending=exit(status: 0)").count >= 2, "\(server.program.errors)")
+        _ = try await run("/usr/bin/pkill", ["-f", "sleep 30.\(marker)"])
+    }
+
+    @Test func `that is killed counts as a failure`() async throws {
+        let server = try await server(checker: "kill -KILL $$")
+        #expect(try await server.program.line(with: "checker ended").contains("ending=signal(9)"))
+    }
+
+    @Test func `is never started twice at once`() async throws {
+        let directory = try TemporaryDirectory()
+        // The checker runs as another user.
+        try FileManager.default.setAttributes([.posixPermissions: 0o777], ofItemAtPath: directory.path)
+        let file = directory.path + "/story"
+        let server = try await server(checker: "echo begin >>\(file); sleep 1.2; echo end >>\(file)")
+        var story: [Substring] = []
+        for _ in 0..<4000 where story.count < 6 {
+            try await Task.sleep(for: .milliseconds(5))
+            story = String(decoding: FileManager.default.contents(atPath: file) ?? Data(), as: UTF8.self)
+                .split(separator: "\n")
+        }
+        #expect(Array(story.prefix(6)) == ["begin", "end", "begin", "end", "begin", "end"])
+        #expect(server.program.isRunning)
+    }
+
+    @Test func `that cannot be started for lack of processes costs nobody anything`() async throws {
+        let directory = try TemporaryDirectory()
+        // The server and its checkers, as another user, look into it.
+        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: directory.path)
+        let shortage = directory.path + "/shortage"
+        let source = try directory.write(
+            """
+            #define _GNU_SOURCE
+            #include <dlfcn.h>
+            #include <errno.h>
+            #include <spawn.h>
+            #include <stdlib.h>
+            #include <unistd.h>
+            int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                            const posix_spawnattr_t *attributes, char *const argv[], char *const envp[]) {
+              if (!access(getenv("MANDOS_TEST_SHORTAGE"), F_OK)) return EAGAIN;
+              return ((__typeof__(&posix_spawn))dlsym(RTLD_NEXT, "posix_spawn"))(pid, path, actions, attributes, argv, envp);
+            }
+            """, to: "shortage.c")
+        let library = directory.path + "/shortage.so"
+        let compiling = try await run("/usr/bin/env", ["clang", "-shared", "-fPIC", "-o", library, source])
+        try #require(compiling.status == 0, "\(compiling.errors)")
+        let server = try await Server(
+            clients: Self.crowd(1, checker: "true"),
+            environment: ["LD_PRELOAD": library, "MANDOS_TEST_SHORTAGE": shortage])
+        _ = try await server.program.line(with: "checker ended")
+        try directory.write("", to: "shortage")
+        let failure = try await server.program.line(with: "checker not started")
+        #expect(failure.contains("error checker") && failure.contains("client.name=c0"))
+        try FileManager.default.removeItem(atPath: shortage)
+        try await expectMoreChecks(of: server.program)
+        #expect(!server.program.errors.contains("client disabled"))
+    }
+
+    @Test(.needsRoot)
+    func `goes on after a time in which there were neither processes nor threads left`() async throws {
+        // A user of which there is no other process.
+        let user = Int.random(in: 1_000_000...2_000_000)
+        let asUser = ["--reuid=\(user)", "--regid=\(user)", "--clear-groups"]
+        let directory = try TemporaryDirectory()
+        let clients = try directory.write(Self.crowd(1, checker: "true"), to: "clients.conf")
+        for path in [directory.path, clients] {
+            try FileManager.default.setAttributes([.ownerAccountID: user], ofItemAtPath: path)
+        }
+        let server = try RunningProgram(
+            "/usr/bin/setpriv",
+            asUser + [
+                Place.program("mandos"), "--configdir", directory.path, "--statedir", directory.path, "--foreground",
+                "--no-dbus", "--debuglevel", "DEBUG",
+            ])
+        func setLimit(_ limit: String) async throws {
+            let result = try await run(
+                "/usr/bin/setpriv",
+                asUser + ["prlimit", "--pid", "\(server.processID)", "--nproc=\(limit):"])
+            try #require(result.status == 0, "\(result.errors)")
+        }
+        _ = try await server.line(with: "checker ended")
+        try await setLimit("1")
+        // Whether it can say so depends on the threads that it has.
+        try await Task.sleep(for: .seconds(2))
+        try await setLimit("1000")
+        try await expectMoreChecks(of: server)
+        #expect(!server.errors.contains("client disabled"))
+    }
+
+    private func expectMoreChecks(of server: RunningProgram) async throws {
+        let before = server.errors.ranges(of: "checker ended").count
+        for _ in 0..<2000 where server.errors.ranges(of: "checker ended").count <= before + 1 {
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        #expect(server.errors.ranges(of: "checker ended").count > before + 1, "\(server.errors)")
+    }
+
+    /// Many clients, checked every second.
+    private static func crowd(_ count: Int, checker: String, _ rest: String = "") -> String {
+        (0..<count).map { number in
+            """
+            [c\(number)]
+            key_id = \(String(repeating: "7", count: 56))\(10_000_000 + number)
+            secret = c2VjcmV0
+            interval = PT1S
+            checker = \(checker)
+            \(rest)
+
+            """
+        }.joined()
+    }
+
+    @Test func `is ended with the server even while it is being started`() async throws {
+        for wait in [20, 60, 150, 300, 600] {
+            let server = try await Server(clients: Self.crowd(300, checker: "exec sleep 200"))
+            try await Task.sleep(for: .milliseconds(wait))
+            server.program.signal(SIGTERM)
+            #expect(try await server.program.ending() == .exit(status: 0))
+        }
+    }
+
+    @Test(arguments: [48, 56, 64, 80]) func `that cannot be started for lack of descriptors does no harm`(
+        limit: Int
+    ) async throws {
+        let directory = try TemporaryDirectory()
+        try directory.write(Self.crowd(40, checker: "sleep 1"), to: "clients.conf")
+        let server = try RunningProgram(
+            "/usr/bin/prlimit",
+            [
+                "--nofile=\(limit):\(limit)", Place.program("mandos"), "--configdir", directory.path, "--statedir",
+                directory.path, "--foreground", "--no-dbus", "--no-zeroconf", "--address", "::1", "--port",
+                "\(freePort())", "--debuglevel", "INFO,checker=\(limit % 8 == 0 ? "ERROR" : "DEBUG")",
+            ])
+        _ = try await server.line(with: " serving")
+        try await Task.sleep(for: .seconds(3))
+        #expect(server.isRunning, "\(server.errors.suffix(2000))")
+        server.signal(SIGTERM)
+        #expect(try await server.ending() == .exit(status: 0), "\(server.errors.suffix(2000))")
+    }
+
+    @Test func `that hangs, of as many clients as there may be, costs another client nothing`() async throws {
+        let hanging = Self.crowd(200, checker: "sleep 3600", "timeout = PT2H").replacing("= PT1S", with: "= PT1H")
+        let living = "[living]\nkey_id = \(String(repeating: "8", count: 64))\nsecret = c2VjcmV0\n"
+        let bus = try await TestBus()
+        let again = try await Server(clients: hanging, bus: bus)
+        _ = try await again.program.line(with: "on the bus")
+        // Their first checks would be up to an hour away.
+        #expect(try await bus.control(["--start-checker", "--all"]).status == 0)
+        try again.configuration.write(
+            hanging + living + "checker = true\ninterval = PT2S\ntimeout = PT6S\n", to: "clients.conf")
+        #expect(try await bus.control(["--reload"]).status == 0)
+        try await Task.sleep(for: .seconds(13))
+        #expect(try await bus.control(["--is-enabled", "living"]).status == 0, "\(again.program.errors.suffix(3000))")
+        #expect(again.program.errors.contains("checks cannot keep up"))
+    }
+}

@@ -1,0 +1,62 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// The server as a daemon, in a process and mount namespace of its own with a system log in it.
+@Suite(.needsRoot) struct `The daemon` {
+    @Test func `goes into the background when it works, logs to syslog, and stops`() async throws {
+        let keys = try await Keys.make()
+        let section = try await keys.section("foo", password: Data("secret".utf8))
+        let result = try await inNamespace(
+            """
+            mkdir -m 700 /run/state
+            "$0" "$@" --debuglevel INFO
+            wait_for /run/log 'serving address=:: port=4711'
+            pid=$(cat /run/mandos.pid)
+            [ "$(ps -o ppid= -p "$pid" | tr -d ' ')" = 1 ]
+            [ "$(readlink "/proc/$pid/cwd")" = / ]
+            [ "$(readlink "/proc/$pid/fd/2")" = /dev/null ]
+            \(Place.program("mandos-client")) --connect=::1:4711 \(keys.clientOptions.joined(separator: " "))
+            wait_for /run/log '<30>.*mandos\\[[0-9]*\\]: secret sent.*client.name=foo'
+            kill "$pid"
+            for _ in $(seq 200); do kill -0 "$pid" 2>/dev/null || break; sleep 0.02; done
+            ! kill -0 "$pid" 2>/dev/null
+            [ ! -s /run/mandos.pid ]
+            """, clients: section)
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.output == "secret")
+    }
+
+    @Test func `serves, checks and ends although its log is stuck`() async throws {
+        let keys = try await Keys.make()
+        let section =
+            try await keys.section("foo", password: Data("secret".utf8))
+            + "interval = PT1S\nchecker = echo >>/run/state/checks\n"
+        let result = try await inNamespace(
+            """
+            mkdir -m 700 /run/state
+            # Its standard error is a pipe that is full.
+            /usr/bin/python3 -c '\(withStuckErrors)' "$0" "$@" --foreground --debuglevel DEBUG & server=$!
+            \(Place.program("mandos-client")) --connect=::1:4711 --retry=0.2 \(keys.clientOptions.joined(separator: " "))
+            checked() { [ "$(wc -l </run/state/checks)" -ge 3 ]; }
+            for _ in $(seq 500); do checked 2>/dev/null && break; sleep 0.02; done
+            checked
+            kill "$server"
+            wait "$server"
+            """, clients: section)
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.output == "secret")
+    }
+
+    @Test func `says on the terminal what keeps it from starting`() async throws {
+        let result = try await inNamespace(
+            """
+            mkdir -m 700 /run/state
+            echo 'no database, but long enough to be looked at' >/run/state/clients.sqlite
+            if "$0" "$@"; then exit 3; fi
+            [ ! -s /run/mandos.pid ]
+            """, clients: "[DEFAULT]\n")
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.errors.contains("clients.sqlite is damaged"))
+    }
+}

@@ -1,0 +1,180 @@
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+@Suite struct `A reload at SIGHUP` {
+    private static let password = Data("secret".utf8)
+
+    @Test func `takes over new, changed and removed clients while others go on`() async throws {
+        let (old, new, changed) = (try await Keys.make(), try await Keys.make(), try await Keys.make())
+        let delayed = "approval_delay = PT1H\n"
+        let changing = try await changed.section("changed", password: Self.password)
+        let server = try await Server(
+            clients: try await old.section("old", password: Self.password) + delayed + changing)
+        let waiting = try client(old, [server.address])
+        _ = try await server.program.line(with: "waiting for approval")
+        // Secret files are for root's eyes too.
+        let secret = try server.configuration.write(
+            Data("other bytes, that are no OpenPGP message".utf8), to: "secret")
+        let section = try await new.section("new", password: Self.password)
+        try server.configuration.write(
+            section + changing.replacing(/(?m)^secret =.*\n(?:[ \t].*\n)*/, with: "secfile = \(secret)\n"),
+            to: "clients.conf")
+        server.program.signal(SIGHUP)
+        let line = try await server.program.line(with: "configuration reloaded")
+        #expect(line.hasSuffix("added=1 changed=1 removed=1"))
+
+        let refusal = try await server.program.line(with: "secret refused")
+        #expect(refusal.contains("reason=no client has this key ID"), "the one that was waiting is gone")
+        #expect(waiting.output.isEmpty)
+        let fetched = try client(new, [server.address])
+        #expect(try await fetched.ending() == .exit(status: 0), "\(fetched.errors)")
+        #expect(fetched.output == Self.password)
+        let different = try client(changed, [server.address])
+        _ = try await different.line(with: "is not an encrypted OpenPGP message")
+        #expect(different.output.isEmpty)
+    }
+
+    @Test func `that finds an error changes nothing and says why`() async throws {
+        let keys = try await Keys.make()
+        let section = try await keys.section("foo", password: Self.password)
+        let server = try await Server(clients: section)
+        for (clients, mandos, message) in [
+            ("[DEFAULT]\n" + section + "enabled = maybe\n", "", "clients.conf:"),
+            ("[DEFAULT]\n", "[DEFAULT]\nport = http\n", "mandos.conf:2: port:"),
+            (
+                "[bar]\nkey_id = \(String(repeating: "7", count: 64))\nsecfile = /nonexistent\n", "",
+                "secfile: opening /nonexistent"
+            ),
+        ] {
+            try server.configuration.write(clients, to: "clients.conf")
+            try server.configuration.write(mandos, to: "mandos.conf")
+            server.program.signal(SIGHUP)
+            _ = try await server.program.line(with: message)
+        }
+        try FileManager.default.removeItem(atPath: server.configuration.path + "/clients.conf")
+        server.program.signal(SIGHUP)
+        _ = try await server.program.line(with: "clients.conf: No such file")
+        let client = try client(keys, [server.address])
+        #expect(try await client.ending() == .exit(status: 0), "\(client.errors)")
+        #expect(client.output == Self.password)
+        #expect(!server.program.errors.contains("configuration reloaded"))
+    }
+
+    @Test func `cuts off a client that is disabled there, for good`() async throws {
+        let keys = try await Keys.make()
+        let section = try await keys.section("foo", password: Self.password)
+        let server = try await Server(clients: section)
+        for enabled in ["no", "yes"] {
+            try server.configuration.write(section + "enabled = \(enabled)\n", to: "clients.conf")
+            server.program.signal(SIGHUP)
+            _ = try await server.program.line(
+                with: enabled == "no" ? "client disabled client.name=foo reason=clients.conf says so" : "secret refused"
+            )
+            let client = try client(keys, [server.address])
+            if enabled == "no" {
+                _ = try await client.line(with: "it has no secret for us")
+            } else {
+                #expect(try await client.ending() == .exit(status: 0), "\(client.errors)")
+            }
+        }
+    }
+
+    @Test func `changes how much is logged, and says what needs a restart`() async throws {
+        let keys = try await Keys.make()
+        let directory = try TemporaryDirectory()
+        try await directory.write(keys.section("foo", password: Self.password), to: "clients.conf")
+        try directory.write("[DEFAULT]\ndebuglevel = INFO\n", to: "mandos.conf")
+        let server = try RunningProgram(
+            Place.program("mandos"),
+            ["--configdir", directory.path, "--statedir", directory.path, "--foreground", "--no-dbus"])
+        let line = try await server.line(with: " serving")
+        let port = try #require(line.firstMatch(of: /port=(\d+)/)?.output.1)
+        try directory.write("[DEFAULT]\ndebuglevel = WARNING,request=ERROR\nport = 99\n", to: "mandos.conf")
+        server.signal(SIGHUP)
+        let warning = try await server.line(with: "count only after a restart")
+        #expect(warning.hasSuffix("options=port"))
+        let client = try client(keys, ["::1:\(port)"])
+        #expect(try await client.ending() == .exit(status: 0))
+        #expect(!server.errors.contains("secret sent"))
+    }
+
+    @Test func `that never ends holds up neither operators nor the end`() async throws {
+        let bus = try await TestBus()
+        let keys = try await Keys.make()
+        let section = try await keys.section("foo", password: Self.password)
+        let server = try await Server(clients: section, bus: bus)
+        _ = try await server.program.line(with: "on the bus")
+        // Nobody ever writes to it, as a network file system may be gone.
+        let pipe = server.configuration.path + "/pipe"
+        try #require(unsafe mkfifo(pipe, 0o600) == 0)
+        try server.configuration.write(
+            section + "[bar]\nkey_id = \(String(repeating: "7", count: 64))\nsecfile = \(pipe)\n", to: "clients.conf")
+        let reloading = try RunningProgram(
+            Place.program("mandos-ctl"), ["--reload"], environment: bus.environment)
+        try await Task.sleep(for: .milliseconds(300))
+        #expect(reloading.isRunning)
+        #expect(try await bus.control(["--disable", "foo"]).status == 0)
+        server.program.signal(SIGTERM)
+        #expect(try await server.program.ending() == .exit(status: 0), "\(server.program.errors)")
+    }
+
+    @Test func `that would leave no client at all is refused`() async throws {
+        let keys = try await Keys.make()
+        let server = try await Server(clients: keys.section("foo", password: Self.password))
+        // As an editor leaves the file for a moment.
+        try server.configuration.write("", to: "clients.conf")
+        server.program.signal(SIGHUP)
+        _ = try await server.program.line(with: "no client is left in the files")
+        let client = try client(keys, [server.address])
+        #expect(try await client.ending() == .exit(status: 0), "\(client.errors)")
+    }
+
+    @Test(.needsRoot)
+    func `keeps root's privilege in a process that ends with the server, however that ends`() async throws {
+        for signal in [SIGTERM, SIGKILL] {
+            let server = try await Server(clients: "[DEFAULT]\n")
+            let children = "/proc/\(server.program.processID)/task/\(server.program.processID)/children"
+            let helper = try #require(
+                pid_t(
+                    String(decoding: FileManager.default.contents(atPath: children) ?? Data(), as: UTF8.self)
+                        .trimmingCharacters(in: .whitespaces)))
+            let name = FileManager.default.contents(atPath: "/proc/\(helper)/comm")
+            #expect(name == Data("mandos-config\n".utf8))
+            let output = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(helper)/fd/2")
+            #expect(output == "/dev/null", "nothing that waits for the end of our output waits for it")
+            server.program.signal(signal)
+            _ = try await server.program.ending()
+            for _ in 0..<200 where kill(helper, 0) == 0 { try await Task.sleep(for: .milliseconds(10)) }
+            #expect(kill(helper, 0) != 0)
+        }
+    }
+
+    @Test func `that is asked for while the server starts does no harm`() async throws {
+        let directory = try TemporaryDirectory()
+        try directory.write("[DEFAULT]\n", to: "clients.conf")
+        let server = try RunningProgram(
+            Place.program("mandos"),
+            [
+                "--configdir", directory.path, "--statedir", directory.path, "--foreground", "--no-dbus",
+                "--debuglevel", "INFO",
+            ])
+        // Until it has come as far as to ignore the signal, the kernel would end it.
+        for _ in 0..<5000 where try !server.ignoresHangup() { try await Task.sleep(for: .milliseconds(1)) }
+        for _ in 0..<2000 where !server.errors.contains(" serving") {
+            server.signal(SIGHUP)
+            try await Task.sleep(for: .milliseconds(1))
+        }
+        server.signal(SIGTERM)
+        #expect(try await server.ending() == .exit(status: 0), "\(server.errors)")
+    }
+}
+
+extension RunningProgram {
+    fileprivate func ignoresHangup() throws -> Bool {
+        let status = try String(contentsOfFile: "/proc/\(processID)/status", encoding: .utf8)
+        let mask = status.firstMatch(of: /SigIgn:\s*([0-9a-f]+)/).flatMap { UInt64($0.output.1, radix: 16) }
+        return (mask ?? 0) & 1 << UInt64(SIGHUP - 1) != 0
+    }
+}

@@ -1,0 +1,109 @@
+import CMandosSystem
+public import Foundation
+import Glibc
+import Testing
+
+/// A program that a test has started; it and its process group are killed at the end of the test.
+public final class RunningProgram {
+    private let path: String
+    private let directory: TemporaryDirectory
+    public let processID: Int32
+    private var knownEnding: Ending?
+
+    /// Starts the program, with `terminal`, if there is one, as its controlling terminal and standard input.
+    public init(
+        _ path: String, _ arguments: [String], environment: [String: String] = [:], input: Data = Data(),
+        terminal: Terminal? = nil
+    ) throws {
+        self.path = path
+        directory = try TemporaryDirectory()
+        for (name, contents) in [("input", input), ("output", Data()), ("errors", Data())] {
+            try directory.write(contents, to: name)
+        }
+        var actions = unsafe posix_spawn_file_actions_t()
+        unsafe posix_spawn_file_actions_init(&actions)
+        defer { unsafe posix_spawn_file_actions_destroy(&actions) }
+        // The first terminal that a new session opens becomes its controlling terminal.
+        let standardInput = terminal?.path ?? directory.path + "/input"
+        unsafe posix_spawn_file_actions_addopen(&actions, 0, standardInput, terminal == nil ? O_RDONLY : O_RDWR, 0)
+        unsafe posix_spawn_file_actions_addopen(&actions, 1, directory.path + "/output", O_WRONLY | O_APPEND, 0)
+        unsafe posix_spawn_file_actions_addopen(&actions, 2, directory.path + "/errors", O_WRONLY | O_APPEND, 0)
+        // A file that another test is about to run must not stay open for writing in a program of ours.
+        unsafe cmandos_spawn_close_from(&actions, 3)
+        var attributes = posix_spawnattr_t()
+        unsafe posix_spawnattr_init(&attributes)
+        defer { unsafe posix_spawnattr_destroy(&attributes) }
+        let newSession: Int32 = 0x80  // POSIX_SPAWN_SETSID, hidden by the headers
+        unsafe posix_spawnattr_setpgroup(&attributes, 0)
+        // The threads that run tests block signals.
+        var none = sigset_t()
+        unsafe sigemptyset(&none)
+        unsafe posix_spawnattr_setsigmask(&attributes, &none)
+        let flags = POSIX_SPAWN_SETSIGMASK | (terminal == nil ? POSIX_SPAWN_SETPGROUP : newSession)
+        unsafe posix_spawnattr_setflags(&attributes, Int16(flags))
+        // A test that needs a bus starts one; on the machine's there may be an Avahi that would announce our server.
+        let surroundings = ProcessInfo.processInfo.environment
+            .merging(["DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent"]) { $1 }
+        let variables = surroundings.merging(environment) { $1 }.map { "\($0.key)=\($0.value)" }
+        var argumentList = unsafe ([path] + arguments).map { unsafe strdup($0) } + [nil]
+        var variableList = unsafe variables.map { unsafe strdup($0) } + [nil]
+        defer { unsafe (argumentList + variableList).forEach { unsafe free($0) } }
+        var processID: pid_t = 0
+        let code = unsafe posix_spawn(&processID, path, &actions, &attributes, &argumentList, &variableList)
+        try #require(code == 0, "cannot start \(path)")
+        self.processID = processID
+    }
+
+    deinit {
+        if isRunning { endGroup() }
+    }
+
+    private func endGroup() {
+        kill(-processID, SIGKILL)
+        _ = waitpid(processID, nil, 0)
+    }
+
+    public var output: Data { FileManager.default.contents(atPath: directory.path + "/output") ?? Data() }
+    public var errors: String {
+        String(decoding: FileManager.default.contents(atPath: directory.path + "/errors") ?? Data(), as: UTF8.self)
+    }
+
+    public var isRunning: Bool {
+        if knownEnding != nil { return false }
+        var status: Int32 = 0
+        guard unsafe waitpid(processID, &status, WNOHANG) == processID else { return true }
+        let signal = status & 0x7F
+        knownEnding = signal == 0 ? .exit(status: status >> 8 & 0xFF) : .signal(signal)
+        return false
+    }
+
+    public func signal(_ number: Int32) { kill(processID, number) }
+
+    public enum Ending: Equatable, Sendable {
+        case exit(status: Int32)
+        case signal(Int32)
+    }
+
+    /// Waits for a line with `text` on standard error, and returns it.
+    public func line(with text: String) async throws -> String {
+        try await eventually("\(text) on standard error", details: { errors }) {
+            errors.split(separator: "\n").first { $0.contains(text) }.map(String.init)
+        }
+    }
+
+    /// Waits until the program has ended, and returns how.
+    public func ending() async throws -> Ending {
+        try await eventually("the end of \(path)", details: { errors }) { isRunning ? nil : knownEnding }
+    }
+}
+
+/// Runs a program to its end.
+public func run(
+    _ path: String, _ arguments: [String], environment: [String: String] = [:], input: Data = Data()
+) async throws -> (status: Int32, output: Data, errors: String) {
+    let program = try RunningProgram(path, arguments, environment: environment, input: input)
+    guard case .exit(let status) = try await program.ending() else {
+        throw TookTooLong(goal: "an exit of \(path), but a signal", details: program.errors)
+    }
+    return (status, program.output, program.errors)
+}
