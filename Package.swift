@@ -113,8 +113,8 @@ let testedPrograms: [Target.Dependency] = [
 let testTargets: [Target] = [
     // What more than one test target uses.
     .target(
-        name: "TestSupport", dependencies: ["CMandosSystem", "MandosFormats", "MandosTLS"], path: "Tests/TestSupport",
-        swiftSettings: strict),
+        name: "TestSupport", dependencies: ["CMandosSystem", "MandosCore", "MandosFormats", "MandosTLS"],
+        path: "Tests/TestSupport", swiftSettings: strict),
     .testTarget(name: "MandosFormatsTests", dependencies: ["MandosFormats", "TestSupport"], swiftSettings: strict),
     .testTarget(name: "MandosTLSTests", dependencies: ["MandosFormats", "MandosTLS"], swiftSettings: strict),
     .testTarget(

@@ -2,20 +2,18 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Each mandos-ctl with each server, and what both servers say of themselves.
+/// Each mandos-ctl with each server, and the D-Bus interfaces of both servers.
 @Suite(.needsReference, .needsRoot)
 struct `On the bus, together with the reference implementation` {
     private static let clients = (1...3).map { number in
-        """
-        [client\(number)]
-        key_id = \(String(repeating: "0", count: 63))\(number)
-        fingerprint = \(String(repeating: "0", count: 39))\(number)
-        secret = c2VjcmV0
-        host = h\(number)
-        checker = true
-        interval = PT1H
+        section(
+            "client\(number)", key: number,
+            """
+            fingerprint = \(String(repeating: "0", count: 39))\(number)
+            host = h\(number)
+            interval = PT1H
 
-        """
+            """)
     }.joined()
 
     private typealias Control = ([String]) async throws -> (status: Int32, output: String, errors: String)
@@ -23,7 +21,7 @@ struct `On the bus, together with the reference implementation` {
     /// A server, and both programs that can talk to it.
     private struct Pair {
         let bus: TestBus
-        /// The one that is tried, and the other one, which looks at what came of it.
+        /// The mandos-ctl under test, and the other one, which shows the result.
         let tried: Control
         let other: Control
         let server: Any
@@ -31,8 +29,7 @@ struct `On the bus, together with the reference implementation` {
 
     private static func ourServer() async throws -> Pair {
         let bus = try await TestBus()
-        let server = try await Server(clients: clients, bus: bus)
-        _ = try await server.program.line(with: "on the bus")
+        let server = try await started(clients, on: bus)
         return Pair(
             bus: bus, tried: { try await Reference.control($0, bus) }, other: { try await bus.control($0) },
             server: server)
@@ -41,9 +38,8 @@ struct `On the bus, together with the reference implementation` {
     private static func theirServer() async throws -> Pair {
         let server = try await Reference.Server(clients: clients, usesBus: true)
         let bus = server.bus
-        for _ in 0..<500 {
-            if try await bus.control(["--check"]).status == 0 { break }
-            try await Task.sleep(for: .milliseconds(20))
+        try await waitUntil("the reference's server on the bus") {
+            try await bus.control(["--check"]).status == 0
         }
         return Pair(
             bus: bus, tried: { try await bus.control($0) }, other: { try await Reference.control($0, bus) },
@@ -88,15 +84,13 @@ struct `On the bus, together with the reference implementation` {
 
     @Test(arguments: [true, false]) func `every action takes effect`(serverIsOurs: Bool) async throws {
         let pair = try await serverIsOurs ? Self.ourServer() : Self.theirServer()
-        _ = try await pair.other(["--checker", "sleep 50", "--all"])
+        _ = try await pair.other(["--checker", "sleep 1000", "--all"])
         for (arguments, running) in [(["--start-checker"], true), (["--stop-checker"], false)] {
             #expect(try await pair.tried(arguments + ["client1"]).status == 0)
-            var isRunning: Bool?
-            for _ in 0..<100 where isRunning != running {
+            try await waitUntil("the effect of \(arguments)") {
                 let text = try await Self.all(pair.other)["client1"]?["CheckerRunning"] ?? ""
-                isRunning = ["1", "true"].contains(text)
+                return ["1", "true"].contains(text) == running
             }
-            #expect(isRunning == running, "\(arguments)")
         }
         #expect(try await pair.tried(["--bump-timeout", "client3"]).status == 0)
         #expect(try await Self.all(pair.other)["client3"]?["LastCheckedOK"]?.isEmpty == false)
@@ -129,7 +123,7 @@ struct `On the bus, together with the reference implementation` {
 
     private static func sorted(_ text: String) -> [Substring] { text.split(separator: "\n").sorted() }
 
-    /// One line for each member of each interface: what it is called, takes, gives, and is said of it.
+    /// One line for each member of each interface: its name, type, access, arguments and annotations.
     private static func members(of path: String, _ bus: TestBus) async throws -> Set<String> {
         let script = """
             import subprocess, sys

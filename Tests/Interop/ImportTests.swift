@@ -3,13 +3,12 @@ import Glibc
 import TestSupport
 import Testing
 
-/// `packaging/import-reference-state`, which makes our state of the one that the reference saves when it stops.
-@Suite(
-    .needsReference, .needsRoot, .serialized)
+/// `packaging/import-reference-state`, which converts the state that the reference saves when it stops.
+@Suite(.needsReference, .needsRoot, .serialized)
 struct `Importing the state of the reference implementation` {
     private static let password = Data("secret".utf8)
 
-    /// What the reference had to save: two clients, of which it has disabled one.
+    /// A state saved by the reference: two clients, of which it has disabled one.
     private struct Saved {
         let clients: String
         let alive: Keys
@@ -25,10 +24,11 @@ struct `Importing the state of the reference implementation` {
             var errors = ""
             // Sometimes it fails to save: when it removes gpg's home while gpg-agent does the same.
             for _ in 0..<5 {
-                let theirs = try await Reference.Server(clients: clients)
+                let theirs = try await Reference.Server(clients: clients, usesBus: true)
                 _ = try await theirs.program.line(with: "Checker for alive succeeded")
-                // It does not say that it disables a client: that is two intervals after its start at the latest.
-                try await Task.sleep(for: .seconds(3))
+                try await waitUntil("the end of the dead client's time", details: { theirs.program.errors }) {
+                    try await theirs.bus.control(["--is-enabled", "dead"]).status == 1
+                }
                 theirs.program.signal(SIGTERM)
                 let ending = try await theirs.program.ending()
                 errors = theirs.program.errors
@@ -50,25 +50,21 @@ struct `Importing the state of the reference implementation` {
         let state: TemporaryDirectory
 
         init(clients: String = "[DEFAULT]\n", pickle: Data) throws {
-            configuration = try TemporaryDirectory()
+            configuration = try TemporaryDirectory(["clients.conf": clients])
             state = try TemporaryDirectory()
-            try configuration.write(clients, to: "clients.conf")
             try state.write(pickle, to: "clients.pickle")
         }
 
         func importState(_ options: [String] = []) async throws -> (status: Int32, output: String, errors: String) {
-            let result = try await run(
+            try await runForText(
                 Place.package + "/packaging/import-reference-state",
                 ["--configdir", configuration.path, "--statedir", state.path] + options)
-            return (result.status, String(decoding: result.output, as: UTF8.self), result.errors)
         }
 
-        func files() throws -> [String] {
-            try FileManager.default.contentsOfDirectory(atPath: state.path).sorted()
-        }
+        func files() throws -> [String] { try state.names() }
     }
 
-    @Test func `leaves disabled who was, and gives its secret who was not`() async throws {
+    @Test func `leaves a disabled client disabled, and gives an enabled one its secret`() async throws {
         let saved = try await Saved.make()
         let migration = try Migration(clients: saved.clients, pickle: saved.pickle)
         let result = try await migration.importState()
@@ -129,6 +125,6 @@ struct `Importing the state of the reference implementation` {
             #expect(result.errors.contains("it asks for os.system"), "\(result.errors)")
             #expect(try migration.files() == ["clients.pickle"])
         }
-        #expect(!FileManager.default.fileExists(atPath: mark))
+        #expect(!directory.contains("was-run"))
     }
 }

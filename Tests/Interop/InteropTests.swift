@@ -3,10 +3,9 @@ import TestSupport
 import Testing
 
 /// Every program of ours with every one of the reference's.
-@Suite(
-    .needsReference, .needsRoot, .serialized)
+@Suite(.needsReference, .needsRoot, .serialized)
 struct `Together with the reference implementation` {
-    /// One client: whose keys it has, what its password is.
+    /// A client of the server: its name, keys and password.
     struct Host {
         let name: String
         let keys: Keys

@@ -66,7 +66,7 @@ private func read(_ options: String, defaults: String = "") throws -> ClientSett
         #expect(client.keyExpires?.rfc3339 == "2027-01-31T00:00:00Z")
     }
 
-    @Test func `takes from DEFAULT what it does not say itself`() throws {
+    @Test func `takes from DEFAULT the options that it does not set itself`() throws {
         #expect(try read(required, defaults: "timeout = PT1M\n").timeout == .minutes(1))
     }
 

@@ -1,4 +1,5 @@
 import MandosFormats
+import TestSupport
 import Testing
 
 private func parse(_ text: String) -> ConfigFile { ConfigFile.parse(Array(text.utf8), path: "clients.conf") }
@@ -80,7 +81,7 @@ private func parse(_ text: String) -> ConfigFile { ConfigFile.parse(Array(text.u
     }
 
     @Test func `of random bytes never trap`() {
-        var generator = SeededGenerator(state: 7)
+        var generator = SeededGenerator(seed: 7)
         let alphabet = Array("[]=:#; \t\n\r%()sDEFAULTa\u{FF}".utf8) + [0, 0xC3, 0xFF]
         for _ in 0..<3000 {
             let bytes = (0..<Int.random(in: 0...80, using: &generator)).map { _ in
@@ -142,15 +143,5 @@ private func parse(_ text: String) -> ConfigFile { ConfigFile.parse(Array(text.u
             "[foo]\na = " + String(repeating: "%(b)s", count: 100) + "\nb = \(String(repeating: "x", count: 1000))\n"
         let problem = try #require(throws: ConfigProblem.self) { try value("a", of: text) }
         #expect(problem.message.contains("expands to more than"))
-    }
-}
-
-/// Random, and the same every time.
-struct SeededGenerator: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-        return state ^ state >> 29
     }
 }

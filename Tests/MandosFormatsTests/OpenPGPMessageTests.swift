@@ -70,7 +70,7 @@ import Testing
         #expect(OpenPGPMessage.creationOfKey(Array(armored.utf8)) == expected)
     }
 
-    @Test func `is nowhere in what is no key`() {
+    @Test func `is not found in bytes that are no key`() {
         for bytes: [UInt8] in [
             [], [0x94], [0x94, 20], [0x94, 20, 4, 1, 2, 3], [0x85, 1, 0, 3, 1, 2, 3, 4], Array("no key".utf8),
         ] {

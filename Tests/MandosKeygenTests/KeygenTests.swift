@@ -1,5 +1,6 @@
 import Foundation
 import MandosFormats
+import TestSupport
 import Testing
 
 @testable import mandos_keygen
@@ -69,14 +70,8 @@ import Testing
 }
 
 @Suite struct `The key directory` {
-    private final class Place {
-        let path = NSTemporaryDirectory() + "mandos-test-" + UUID().uuidString
-        init() throws { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) }
-        deinit { try? FileManager.default.removeItem(atPath: path) }
-    }
-
     @Test func `keeps numbered backups, and all files to itself`() throws {
-        let place = try Place()
+        let place = try TemporaryDirectory()
         let directory = try KeyDirectory(path: place.path)
         #expect(directory.existingFile == nil)
         for version in UInt8(1)...3 {

@@ -1,48 +1,41 @@
 import Foundation
 import MandosCore
 import MandosFormats
+import TestSupport
 import Testing
 
 @testable import MandosServer
 
-/// A configuration directory that is gone after the test.
-private final class Directory {
-    let path = NSTemporaryDirectory() + "mandos-test-" + UUID().uuidString
+/// A configuration directory with these files.
+private func configuration(_ files: [String: String]) throws -> TemporaryDirectory {
+    let directory = try TemporaryDirectory()
+    try directory.addDirectory("clients.d")
+    for (name, contents) in files { try directory.write(contents, to: name) }
+    return directory
+}
 
-    init(_ files: [String: String]) throws {
-        try FileManager.default.createDirectory(atPath: path + "/clients.d", withIntermediateDirectories: true)
-        for (name, contents) in files {
-            let created = FileManager.default.createFile(
-                atPath: path + "/" + name, contents: Data(contents.utf8), attributes: [.posixPermissions: 0o600])
-            try #require(created)
-        }
-    }
-
-    deinit { try? FileManager.default.removeItem(atPath: path) }
-
-    func load() throws -> Configuration { try Configuration.load(directory: path) }
+extension TemporaryDirectory {
+    fileprivate func load() throws -> Configuration { try Configuration.load(directory: path) }
 
     /// The problems, with the directory taken out.
-    func problems() throws -> [String] {
+    fileprivate func problems() throws -> [String] {
         try #require(throws: ConfigProblems.self) { try load() }.problems.map {
             $0.description.replacingOccurrences(of: path + "/", with: "")
         }
     }
 
-    func warnings() throws -> [String] {
+    fileprivate func warnings() throws -> [String] {
         try load().warnings.map { $0.description.replacingOccurrences(of: path + "/", with: "") }
     }
 }
 
 private func section(_ name: String, key: Int, _ rest: String = "") -> String {
-    let digits = String(key)
-    return
-        "[\(name)]\nkey_id = \(String(repeating: "0", count: 64 - digits.count) + digits)\nsecret = c2VjcmV0\n\(rest)"
+    TestSupport.section(name, key: key, checker: nil, rest)
 }
 
 @Suite struct `The configuration directory` {
     @Test func `has clients in clients.conf and in clients.d, in name order`() throws {
-        let directory = try Directory([
+        let directory = try configuration([
             "clients.conf": "[DEFAULT]\ntimeout = PT1M\n" + section("a", key: 1),
             "clients.d/20.conf": "[DEFAULT]\ninterval = PT20S\n" + section("c", key: 3),
             "clients.d/10.conf": section("b", key: 2),
@@ -50,26 +43,26 @@ private func section(_ name: String, key: Int, _ rest: String = "") -> String {
             "clients.d/.hidden.conf": "nonsense",
             "mandos.conf": "[DEFAULT]\nport = 1025\n",
         ])
-        let configuration = try directory.load()
-        #expect(configuration.clients.map(\.name) == ["a", "b", "c"])
-        #expect(configuration.clients.allSatisfy { $0.timeout == .minutes(1) })
-        #expect(configuration.clients.map(\.interval) == [.minutes(2), .minutes(2), .seconds(20)])
-        #expect(configuration.server.port == 1025)
-        #expect(configuration.warnings.isEmpty)
+        let loaded = try directory.load()
+        #expect(loaded.clients.map(\.name) == ["a", "b", "c"])
+        #expect(loaded.clients.allSatisfy { $0.timeout == .minutes(1) })
+        #expect(loaded.clients.map(\.interval) == [.minutes(2), .minutes(2), .seconds(20)])
+        #expect(loaded.server.port == 1025)
+        #expect(loaded.warnings.isEmpty)
     }
 
     @Test func `may lack mandos.conf, and clients.conf if there is clients.d`() throws {
-        #expect(try Directory(["clients.conf": section("a", key: 1)]).load().server == ServerSettings())
-        #expect(try Directory(["clients.d/a.conf": section("a", key: 1)]).load().clients.count == 1)
+        #expect(try configuration(["clients.conf": section("a", key: 1)]).load().server == ServerSettings())
+        #expect(try configuration(["clients.d/a.conf": section("a", key: 1)]).load().clients.count == 1)
     }
 
     @Test func `that has no clients at all is told`() throws {
-        #expect(try Directory([:]).problems() == ["clients.conf: No such file or directory"])
-        #expect(try Directory(["clients.conf": "[DEFAULT]\n"]).warnings().count == 1)
+        #expect(try configuration([:]).problems() == ["clients.conf: No such file or directory"])
+        #expect(try configuration(["clients.conf": "[DEFAULT]\n"]).warnings().count == 1)
     }
 
     @Test func `has each name and each key once`() throws {
-        let directory = try Directory([
+        let directory = try configuration([
             "clients.conf": section("a", key: 1) + section("b", key: 2),
             "clients.d/x.conf": section("a", key: 3) + section("c", key: 2),
         ])
@@ -82,7 +75,7 @@ private func section(_ name: String, key: Int, _ rest: String = "") -> String {
     }
 
     @Test func `tells all problems of all files`() throws {
-        let directory = try Directory([
+        let directory = try configuration([
             "mandos.conf": "[DEFAULT]\nport = x\n",
             "clients.conf": "nonsense\n" + section("a", key: 1, "timeout = x\n"),
             "clients.d/y.conf": section("b", key: 2, "interval = x\n"),
@@ -95,31 +88,30 @@ private func section(_ name: String, key: Int, _ rest: String = "") -> String {
     }
 
     @Test func `reads secret files, with ~ and variables in their paths`() throws {
-        let directory = try Directory(["the-secret": "\u{1}binary"])
-        let configured = try Directory([
+        let directory = try configuration(["the-secret": "\u{1}binary"])
+        let configured = try configuration([
             "clients.conf": "[a]\nfingerprint = 12\nsecfile = \(directory.path)/the-secret\n"
         ])
         #expect(try configured.load().clients[0].secret == Secret(Array("\u{1}binary".utf8)))
         unsafe setenv("MANDOS_TEST_PLACE", directory.path, 1)
         for path in ["$MANDOS_TEST_PLACE/the-secret", "${MANDOS_TEST_PLACE}/the-secret"] {
-            let configured = try Directory(["clients.conf": "[a]\nfingerprint = 12\nsecfile = \(path)\n"])
+            let configured = try configuration(["clients.conf": "[a]\nfingerprint = 12\nsecfile = \(path)\n"])
             #expect(try configured.load().clients[0].secret == Secret(Array("\u{1}binary".utf8)))
         }
-        let home = try Directory(["clients.conf": "[a]\nfingerprint = 12\nsecfile = ~root/not/there\n"])
+        let home = try configuration(["clients.conf": "[a]\nfingerprint = 12\nsecfile = ~root/not/there\n"])
         let problems = try home.problems()
         #expect(problems == ["clients.conf:3: secfile: opening /root/not/there: No such file or directory"])
     }
 
     @Test func `warns of clients that can never identify themselves, and of files open to others`() throws {
-        let directory = try Directory(["clients.conf": "[a]\nfingerprint = 12\nsecret = c2VjcmV0\n"])
+        let directory = try configuration(["clients.conf": "[a]\nfingerprint = 12\nsecret = c2VjcmV0\n"])
         #expect(try directory.warnings().count == 1)
-        try FileManager.default.setAttributes(
-            [.posixPermissions: 0o644], ofItemAtPath: directory.path + "/clients.conf")
+        try directory.setMode(0o644, of: "clients.conf")
         #expect(try directory.warnings().contains { $0.contains("is open to others (mode 644); run: chmod 600") })
     }
 
     @Test func `with 2,000 clients is read in a moment`() throws {
         let text = (1...2000).map { section("client \($0)", key: $0, "timeout = PT5M\nhost = h\($0)\n") }.joined()
-        #expect(try Directory(["clients.conf": text]).load().clients.count == 2000)
+        #expect(try configuration(["clients.conf": text]).load().clients.count == 2000)
     }
 }

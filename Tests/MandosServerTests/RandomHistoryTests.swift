@@ -1,6 +1,7 @@
 import MandosCore
 import MandosFormats
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import MandosServer
@@ -90,25 +91,11 @@ private final class NoCheckers: CheckerRunning {
     func killAll() {}
 }
 
-/// A generator whose history can be had again from its seed. Source: Steele, Lea, Flood, "Fast splittable pseudorandom
-/// number generators" (SplitMix64).
-private struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var value = state
-        value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
-        return value ^ (value >> 31)
-    }
-}
-
-/// A server and what is expected of it, over which a random history passes.
+/// A server, a model of it, and a random history that both go through.
 private final class History {
     private static let names = ["a", "b", "c", "d"]
 
-    private var random: Seeded
+    private var random: SeededGenerator
     private let clock = TestClock()
     private let store = TestStore()
     private let checkers = NoCheckers()
@@ -121,7 +108,7 @@ private final class History {
     private(set) var log: [String] = []
 
     init(seed: UInt64) throws {
-        random = Seeded(state: seed)
+        random = SeededGenerator(seed: seed)
         for name in Self.names.dropLast() { files[name] = Expected.FileSettings() }
         registry = try Self.start(files, clock, store, checkers)
         for (name, file) in files { clients[name] = Expected(name, file, at: 0) }
@@ -139,27 +126,22 @@ private final class History {
 
     private static func settings(_ files: [String: Expected.FileSettings]) throws -> [ClientSettings] {
         try files.sorted { $0.key < $1.key }.map { name, file in
-            let text = """
-                [\(name)]
-                key_id = \(key(of: name))
-                secret = c2VjcmV0
-                interval = PT\(Expected.interval)S
-                timeout = PT\(file.timeout)S
-                extended_timeout = PT\(file.extendedTimeout)S
-                approval_delay = PT\(file.approvalDelay)S
-                approval_duration = PT10S
-                approved_by_default = \(file.approvedByDefault)
-                enabled = \(file.enabled)
-                """
-            let parsed = ConfigFile.parse(Array(text.utf8), path: "f")
-            let scope = ConfigScope(section: parsed.sections[0], defaults: [])
-            return try ClientSettings.read(scope, readFile: { .failure(FileProblem(reason: $0)) })
+            try .parsing(
+                section(
+                    name, key: key(of: name),
+                    """
+                    interval = PT\(Expected.interval)S
+                    timeout = PT\(file.timeout)S
+                    extended_timeout = PT\(file.extendedTimeout)S
+                    approval_delay = PT\(file.approvalDelay)S
+                    approval_duration = PT10S
+                    approved_by_default = \(file.approvedByDefault)
+                    enabled = \(file.enabled)
+                    """))
         }
     }
 
-    private static func key(of name: String) -> String {
-        String(repeating: "0", count: 62) + String(name.utf8.first ?? 0, radix: 16)
-    }
+    private static func key(of name: String) -> Int { Int(name.utf8.first ?? 0) }
 
     /// In seconds since the beginning.
     private var now: Int64 { clock.now.boot.milliseconds / 1000 - 1000 }
@@ -311,7 +293,7 @@ private final class History {
     }
 
     private func waiter(_ name: String, since: BootTime) -> ApprovalWaiter {
-        ApprovalWaiter(keyID: KeyID(hexadecimal: Self.key(of: name)), address: "", since: since)
+        ApprovalWaiter(keyID: KeyID(hexadecimal: keyID(Self.key(of: name))), address: "", since: since)
     }
 
     private var list: String {

@@ -3,6 +3,7 @@ import MandosCore
 import MandosFormats
 import ServiceLifecycle
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import MandosServer
@@ -31,12 +32,7 @@ private func settings(_ names: String..., rest: String = "") throws -> [ClientSe
 
 private func settings(_ names: [String], rest: String = "") throws -> [ClientSettings] {
     try names.enumerated().map { index, name in
-        let digits = String(index + 1)
-        let key = String(repeating: "0", count: 64 - digits.count) + digits
-        let text = "[\(name)]\nkey_id = \(key)\nsecret = c2VjcmV0\nchecker = check %%(name)s\n\(rest)"
-        let file = ConfigFile.parse(Array(text.utf8), path: "f")
-        let scope = ConfigScope(section: file.sections[0], defaults: [])
-        return try ClientSettings.read(scope, readFile: { .failure(FileProblem(reason: $0)) })
+        try .parsing(section(name, key: index + 1, checker: "check %%(name)s", rest))
     }
 }
 
@@ -56,7 +52,7 @@ private struct World {
 
     /// The decision for the first client.
     func decision(_ registry: Registry) async -> SecretDecision {
-        let key = KeyID(hexadecimal: String(repeating: "0", count: 63) + "1")
+        let key = KeyID(hexadecimal: keyID(1))
         let waiter = ApprovalWaiter(keyID: key, address: "", since: clock.now.boot)
         let decision = await registry.answer(waiter).decision
         await registry.requestEnded(waiter)
@@ -161,10 +157,8 @@ private struct World {
     @Test func `runs checkers, and lets what they show count`() async throws {
         let world = World()
         let registry = try world.registry(settings("a", "b"))
-        await running(registry) {
-            for _ in 0..<500 where world.checkers.started.withLock({ $0.count }) < 2 {
-                try? await Task.sleep(for: .milliseconds(2))
-            }
+        try await running(registry) {
+            try await waitUntil("two checkers") { world.checkers.started.withLock { $0.count } >= 2 }
         }
         #expect(Set(world.checkers.started.withLock { $0 }) == ["check 'a'", "check 'b'"])
         #expect(await registry.snapshot("a")?.client.lastCheckerStatus == .exit(status: 0))
@@ -175,10 +169,8 @@ private struct World {
         let world = World()
         world.checkers.ending.withLock { $0 = nil }
         let registry = try world.registry(settings("a"))
-        await running(registry) {
-            for _ in 0..<500 where world.checkers.started.withLock({ $0.isEmpty }) {
-                try? await Task.sleep(for: .milliseconds(2))
-            }
+        try await running(registry) {
+            try await waitUntil("a checker") { world.checkers.started.withLock { !$0.isEmpty } }
         }
         #expect(await world.decision(registry) == secret)
         #expect(await registry.snapshot("a")?.client.lastCheckerStatus == nil)
@@ -215,8 +207,7 @@ private struct World {
         let registry = try world.registry(settings("a", "b"))
         try await registry.disable("a")
         _ = try await registry.reload(Array(settings("a", "b").dropFirst()))
-        let key = String(repeating: "0", count: 63) + "1"
-        _ = try await registry.add("[a]\nkey_id = \(key)\nsecret = c2VjcmV0\n")
+        _ = try await registry.add(section("a"))
         _ = try await registry.reload(Array(settings("a", "b").dropFirst()))
         #expect(await world.decision(registry) == secret)
         #expect(world.store.records["a"]?.until != nil)
@@ -276,11 +267,11 @@ private struct World {
     }
 
     /// Runs the registry's loop while `body` waits for what it does.
-    private func running(_ registry: Registry, while body: () async -> Void) async {
+    private func running(_ registry: Registry, while body: () async throws -> Void) async throws {
         let services = ServiceGroup(
             services: [registry], logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         async let end: Void = services.run()
-        await body()
+        try await body()
         await services.triggerGracefulShutdown()
         try? await end
     }

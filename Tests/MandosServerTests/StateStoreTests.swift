@@ -2,16 +2,14 @@ import Foundation
 import GRDB
 import MandosCore
 import MandosFormats
+import TestSupport
 import Testing
 
 @testable import MandosServer
 
-private final class StateDirectory {
-    let path = NSTemporaryDirectory() + "mandos-test-" + UUID().uuidString
-    var file: String { path + "/" + SQLiteStateStore.fileName }
-
-    init() throws { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) }
-    deinit { try? FileManager.default.removeItem(atPath: path) }
+extension TemporaryDirectory {
+    /// The state in this directory.
+    fileprivate var file: String { path + "/" + SQLiteStateStore.fileName }
 }
 
 private func record(_ name: String, until: Int64? = nil, ending: TerminationStatus? = nil) -> ClientRecord {
@@ -27,7 +25,7 @@ private func record(_ name: String, until: Int64? = nil, ending: TerminationStat
 
 @Suite struct `The state on disk` {
     @Test func `is what was saved`() throws {
-        let directory = try StateDirectory()
+        let directory = try TemporaryDirectory()
         var rest = record("e", until: 9)
         rest.deniedUntil = rest.until
         rest.isRemoved = true
@@ -63,7 +61,7 @@ private func record(_ name: String, until: Int64? = nil, ending: TerminationStat
 
     @Test(arguments: damages)
     func `that is damaged stops the server, and stays as it is`(damage: Damage) throws {
-        let directory = try StateDirectory()
+        let directory = try TemporaryDirectory()
         do {
             let store = try SQLiteStateStore(directory: directory.path)
             try store.commit((0..<500).map { record("client \($0)", until: 1) }, removing: [])
@@ -78,14 +76,14 @@ private func record(_ name: String, until: Int64? = nil, ending: TerminationStat
     }
 
     @Test func `of another program is left alone`() throws {
-        let directory = try StateDirectory()
+        let directory = try TemporaryDirectory()
         try run("CREATE TABLE other (x)", on: directory.file)
         let error = try #require(throws: StateStoreError.self) { try SQLiteStateStore(directory: directory.path) }
         #expect(error.description.contains("is a database of another program"))
     }
 
     @Test func `of a later version is left alone`() throws {
-        let directory = try StateDirectory()
+        let directory = try TemporaryDirectory()
         _ = try SQLiteStateStore(directory: directory.path)
         try run("PRAGMA user_version = 99", on: directory.file)
         let error = try #require(throws: StateStoreError.self) { try SQLiteStateStore(directory: directory.path) }
@@ -93,12 +91,9 @@ private func record(_ name: String, until: Int64? = nil, ending: TerminationStat
     }
 
     @Test func `has one record for a name that is spelt differently`() async throws {
-        let directory = try StateDirectory()
+        let directory = try TemporaryDirectory()
         func registry(_ name: String) throws -> Registry {
-            let text = "[\(name)]\nkey_id = \(String(repeating: "7", count: 64))\nsecret = c2VjcmV0\n"
-            let file = ConfigFile.parse(Array(text.utf8), path: "f")
-            let scope = ConfigScope(section: file.sections[0], defaults: [])
-            let settings = try ClientSettings.read(scope) { .failure(FileProblem(reason: $0)) }
+            let settings = try ClientSettings.parsing(section(name))
             let log = Log(LogLevels(), to: [])
             return try Registry(
                 [settings],
@@ -116,7 +111,7 @@ private func record(_ name: String, until: Int64? = nil, ending: TerminationStat
     }
 
     @Test func `refuses to say that it saved into a file that is gone`() throws {
-        let directory = try StateDirectory()
+        let directory = try TemporaryDirectory()
         let store = try SQLiteStateStore(directory: directory.path)
         try FileManager.default.removeItem(atPath: directory.file)
         let error = try #require(throws: StateStoreError.self) { try store.commit([record("a")], removing: []) }
@@ -124,7 +119,7 @@ private func record(_ name: String, until: Int64? = nil, ending: TerminationStat
     }
 
     @Test func `is not put aside while a server has it`() throws {
-        let directory = try StateDirectory()
+        let directory = try TemporaryDirectory()
         let store = try SQLiteStateStore(directory: directory.path)
         let error = try #require(throws: StateStoreError.self) {
             try SQLiteStateStore.putAside(directory: directory.path)
@@ -134,7 +129,7 @@ private func record(_ name: String, until: Int64? = nil, ending: TerminationStat
     }
 
     @Test func `belongs to one server at a time`() throws {
-        let directory = try StateDirectory()
+        let directory = try TemporaryDirectory()
         let first = try SQLiteStateStore(directory: directory.path)
         let error = try #require(throws: StateStoreError.self) { try SQLiteStateStore(directory: directory.path) }
         #expect(error.description.contains("in use by another process"))
@@ -148,7 +143,7 @@ private func record(_ name: String, until: Int64? = nil, ending: TerminationStat
     }
 
     @Test func `is put aside under a number of its own`() throws {
-        let directory = try StateDirectory()
+        let directory = try TemporaryDirectory()
         #expect(try SQLiteStateStore.putAside(directory: directory.path) == nil)
         for number in 1...2 {
             _ = try SQLiteStateStore(directory: directory.path)

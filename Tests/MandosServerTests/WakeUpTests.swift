@@ -3,8 +3,8 @@ import Testing
 
 @testable import MandosServer
 
-@Suite struct `An alarm` {
-    @Test func `wakes who waits, and keeps a ring that nobody heard`() async {
+@Suite struct `A wake-up` {
+    @Test func `wakes a task that waits, and keeps a signal for a task that waits later`() async {
         let wakeUp = WakeUp()
         wakeUp.signal()
         await wakeUp.wait(for: .minutes(60))
@@ -13,8 +13,8 @@ import Testing
         await waiting
     }
 
-    @Test(.timeLimit(.minutes(1)))
-    func `survives that who waits is cancelled at the moment at which it rings`() async {
+    @Test(.timeLimit(.minutes(5)))
+    func `may be signalled at the moment at which the task that waits is cancelled`() async {
         let wakeUp = WakeUp()
         for _ in 0..<10_000 {
             let waiting = Task { await wakeUp.wait(for: .minutes(60)) }

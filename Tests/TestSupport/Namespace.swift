@@ -1,7 +1,7 @@
 import Foundation
 
-/// Runs the shell script `body` in a process, mount and network namespace of its own, with an empty `/run`, a system log
-/// that writes to `/run/log`, and the Mandos user's own `/run/state`. `"$0" "$@"` is our server and its options.
+/// Runs the shell script `body` in new process, mount and network namespaces, with an empty `/run` and a system log that
+/// writes to `/run/log`. `"$0" "$@"` is our server with options that put its state into `/run/state`.
 public func inNamespace(
     _ body: String, clients: String
 ) async throws -> (status: Int32, output: String, errors: String) {
@@ -17,6 +17,7 @@ public func inNamespace(
         mount -t proc proc /proc
         ip link set lo up
         clients=$2/clients.conf
+        \(shellWaiting)
         listen() {
             /usr/bin/python3 -c '
         import os, socket, sys
@@ -26,21 +27,18 @@ public func inNamespace(
         out = open(sys.argv[2], "ab", buffering=0)
         while True: out.write(log.recv(65536) + b"\\n")
         ' "$1" "$2" &
-            until [ -S "$1" ]; do sleep 0.02; done
+            eventually test -S "$1"
         }
         listen /dev/log /run/log
-        \(shellWaiting)
         \(body)
         """
     let options = ["--configdir", directory.path, "--statedir", "/run/state", "--port", "4711"]
-    let result = try await run(
-        "/usr/bin/unshare",
-        ["--fork", "--pid", "--kill-child", "--mount", "--net", "/bin/sh", "-c", script, Place.program("mandos")]
-            + options + ["--no-zeroconf", "--no-dbus"])
+    let result = try await runInNamespaces(
+        script, [Place.program("mandos")] + options + ["--no-zeroconf", "--no-dbus"], ownNetwork: true)
     return (result.status, String(decoding: result.output, as: UTF8.self), result.errors)
 }
 
-/// A Python program that becomes the program after it, whose standard error then takes nothing: a pipe that is full.
+/// A Python program that executes its arguments with a standard error that blocks: a full pipe.
 public let withStuckErrors = """
     import os, sys
     reading, writing = os.pipe()
@@ -54,8 +52,8 @@ public let withStuckErrors = """
     os.execv(sys.argv[1], sys.argv[1:])
     """
 
-/// The beginning of a shell script that puts a copy of the root file system at `$new`, in the directory `$1`: what is changed
-/// there is gone with the mount namespace. Its `/run` and `/dev` are new.
+/// The beginning of a shell script that mounts a writable copy of the root file system at `$new`, below the directory `$1`,
+/// with an empty `/run` and a new `/dev`. Changes are gone with the mount namespace.
 public let rootOfItsOwn = """
     set -eu
     root=$1/root

@@ -44,6 +44,15 @@ public final class TemporaryDirectory: Sendable {
         return file
     }
 
+    /// The contents of a file in the directory, or nil if there is no such file.
+    public func contents(of name: String) -> Data? { FileManager.default.contents(atPath: path + "/" + name) }
+
+    /// Whether the directory has an entry with this name.
+    public func contains(_ name: String) -> Bool { FileManager.default.fileExists(atPath: path + "/" + name) }
+
+    /// The names of the directory's entries, sorted.
+    public func names() throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: path).sorted() }
+
     /// Changes the permissions of the directory itself, or of the file with that name in it.
     public func setMode(_ mode: Int, of name: String = "") throws {
         try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path + "/" + name)

@@ -59,7 +59,7 @@ import Testing
         #expect(lines.contains { $0.contains("/gpg decrypts") })
         #expect(lines.last == "ok: \(server.address) gives a password, and it decrypts")
         #expect(!String(decoding: trial.output, as: UTF8.self).contains("secret"))
-        #expect(try FileManager.default.contentsOfDirectory(atPath: temporary.path).isEmpty)
+        #expect(try temporary.names().isEmpty)
     }
 
     @Test func `works through a pipe that takes little at a time`() async throws {
@@ -90,30 +90,26 @@ import Testing
         let keys = try await Keys.make()
         let directory = try TemporaryDirectory()
         try await directory.write(keys.section("foo", password: Data("secret".utf8)), to: "clients.conf")
-        // In a network of its own, where an interface has nothing but its link-local address.
+        // In a network namespace, where an interface has nothing but its link-local address.
         let script = """
             set -e
+            \(shellWaiting)
             ip link set lo up
             ip link add outside type veth peer name inside
             ip link set outside addrgenmode none up
             ip link set inside up
             ip -6 address add fe80::1/64 dev outside nodad
-            "$1" --configdir "$2" --statedir "$2" --foreground --port 4711 --no-zeroconf --no-dbus &
-            server=$!
-            trap 'kill $server' EXIT
-            sleep 0.5
-            shift 2
+            "$0" --configdir "$1" --statedir "$1" --foreground --port 4711 --no-zeroconf --no-dbus --debuglevel INFO \\
+                2>"$1/log" &
+            wait_for "$1/log" ' serving'
+            shift
             "$@" --connect=fe80::1:4711 --interface=outside
             "$@" --delay=0 --connect=fe80::1:4711 --interface=nonexistent --connect=fe80::1%outside:4711
             timeout 1 "$@" --connect=fe80::1:4711 || true
             """
-        let result = try await run(
-            "/usr/bin/unshare",
-            [
-                "--net", "/bin/sh", "-c", script, "sh", Place.program("mandos"), directory.path,
-                Place.program("mandos-client"),
-            ]
-                + keys.options)
+        let result = try await runInNamespaces(
+            script, [Place.program("mandos"), directory.path, Place.program("mandos-client")] + keys.options,
+            ownNetwork: true)
         #expect(result.status == 0, "\(result.errors)")
         #expect(result.output == Data("secretsecret".utf8))
         #expect(result.errors.contains("interface nonexistent: No such device"))
@@ -217,7 +213,7 @@ import Testing
         #expect(second.output == Data("secret".utf8))
     }
 
-    @Test func `in great numbers keeps nobody from the right one, neither before it nor after`() async throws {
+    @Test func `in great numbers does not keep the client from the right one, neither before it nor after`() async throws {
         let keys = try await Keys.make()
         let silent = try FakeServer(FakeServer.waitForEnd)
         let many = Array(repeating: silent.address, count: 250)

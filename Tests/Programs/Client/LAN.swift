@@ -5,7 +5,8 @@ import Testing
 /// Hosts on a LAN, as `lan.sh` beside this file makes them.
 struct LAN {
     let keys: Keys
-    /// `$KNOWN` is a clients.conf that knows the client, whose password is ``password``; `$UNKNOWN` is one that does not.
+    /// The directory of two files: `$KNOWN` is a clients.conf with the client, whose password is ``password``; `$UNKNOWN` is
+    /// one without it.
     let directory: TemporaryDirectory
 
     static let password = "the password"
@@ -18,15 +19,11 @@ struct LAN {
         try directory.write("[DEFAULT]\n", to: "unknown")
     }
 
-    /// Runs a shell script that knows what `lan.sh` has.
+    /// Runs a shell script that has the functions of `lan.sh`.
     func run(_ script: String) async throws -> (status: Int32, output: String, errors: String) {
         let library = URL(filePath: #filePath).deletingLastPathComponent().path + "/lan.sh"
-        let result = try await TestSupport.run(
-            "/usr/bin/unshare",
-            [
-                "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "/bin/sh", "-c",
-                ". \"$LIBRARY\"\n" + script,
-            ],
+        let result = try await runInNamespaces(
+            ". \"$LIBRARY\"\n" + script, [], ownNetwork: true,
             environment: [
                 "LIBRARY": library, "MANDOS": Place.program("mandos"), "CLIENT": Place.program("mandos-client"),
                 "KEYS": keys.directory.path, "REFERENCE": Reference.root, "KNOWN": directory.path + "/known",

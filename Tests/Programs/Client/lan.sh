@@ -1,21 +1,21 @@
-# Hosts on a LAN of their own, for tests of how clients and servers find each other; to be read by a shell that is in
-# network, mount and process namespaces of its own, with these in its environment:
+# Hosts on a LAN, for tests of how clients and servers find each other. Read by a shell in new network, mount and process
+# namespaces, with these variables in its environment:
 #   MANDOS, CLIENT       our programs
 #   KEYS                 where the client's keys are
 #   REFERENCE            where the reference implementation is unpacked
-# All of it ends with the process namespace.
+# All processes end with the process namespace.
 set -eu
 mount --make-rprivate /
 mount -t tmpfs tmpfs /run
 mkdir /run/netns
-# Neither is to be below /tmp, which the reference's client gets anew.
+# Neither may be below /tmp, which is empty for the reference's client.
 cp -r "$KEYS" /run/keys
 KEY_OPTIONS="--pubkey=/run/keys/pubkey.txt --seckey=/run/keys/seckey.txt \
     --tls-pubkey=/run/keys/tls-pubkey.pem --tls-privkey=/run/keys/tls-privkey.pem"
 mount --bind "$REFERENCE" /media
 REFERENCE=/media
 ip link set lo up
-# A switch. It forwards what has several receivers at once, as switches without snooping do.
+# A switch, which forwards multicast packets to all ports, as switches without snooping do.
 ip link add lan type bridge mcast_snooping 0
 ip link set lan addrgenmode none up
 
@@ -24,27 +24,32 @@ fail() {
     exit 9
 }
 
-# Waits until file $1 has the line $2, at most $3 seconds.
-wait_for() {
-    for _ in $(seq $((${3:-20} * 50))); do
-        grep -q -- "$2" "$1" 2>/dev/null && return
+# Waits until a command succeeds, for two minutes at most.
+eventually() {
+    give_up=$(($(date +%s) + 120))
+    until "$@" 2>/dev/null; do
+        [ "$(date +%s)" -lt "$give_up" ] || return 9
         sleep 0.02
     done
-    fail "did not see \"$2\" in $1:
+}
+
+# Waits until file $1 has the line $2.
+wait_for() {
+    eventually grep -q -- "$2" "$1" || fail "did not see \"$2\" in $1:
 $(cat "$1" 2>&1)"
 }
 
-# Milliseconds that never step.
+# Prints milliseconds of a clock that is never set.
 now() { sed 's/^\([0-9]*\)\.\([0-9]*\) .*/\1\20/' /proc/uptime; }
 
-# A host whose one interface, $1-0, is on the LAN and down.
+# Adds the host $1; its one interface, $1-0, is on the LAN and down.
 host() {
     ip netns add "$1"
     ip -n "$1" link set lo up
     plug "$1" 0
 }
 
-# Another interface, $1-$2, for the host $1.
+# Adds another interface, $1-$2, to the host $1.
 plug() {
     ip link add "lan-$1-$2" type veth peer name "$1-$2" netns "$1"
     ip link set "lan-$1-$2" master lan addrgenmode none up
@@ -57,9 +62,9 @@ on() {
     ip netns exec "$host" "$@"
 }
 
-# What is to be as it was: interfaces, addresses, routes, and what is set for addresses.
+# Prints the network configuration of the host $1: interfaces, addresses, routes, and the settings of addresses.
 network_of() {
-    # Whether a queue has ever been used is of no interest.
+    # Not whether a queue has ever been used.
     on "$1" ip -o link | sed 's/ qdisc [a-z]*//'
     on "$1" ip -o address | sed 's/valid_lft.*//'
     on "$1" ip -4 route
@@ -68,7 +73,7 @@ network_of() {
         /proc/sys/net/ipv6/neigh/*/retrans_time_ms' || true
 }
 
-# A bus and an Avahi on the host $1, whose interface is taken up.
+# Takes up the interface of the host $1, and starts a bus and an Avahi there.
 announcer() {
     mkdir -p "/run/$1"
     ip -n "$1" link set "$1-0" up
@@ -79,7 +84,7 @@ announcer() {
 END
     printf '[server]\nhost-name=%s\n' "$1" >"/run/$1/avahi.conf"
     on "$1" dbus-daemon --config-file="/run/$1/bus.conf" --nofork --nopidfile 2>"/run/$1/bus.log" &
-    until [ -S "/run/$1/bus" ]; do sleep 0.02; done
+    eventually test -S "/run/$1/bus"
     DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/$1/bus on "$1" sh -c '
         mkdir -p /run/avahi-daemon "/run/$2/services"
         mount --bind "/run/$2/services" /etc/avahi/services
@@ -88,7 +93,7 @@ END
     wait_for "/run/$1/avahi.log" 'Server startup complete'
 }
 
-# Fifty servers on the host $1 that are none, announced when its announcer is started; each misbehaves in its own way.
+# Starts fifty fake servers on the host $1, announced when its announcer is started; they misbehave in several ways.
 bogus_servers() {
     mkdir -p "/run/$1/services"
     for number in $(seq 50); do
@@ -113,7 +118,7 @@ def serve(listener, behave):
         try: behave(c)
         except OSError: pass
     while True: threading.Thread(target=safely, args=(listener.accept()[0],), daemon=True).start()
-# One in five has nobody behind its port.
+# One in five has no listener on its port.
 for number, behave in enumerate([None, silent, http, tls, endless] * 10, 1):
     if behave is None: continue
     listener = socket.create_server(("::", 5000 + number), family=socket.AF_INET6, dualstack_ipv6=True)

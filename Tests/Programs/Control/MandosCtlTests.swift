@@ -114,7 +114,7 @@ import Testing
         ["--approve", "--deny", "a"], ["--start-checker", "--stop-checker", "a"], ["--timeout", "PT5X", "a"],
         ["--wait", "a"], ["--status", "a"], ["--remove", "--approve", "a"], ["--verbose", "--disable", "a"],
     ])
-    func `refuses what makes no sense together, without asking the server`(arguments: [String]) async throws {
+    func `refuses options that contradict each other, without asking the server`(arguments: [String]) async throws {
         let result = try await run(
             Place.program("mandos-ctl"), arguments, environment: ["DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent"])
         #expect(result.status == 64)
@@ -178,51 +178,42 @@ import Testing
         #expect(try await bus.control(["--is-enabled", "new"]).status == 0)
     }
 
-    @Test func `tells what happens`() async throws {
+    /// The events that `mandos-ctl --watch --dump-json` has printed.
+    private func events(in watch: RunningProgram) -> [[String: Any]] {
+        watch.output.split(separator: UInt8(ascii: "\n")).compactMap {
+            try? JSONSerialization.jsonObject(with: $0) as? [String: Any]
+        }
+    }
+
+    @Test func `prints events as they happen`() async throws {
         let bus = try await TestBus()
         let server = try await started(section("foo", "interval = PT1H\n") + section("bar", key: 2), on: bus)
         let watch = try RunningProgram(
             Place.program("mandos-ctl"), ["--watch", "--dump-json", "foo"], environment: bus.environment)
-        var events: [[String: Any]] = []
-        for _ in 0..<400 where events.count < 4 {
+        try await waitUntil("four events", details: { watch.errors }) {
             _ = try await bus.control(["--start-checker", "--all"])
-            try await Task.sleep(for: .milliseconds(25))
-            events = watch.output.split(separator: UInt8(ascii: "\n")).compactMap {
-                try? JSONSerialization.jsonObject(with: $0) as? [String: Any]
-            }
+            return events(in: watch).count >= 4
         }
-        #expect(events.allSatisfy { $0["client"] as? String == "foo" })
-        #expect(events.contains { $0["event"] as? String == "CheckerStarted" && $0["command"] as? String == "true" })
-        #expect(events.contains { $0["event"] as? String == "Changed" })
+        let all = events(in: watch)
+        #expect(all.allSatisfy { $0["client"] as? String == "foo" })
+        #expect(all.contains { $0["event"] as? String == "CheckerStarted" && $0["command"] as? String == "true" })
+        #expect(all.contains { $0["event"] as? String == "Changed" })
         #expect(server.program.isRunning)
     }
 
-    @Test func `tells of requests, of what became of them, and of clients that come and go`() async throws {
+    @Test func `prints requests, their outcomes, and clients that come and go`() async throws {
         let bus = try await TestBus()
         let (known, unknown) = (try await Keys.make(), try await Keys.make())
         let server = try await started(
             known.section("foo", password: Data("secret".utf8)) + "approval_delay = PT1H\n", on: bus)
-        let watch = try RunningProgram(
-            Place.program("mandos-ctl"), ["--watch", "--dump-json"], environment: bus.environment)
+        let watch = try await bus.watch(["--dump-json"], by: "foo")
         func event(_ name: String, _ facts: [String: String] = [:]) async throws {
-            for _ in 0..<2000 {
-                let events = watch.output.split(separator: UInt8(ascii: "\n")).compactMap {
-                    try? JSONSerialization.jsonObject(with: $0) as? [String: Any]
-                }
-                let found = events.contains { event in
+            try await waitUntil("\(name) \(facts)", details: { String(decoding: watch.output, as: UTF8.self) }) {
+                events(in: watch).contains { event in
                     event["event"] as? String == name
                         && facts.allSatisfy { fact in event[fact.key].map { "\($0)" } == fact.value }
                 }
-                if found { return }
-                try await Task.sleep(for: .milliseconds(5))
             }
-            throw TookTooLong(
-                goal: "\(name) \(facts)", details: String(decoding: watch.output, as: UTF8.self))
-        }
-        // Until it listens, it tells nothing.
-        for _ in 0..<200 where watch.output.isEmpty {
-            _ = try await bus.control(["--bump-timeout", "foo"])
-            try await Task.sleep(for: .milliseconds(20))
         }
         for (approved, outcome) in [(false, "Rejected"), (true, "GotSecret")] {
             let asking = try client(known, [server.address])

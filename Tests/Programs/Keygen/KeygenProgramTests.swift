@@ -14,12 +14,6 @@ import Testing
         return client.output
     }
 
-    /// Another process writes it: a file that any process still has open for writing cannot be run.
-    private func writeScript(_ text: String, to path: String) async throws {
-        let write = ["-c", #"cat >"$1" && chmod 755 "$1""#, "sh", path]
-        try #require(try await run("/bin/sh", write, input: Data(text.utf8)).status == 0)
-    }
-
     @Test func `asks for a password twice, without echo, and strips white space`() async throws {
         let keys = try await Keys.make()
         let terminal = try Terminal()
@@ -79,14 +73,13 @@ import Testing
     @Test func `checks the SSH host key if this host has one`() async throws {
         let keys = try await Keys.make()
         let directory = try TemporaryDirectory()
-        try await writeScript(
+        try directory.writeScript(
             """
-            #!/bin/sh
             [ "$1" = -t ] && [ "$3" = localhost ] || exit 1
             echo "# localhost:22 SSH-2.0-Fake" >&2
             [ "$2" = ed25519 ] || echo "localhost $2 AAAAkey"
 
-            """, to: directory.path + "/ssh-keyscan")
+            """, to: "ssh-keyscan")
         let password = try directory.write("secret", to: "password")
         let result = try await run(
             Self.program, ["-F", password, "-d", keys.directory.path, "-n", "foo"],
@@ -102,22 +95,21 @@ import Testing
         let keys = try await Keys.make()
         let directory = try TemporaryDirectory()
         // Like GnuPG 2.4 with a key that claims OCB: packet tag 20, until the claim is taken back.
-        try await writeScript(
+        try directory.writeScript(
             """
-            #!/bin/sh
             case "$*" in
                 *--quick-update-pref*) touch "\(directory.path)/changed"; exit 0 ;;
                 *--recipient-file*) cat >/dev/null; printf '\\301\\001\\003\\324\\002\\001\\011' ;;
                 *) exec /usr/bin/gpg "$@" ;;
             esac
 
-            """, to: directory.path + "/gpg")
+            """, to: "gpg")
         let file = try directory.write("secret", to: "password")
         let result = try await run(
             Self.program, ["-F", file, "-d", keys.directory.path, "-n", "foo", "-S"],
             environment: ["PATH": directory.path + ":/usr/bin:/bin"])
         #expect(result.status == 0, "\(result.errors)")
-        #expect(FileManager.default.fileExists(atPath: directory.path + "/changed"))
+        #expect(directory.contains("changed"))
         #expect(try await password(in: String(decoding: result.output, as: UTF8.self), keys) == Data("secret".utf8))
     }
 
@@ -139,22 +131,22 @@ import Testing
         #expect(result.status != 0)
         #expect(result.errors.contains(message), "\(result.errors)")
         #expect(result.output.isEmpty)
-        #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path).isEmpty)
+        #expect(try directory.names().isEmpty)
     }
 
     @Test func `cleans up when it is interrupted while it makes keys`() async throws {
         let directory = try TemporaryDirectory()
         let temporary = try TemporaryDirectory()
         let programs = try TemporaryDirectory()
-        // Never done, and so sure to be interrupted.
-        try await writeScript("#!/bin/sh\nexec sleep 60\n", to: programs.path + "/gpg")
+        // It never ends by itself, so it is certain to be interrupted.
+        try programs.writeScript("exec sleep 1000\n", to: "gpg")
         let keygen = try RunningProgram(
             Self.program, ["--dir", directory.path],
             environment: ["TMPDIR": temporary.path, "PATH": programs.path + ":/usr/bin:/bin"])
         _ = try await keygen.line(with: "making the OpenPGP key")
         keygen.signal(SIGTERM)
         #expect(try await keygen.ending() == .signal(SIGTERM))
-        #expect(try FileManager.default.contentsOfDirectory(atPath: temporary.path).isEmpty)
-        #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path).isEmpty)
+        #expect(try temporary.names().isEmpty)
+        #expect(try directory.names().isEmpty)
     }
 }

@@ -2,13 +2,14 @@ import Foundation
 import TestSupport
 import Testing
 
-/// In a process and mount namespace of its own, with an empty /lib/cryptsetup in it.
+/// askpass-fifo in a namespace with an empty /lib/cryptsetup.
 @Suite(.needsRoot) struct `askpass-fifo` {
-    /// `"$0"` is our program, set-uid root; `$fifo` the FIFO; `$as_nobody` before a program runs it as plugins are run;
-    /// `give` runs its arguments' output into the FIFO as soon as that is there, and gives up after a while.
+    /// Runs a shell script. `$askpass` is our program, set-uid root; `$fifo` the FIFO; `$as_nobody` before a program runs it
+    /// as plugins are run; `give` writes the output of its arguments to the FIFO as soon as that is there.
     private func inNamespace(_ body: String) async throws -> (status: Int32, output: Data, errors: String) {
         let script = """
             set -eu
+            \(shellWaiting)
             mount -t tmpfs -o mode=755 tmpfs /run
             mkdir /run/upper /run/work
             mount -t overlay overlay -o lowerdir=/usr/lib,upperdir=/run/upper,workdir=/run/work /usr/lib
@@ -19,26 +20,14 @@ import Testing
             fifo=/lib/cryptsetup/passfifo
             as_nobody="setpriv --reuid=65534 --regid=65534 --clear-groups"
             give() {
-                timeout 20 sh -c 'until [ -p "$0" ]; do sleep 0.02; done; "$@" >"$0"' "$fifo" "$@"
+                timeout 120 sh -c 'until [ -p "$0" ]; do sleep 0.02; done; "$@" >"$0"' "$fifo" "$@"
             }
-            # Waits until process $1 waits for a writer.
-            wait_for_start() {
-                for _ in $(seq 500); do
-                    for file in /proc/$1/fd/*; do
-                        [ "$(readlink "$file")" != /usr/lib/cryptsetup/passfifo ] || return 0
-                    done
-                    sleep 0.02
-                done
-                exit 9
-            }
+            # Waits until process $1 has the FIFO open, and waits for a writer.
+            wait_for_start() { eventually has_fifo_open "$1"; }
+            has_fifo_open() { readlink /proc/$1/fd/* | grep -qx /usr/lib/cryptsetup/passfifo; }
             \(body)
             """
-        return try await run(
-            "/usr/bin/unshare",
-            [
-                "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "/bin/sh", "-c", script,
-                Place.program("askpass-fifo"),
-            ])
+        return try await runInNamespaces(script, [Place.program("askpass-fifo")])
     }
 
     @Test func `makes a FIFO for its owner alone, and prints what is written to it`() async throws {
@@ -92,13 +81,15 @@ import Testing
             """
             $as_nobody "$askpass" &
             wait_for_start $!
-            sleep 0.2
-            grep -q '^Uid:.65534.65534.65534.65534$' /proc/$!/status
+            eventually grep -q '^Uid:.65534.65534.65534.65534$' /proc/$!/status
             grep -q '^Gid:.65534.65534.65534.65534$' /proc/$!/status
             give true
-            before=$(grep ctxt_switches /proc/$!/status)
-            sleep 1
-            [ "$(grep ctxt_switches /proc/$!/status)" = "$before" ]
+            rests() {
+                before=$(grep ctxt_switches /proc/$!/status)
+                sleep 1
+                [ "$(grep ctxt_switches /proc/$!/status)" = "$before" ]
+            }
+            eventually rests
             $as_nobody kill $!
             status=0
             wait $! || status=$?
@@ -119,7 +110,7 @@ import Testing
             env --default-signal "$askpass" &
             askpass_process=$!
             wait_for_start $askpass_process
-            (printf half; exec sleep 60) >"$fifo" &
+            (printf half; exec sleep 1000) >"$fifo" &
             sleep 0.2
             kill -\(signal) $askpass_process
             kill $!
@@ -144,7 +135,7 @@ import Testing
             \(preparation)
             ls -lR /usr/lib/cryptsetup >/run/before 2>&1 || true
             status=0
-            $as_nobody timeout 20 "$askpass" || status=$?
+            $as_nobody timeout 120 "$askpass" || status=$?
             ls -lR /usr/lib/cryptsetup 2>&1 | cmp - /run/before
             [ ! -e /run/nowhere ]
             exit $status

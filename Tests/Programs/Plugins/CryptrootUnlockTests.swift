@@ -2,12 +2,12 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The bridge to cryptroot-unlock, in a root of its own with stand-ins for everything around it: `askpass` and `cryptsetup`
-/// are copies of Python, so that they have the names under which they are looked for.
+/// The bridge to cryptroot-unlock, in a root file system with stand-ins for everything around it: `askpass` is a copy of
+/// Python, because our program looks for a process with that name.
 @Suite(.needsRoot) struct `mandos-to-cryptroot-unlock` {
     private static let program = "mandos-to-cryptroot-unlock"
 
-    /// Like Debian's: opens the FIFO without waiting, and prints what comes until the end.
+    /// Like Debian's askpass: opens the FIFO without waiting, and reads it to the end.
     private static let askpass = """
         import os, select, sys
         fifo = "/lib/cryptsetup/passfifo"
@@ -20,66 +20,50 @@ import Testing
         open("/run/given", "ab").write(given + b"|")
         """
 
-    /// Runs the shell script `body`. `start` starts our program; `prompt VOLUME` asks until it has got an answer; what was
-    /// given is in `/run/given`, each with a `|` behind it. plugin-runner does what `/run/runner` says, cryptroot-unlock
-    /// what `/run/unlock` says.
+    /// Lays out a root file system from the files in `$1` and our program `$2`, and runs the script `$3` in it.
+    private static let outside = """
+        \(rootOfItsOwn)
+        mkdir -p $new/usr/lib/cryptsetup $new/usr/lib/mandos
+        rm -f $new/usr/lib/cryptsetup/passfifo
+        cp "$(readlink -f /usr/bin/python3)" $new/usr/lib/cryptsetup/askpass
+        cp $1/askpass.py $new/run/
+        cp $1/plugin-runner $new/usr/lib/mandos/plugin-runner
+        cp $1/cryptroot-unlock $new/usr/bin/cryptroot-unlock
+        cp $2 $new/usr/lib/mandos/\(program)
+        cp ${2%/*}/plugin-runner $new/usr/lib/mandos/real-plugin-runner
+        chmod 755 $new/usr/lib/mandos/plugin-runner $new/usr/bin/cryptroot-unlock
+        exec chroot $new /bin/sh -c "$3"
+        """
+
+    /// `start` starts our program, and `stop` ends it; `prompt VOLUME` asks until it has got an answer.
+    private static let inside = """
+        set -eu
+        \(shellWaiting)
+        cd /
+        echo 'printf secret' >/run/runner
+        echo 'cat >/lib/cryptsetup/passfifo' >/run/unlock
+        pidfile=/run/\(program).pid
+        start() {
+            /lib/mandos/\(program) 2>/run/errors &
+            ours=$!
+            eventually [ -s $pidfile ]
+        }
+        prompt() { CRYPTTAB_NAME=$1 /lib/cryptsetup/askpass -S -E /run/askpass.py; }
+        # Waits until the command succeeds.
+        until_it() { eventually "$@" || { cat /run/errors >&2; exit 9; }; }
+        stop() { kill "$(cat $pidfile)"; wait $ours && status=0 || status=$?; [ ! -e $pidfile ]; }
+
+        """
+
+    /// Runs a shell script in the root file system. What was given to prompts is in `/run/given`, each with a `|` behind it.
+    /// plugin-runner does what `/run/runner` says, cryptroot-unlock what `/run/unlock` says.
     private func inRoot(_ body: String) async throws -> (status: Int32, output: String, errors: String) {
-        let directory = try TemporaryDirectory()
-        try directory.write(Self.askpass, to: "askpass.py")
-        try directory.write(
-            """
-            #!/bin/sh
-            echo "$*" >>/run/runs
-            . /run/runner
-
-            """, to: "plugin-runner")
-        try directory.write(
-            """
-            #!/bin/sh
-            . /run/unlock
-
-            """, to: "cryptroot-unlock")
-        let script = """
-            \(rootOfItsOwn)
-            mkdir -p $new/usr/lib/cryptsetup $new/usr/lib/mandos
-            rm -f $new/usr/lib/cryptsetup/passfifo
-            cp "$(readlink -f /usr/bin/python3)" $new/usr/lib/cryptsetup/askpass
-            cp $1/askpass.py $new/run/
-            cp $1/plugin-runner $new/usr/lib/mandos/plugin-runner
-            cp $1/cryptroot-unlock $new/usr/bin/cryptroot-unlock
-            cp $2 $new/usr/lib/mandos/\(Self.program)
-            cp ${2%/*}/plugin-runner $new/usr/lib/mandos/real-plugin-runner
-            chmod 755 $new/usr/lib/mandos/plugin-runner $new/usr/bin/cryptroot-unlock
-            exec chroot $new /bin/sh -c "$3"
-            """
-        let inside = """
-            set -eu
-            cd /
-            echo 'printf secret' >/run/runner
-            echo 'cat >/lib/cryptsetup/passfifo' >/run/unlock
-            pidfile=/run/\(Self.program).pid
-            start() {
-                /lib/mandos/\(Self.program) 2>/run/errors &
-                ours=$!
-                for _ in $(seq 500); do [ -s $pidfile ] && break; sleep 0.02; done
-            }
-            prompt() { CRYPTTAB_NAME=$1 /lib/cryptsetup/askpass -S -E /run/askpass.py; }
-            # Waits until the command succeeds.
-            until_it() {
-                for _ in $(seq 500); do "$@" 2>/dev/null && return; sleep 0.02; done
-                echo "did not see: $*" >&2
-                cat /run/errors >&2
-                exit 9
-            }
-            stop() { kill "$(cat $pidfile)"; wait $ours && status=0 || status=$?; [ ! -e $pidfile ]; }
-            \(body)
-            """
-        let result = try await run(
-            "/usr/bin/unshare",
-            [
-                "--fork", "--pid", "--kill-child", "--mount", "/bin/sh", "-c", script, "sh", directory.path,
-                Place.program(Self.program), inside,
-            ])
+        let directory = try TemporaryDirectory([
+            "askpass.py": Self.askpass, "plugin-runner": "#!/bin/sh\necho \"$*\" >>/run/runs\n. /run/runner\n",
+            "cryptroot-unlock": "#!/bin/sh\n. /run/unlock\n",
+        ])
+        let result = try await runInNamespaces(
+            Self.outside, ["sh", directory.path, Place.program(Self.program), Self.inside + body])
         return (result.status, String(decoding: result.output, as: UTF8.self), result.errors)
     }
 
@@ -201,7 +185,7 @@ import Testing
     @Test func `lets plugin-runner clean up when it is asked to end`() async throws {
         let result = try await inRoot(
             """
-            echo 'trap "sleep 0.3; touch /run/clean; exit 1" TERM; touch /run/ready; sleep 60 & wait' >/run/runner
+            echo 'trap "sleep 0.3; touch /run/clean; exit 1" TERM; touch /run/ready; sleep 1000 & wait' >/run/runner
             start
             until_it [ -e /run/ready ]
             stop
@@ -214,7 +198,7 @@ import Testing
     @Test func `ends cryptroot-unlock with it`() async throws {
         let result = try await inRoot(
             """
-            echo 'cat >/lib/cryptsetup/passfifo; echo $$ >/run/waiting; exec sleep 60' >/run/unlock
+            echo 'cat >/lib/cryptsetup/passfifo; echo $$ >/run/waiting; exec sleep 1000' >/run/unlock
             start
             prompt one
             until_it [ -s /run/waiting ]

@@ -3,43 +3,24 @@ import Glibc
 import TestSupport
 import Testing
 
-/// Somebody who asks for a password, the way systemd does it.
+/// A program that asks for a password, the way systemd does it.
 private final class Asker {
     let directory: TemporaryDirectory
     let name: String
-    private let socket: Int32
-    var socketPath: String { directory.path + "/sck." + name }
+    private let socket: UnixSocket
     var file: String { directory.path + "/ask." + name }
 
-    /// Asks in `directory`; `fields` replace what is in the file, and with an empty value remove it.
+    /// Asks in `directory`. The `fields` replace fields of the file; an empty value removes one.
     init(in directory: TemporaryDirectory, _ name: String = "x", _ fields: [String: String] = [:]) throws {
         self.directory = directory
         self.name = name
-        socket = Glibc.socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue), 0)
-        try #require(socket >= 0)
-        var address = try Self.address(directory.path + "/sck." + name)
-        let length = socklen_t(MemoryLayout<sockaddr_un>.size)
-        let result = unsafe withUnsafePointer(to: &address) { pointer in
-            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe bind(socket, $0, length) }
-        }
-        try #require(result == 0)
+        socket = try UnixSocket(at: directory.path + "/sck." + name)
         try ask(fields)
     }
 
-    deinit { close(socket) }
-
-    private static func address(_ path: String) throws -> sockaddr_un {
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let bytes = Array(path.utf8)
-        try #require(bytes.count < MemoryLayout.size(ofValue: address.sun_path))
-        unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: bytes) }
-        return address
-    }
-
-    /// Writes the file, at once, so that nobody sees half of it.
+    /// Writes the file in one step, so that nobody reads half of it.
     func ask(_ fields: [String: String] = [:]) throws {
-        let usual = ["PID": "\(getpid())", "Socket": socketPath, "NotAfter": "0", "Message": "100% [Ask] = x;"]
+        let usual = ["PID": "\(getpid())", "Socket": socket.path, "NotAfter": "0", "Message": "100% [Ask] = x;"]
         let lines = usual.merging(fields) { $1 }.filter { !$0.value.isEmpty }.map { "\($0.key)=\($0.value)\n" }
         let temporary = try directory.write("[Ask]\n" + lines.joined(), to: "tmp." + name)
         try #require(unsafe rename(temporary, file) == 0)
@@ -47,39 +28,14 @@ private final class Asker {
 
     func withdraw() throws { try #require(unsafe unlink(file) == 0) }
 
-    /// The message that has come, if any.
-    var message: Data? {
-        var bytes = [UInt8](repeating: 0, count: 1 << 18)
-        let count = unsafe recv(socket, &bytes, bytes.count, 0)
-        return count < 0 ? nil : Data(bytes[..<count])
-    }
+    /// Takes the next message, if one has come.
+    var message: Data? { socket.receive() }
 
-    /// The message, as soon as there is one.
-    func nextMessage() async throws -> Data {
-        for _ in 0..<2000 {
-            if let message { return message }
-            try await Task.sleep(for: .milliseconds(5))
-        }
-        throw TookTooLong(goal: "an answer", details: "")
-    }
+    /// Waits for a message.
+    func nextMessage() async throws -> Data { try await eventually("an answer") { message } }
 
-    /// Sends to itself until there is no room; returns how many there are now.
-    func fillQueue() throws -> Int {
-        var address = try Self.address(socketPath)
-        let length = socklen_t(MemoryLayout<sockaddr_un>.size)
-        var count = 0
-        while unsafe withUnsafePointer(
-            to: &address,
-            { pointer in
-                unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    unsafe sendto(socket, "x", 1, Int32(MSG_DONTWAIT), $0, length)
-                }
-            }) == 1
-        {
-            count += 1
-        }
-        return count
-    }
+    /// Fills the queue of the socket; returns how many messages are in it.
+    func fillQueue() throws -> Int { try socket.fillQueue() }
 }
 
 @Suite(.needsRoot) struct `password-agent` {
@@ -175,7 +131,7 @@ private final class Asker {
         #expect(gone.message == nil)
     }
 
-    @Test func `waits for somebody who is too busy to listen`() async throws {
+    @Test func `waits for an asker whose socket is full`() async throws {
         let directory = try TemporaryDirectory()
         let asker = try Asker(in: directory)
         let count = try asker.fillQueue()
@@ -187,7 +143,7 @@ private final class Asker {
         #expect(try await agent.ending() == .exit(status: 0), "\(agent.errors)")
     }
 
-    @Test func `gives up somebody who cannot be reached, and tells`() async throws {
+    @Test func `gives up a question whose asker cannot be reached, and says so`() async throws {
         let directory = try TemporaryDirectory()
         let asker = try Asker(in: directory, "x", ["Socket": directory.path + "/nothing"])
         let agent = try agent(directory, "printf secret")
@@ -201,7 +157,7 @@ private final class Asker {
         (["Socket": "/" + String(repeating: "a", count: 107)], "too long"), (["PID": ""], "who asks"),
         (["PID": "x"], "who asks"), (["PID": "4194305"], nil), (["NotAfter": "1"], nil),
     ])
-    func `runs no client for a question that nobody can answer`(
+    func `runs no client for a question that cannot be answered`(
         fields: [String: String], complaint: String?
     ) async throws {
         let directory = try TemporaryDirectory()
@@ -221,8 +177,7 @@ private final class Asker {
     @Test func `takes no pipe, directory, garbage, or endless file for a question, and no other name`() async throws {
         let directory = try TemporaryDirectory()
         try #require(unsafe mkfifo(directory.path + "/ask.fifo", 0o600) == 0)
-        try FileManager.default.createDirectory(
-            atPath: directory.path + "/ask.directory", withIntermediateDirectories: false)
+        try directory.addDirectory("ask.directory")
         try directory.write(Data((0..<60_000).map { UInt8(truncatingIfNeeded: $0 &* 7919 >> 3) }), to: "ask.garbage")
         try directory.write(String(repeating: "\n", count: 1 << 16) + "[Ask]\n", to: "ask.long")
         let good = try Asker(in: directory, "good")
@@ -274,18 +229,16 @@ private final class Asker {
     @Test(arguments: ["withdrawn", "over", "asked by nobody"])
     func `ends the client when the question is no longer asked`(how: String) async throws {
         let directory = try TemporaryDirectory()
-        let process = try RunningProgram("/bin/sleep", ["60"])
-        var fields = ["PID": "\(process.processID)"]
-        if how == "over" {
-            var now = timespec()
-            _ = unsafe clock_gettime(CLOCK_MONOTONIC, &now)
-            fields["NotAfter"] = "\(now.tv_sec * 1_000_000 + now.tv_nsec / 1000 + 1_500_000)"
-        }
-        let asker = try Asker(in: directory, "x", fields)
+        let process = try RunningProgram("/bin/sleep", ["1000"])
+        let asker = try Asker(in: directory, "x", ["PID": "\(process.processID)"])
         let agent = try agent(directory, Self.waits)
         _ = try await agent.line(with: "started")
         switch how {
         case "withdrawn": try asker.withdraw()
+        case "over":
+            var now = timespec()
+            _ = unsafe clock_gettime(CLOCK_MONOTONIC, &now)
+            try asker.ask(["NotAfter": "\(now.tv_sec * 1_000_000 + now.tv_nsec / 1000 + 500_000)"])
         case "asked by nobody": process.signal(SIGKILL)
         default: break
         }
@@ -326,17 +279,17 @@ private final class Asker {
         // In a mount namespace: the machine's own agents must not see it.
         let script = """
             set -eu
+            \(shellWaiting)
             mount -t tmpfs tmpfs /run
             mkdir -p /run/systemd/ask-password
-            systemd-ask-password --no-tty --multiple --timeout=30 --id=cryptsetup:x 'Enter [100%] = x;' </dev/null &
+            systemd-ask-password --no-tty --multiple --timeout=120 --id=cryptsetup:x 'Enter [100%] = x;' </dev/null &
             asker=$!
-            until ls /run/systemd/ask-password/ask.* >/dev/null 2>&1; do sleep 0.02; done
+            there_is_a_question() { ls /run/systemd/ask-password/ask.* >/dev/null; }
+            eventually there_is_a_question
             "$0" -- /bin/sh -c 'printf "$0"' "$1"
             wait $asker
             """
-        let namespace = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-        let result = try await run(
-            "/usr/bin/unshare", namespace + ["/bin/sh", "-c", script, Self.program, format])
+        let result = try await runInNamespaces(script, [Self.program, format])
         #expect(result.status == 0, "\(result.errors)")
         #expect(String(decoding: result.output, as: UTF8.self) == printed)
     }

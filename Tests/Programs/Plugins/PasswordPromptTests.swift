@@ -4,14 +4,14 @@ import TestSupport
 import Testing
 
 @Suite(.needsRoot) struct `password-prompt` {
-    /// Starts it where it sees no process: another test may have one that is called plymouthd.
+    /// Starts the prompt where it sees no other process, since another test may run one that is called plymouthd.
     ///
-    /// `script` is to run `"$0" "$@"`, which is our program and its options.
+    /// `script` runs `"$0" "$@"`, which is our program and its options.
     private func start(
         _ options: [String] = [], script: String = #"exec "$0" "$@""#, environment: [String: String] = [:],
         input: Data = Data(), terminal: Terminal? = nil
     ) throws -> RunningProgram {
-        // The dynamic linker looks for the program's own folder there.
+        // The dynamic linker finds the program's directory by /proc/self/exe.
         let hideProcesses = #"mount -t tmpfs tmpfs /proc && mkdir /proc/self && ln -s "$0" /proc/self/exe || exit 9; "#
         return try RunningProgram(
             "/usr/bin/unshare",
@@ -115,10 +115,10 @@ import Testing
         #expect(prompt.output.isEmpty)
     }
 
-    /// As a shell does that is at the same console, or cryptsetup's askpass.
-    @Test func `is not held up by somebody who reads what is typed`() async throws {
+    /// A shell at the same console does that, or cryptsetup's askpass.
+    @Test func `is not held up by another program that reads what is typed`() async throws {
         let terminal = try Terminal()
-        // Both see the line; who comes second must not wait for another one.
+        // The line wakes all readers; the second one must not wait for another line.
         let script = """
             exec 3<&0
             for number in 1 2 3 4 5 6 7 8; do
@@ -147,10 +147,9 @@ import Testing
         let prompt = try start(terminal: terminal)
         _ = try await prompt.line(with: Self.standardPrompt)
         try terminal.type("\u{4}")
-        for _ in 0..<2000 where prompt.errors != Self.standardPrompt + "\n" + Self.standardPrompt {
-            try await Task.sleep(for: .milliseconds(5))
+        try await waitUntil("the prompt again", details: { prompt.errors }) {
+            prompt.errors == Self.standardPrompt + "\n" + Self.standardPrompt
         }
-        #expect(prompt.errors == Self.standardPrompt + "\n" + Self.standardPrompt)
         try terminal.type("abc\u{4}")
         try await Task.sleep(for: .milliseconds(100))
         try terminal.type("def\n")
@@ -252,38 +251,29 @@ import Testing
     }
 }
 
-/// With Plymouth, or what looks like it, in a process and mount namespace of its own.
+/// The prompt beside Plymouth, or beside a process that resembles it.
 @Suite(.needsRoot) struct `password-prompt beside Plymouth` {
     @Test(arguments: [
         ("mkdir /run/plymouth; echo 1 >/run/plymouth/pid", false),
         ("mkdir /run/plymouth", true),
-        ("cp /bin/sleep /run/plymouthd; /run/plymouthd 60 &", false),
+        ("cp /bin/sleep /run/plymouthd; /run/plymouthd 1000 &", false),
         // As systemd wants it of a program that it shall leave running.
-        ("/usr/bin/python3 -c 'import os; os.execv(\"/bin/sleep\", [\"@usr/sbin/plymouthd\", \"60\"])' &", false),
-        ("/usr/bin/python3 -c 'import os; os.execv(\"/bin/sleep\", [\"notplymouthd\", \"60\"])' &", true),
+        ("/usr/bin/python3 -c 'import os; os.execv(\"/bin/sleep\", [\"@usr/sbin/plymouthd\", \"1000\"])' &", false),
+        ("/usr/bin/python3 -c 'import os; os.execv(\"/bin/sleep\", [\"notplymouthd\", \"1000\"])' &", true),
         ("", true),
     ])
     func `asks only if Plymouth is not there`(preparation: String, asks: Bool) async throws {
         let script = """
             set -e
+            \(shellWaiting)
             mount -t tmpfs tmpfs /run
             \(preparation)
-            # Until it is the program that it becomes.
-            if [ -n "$!" ]; then
-                for _ in $(seq 500); do
-                    case $(readlink /proc/$!/exe) in *sleep | *plymouthd) break ;; esac
-                    sleep 0.02
-                done
-            fi
+            has_become_itself() { readlink /proc/$!/exe | grep -E 'sleep$|plymouthd$' >/dev/null; }
+            [ -z "$!" ] || eventually has_become_itself
             set +e
             echo secret | "$0" --debug
             """
-        let result = try await run(
-            "/usr/bin/unshare",
-            [
-                "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "/bin/sh", "-c", script,
-                Place.program("password-prompt"),
-            ])
+        let result = try await runInNamespaces(script, [Place.program("password-prompt")])
         #expect(result.status == (asks ? 0 : 69), "\(result.errors)")
         #expect(result.output == Data((asks ? "secret" : "").utf8))
         #expect(result.errors.contains("Enter passphrase") == asks)

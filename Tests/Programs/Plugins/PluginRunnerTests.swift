@@ -15,9 +15,7 @@ import Testing
         }
 
         func add(_ name: String, _ body: String) throws {
-            try path.write("#!/bin/sh\n\(body)\n", to: name)
-            unsafe chmod(path.path + "/" + name, 0o755)
-            waitUntilNobodyWrites(path.path + "/" + name)
+            try path.writeScript(body + "\n", to: name)
         }
 
         func run(
@@ -75,8 +73,7 @@ import Testing
         for name in leftovers + names { try plugins.add(name, "echo \"ran \(name)\" >&2; exit 1") }
         try plugins.add("z", "sleep 0.3")
         try plugins.path.write("#!/bin/sh\necho ran not executable >&2\n", to: "not-executable")
-        try FileManager.default.createDirectory(
-            atPath: plugins.path.path + "/folder", withIntermediateDirectories: false)
+        try plugins.path.addDirectory("folder")
         unsafe symlink("/nonexistent", plugins.path.path + "/dangling")
         unsafe mkfifo(plugins.path.path + "/fifo", 0o777)
         let runner = try plugins.run()
@@ -91,21 +88,21 @@ import Testing
             "waits": "trap 'echo ended >\(marks.path)/waits; exit 0' TERM; while :; do sleep 0.05; done",
             "wins": "i=0; while [ $i -lt 3000 ]; do printf '%0100d' $i; i=$((i + 1)); done",
         ])
-        unsafe chmod(marks.path, 0o777)
+        try marks.setMode(0o777)
         let runner = try plugins.run()
         #expect(try await runner.ending() == .exit(status: 0), "\(runner.errors)")
         let expected = (0..<3000).map { String(repeating: "0", count: 100 - "\($0)".count) + "\($0)" }.joined()
         #expect(runner.output == Data(expected.utf8))
-        #expect(FileManager.default.contents(atPath: marks.path + "/waits") == Data("ended\n".utf8))
+        #expect(marks.contents(of: "waits") == Data("ended\n".utf8))
     }
 
-    /// Each of them, and what it does.
+    /// Plugins that misbehave: a description, and the script.
     static let bad: [(String, String)] = [
         ("prints 100 MiB", "exec head -c 104857600 /dev/zero"),
         ("prints without end", "exec yes"),
         ("closes its output early", "exec >&-; sleep 0.2; exit 1"),
-        ("leaves somebody behind, and fails", "sleep 1000 & exit 1"),
-        ("leaves somebody behind, and says nothing", "sleep 1000 &"),
+        ("leaves a process behind, and fails", "sleep 1000 & exit 1"),
+        ("leaves a process behind, and says nothing", "sleep 1000 &"),
         ("does not listen to TERM", "trap '' TERM; printf no; sleep 1000"),
         ("is killed", "kill -KILL $$"),
         ("cannot be run", "x\u{0}"),
@@ -143,7 +140,7 @@ import Testing
 
     @Test func `starts a plugin again that asks for it`() async throws {
         let marks = try TemporaryDirectory()
-        unsafe chmod(marks.path, 0o777)
+        try marks.setMode(0o777)
         let plugins = try Plugins([
             "later": "echo try >>\(marks.path)/tries; [ $(wc -l <\(marks.path)/tries) -ge 3 ] || exit 75; printf secret"
         ])
@@ -156,7 +153,7 @@ import Testing
         #expect(runner.errors.contains("plugin later will be started again in 2 s"))
     }
 
-    @Test func `says in debug mode who says what`() async throws {
+    @Test func `says in debug mode which plugin has written which line`() async throws {
         let plugins = try Plugins([
             "a": "echo one >&2; printf 'prompt: ' >&2; sleep 0.3; exit 1",
             "b": "sleep 0.1; printf 'two\\nthree\\n' >&2; sleep 0.5",
@@ -170,7 +167,7 @@ import Testing
     @Test(arguments: [SIGTERM, SIGINT, SIGHUP, SIGQUIT]) func `ends its plugins with itself`(signal: Int32) async throws
     {
         let marks = try TemporaryDirectory()
-        unsafe chmod(marks.path, 0o777)
+        try marks.setMode(0o777)
         let plugins = try Plugins([
             "a": "trap 'echo ended >\(marks.path)/a; exit 0' TERM; echo here >&2; while :; do sleep 0.05; done"
         ])
@@ -178,7 +175,7 @@ import Testing
         _ = try await runner.line(with: "here")
         runner.signal(signal)
         #expect(try await runner.ending() == .signal(signal))
-        #expect(FileManager.default.contents(atPath: marks.path + "/a") == Data("ended\n".utf8))
+        #expect(marks.contents(of: "a") == Data("ended\n".utf8))
         #expect(runner.output.isEmpty)
     }
 
@@ -186,9 +183,7 @@ import Testing
         let plugins = try Plugins(
             Dictionary(uniqueKeysWithValues: (0..<6).map { ("p\($0)", "echo up >&2; exec sleep 1000") }))
         let runner = try plugins.run()
-        for _ in 0..<1000 where runner.errors.split(separator: "\n").count < 6 {
-            try await Task.sleep(for: .milliseconds(10))
-        }
+        try await runner.says("up\n", times: 6)
         func ticks() throws -> Int {
             let status = try String(contentsOfFile: "/proc/\(runner.processID)/stat", encoding: .utf8)
             let fields = status.split(separator: " ")
@@ -202,7 +197,7 @@ import Testing
     }
 
     @Test(.needsRoot)
-    func `runs its plugins as nobody in particular, from a directory that is root's alone`() async throws {
+    func `runs its plugins as an unprivileged user, from a directory that only root can read`() async throws {
         let plugins = try Plugins(["a": "printf '%s ' $(id -ru) $(id -u) $(id -rg) $(id -g) $(id -G)"])
         let runner = try plugins.run()
         #expect(try await runner.ending() == .exit(status: 0), "\(runner.errors)")
@@ -225,9 +220,9 @@ import Testing
         ] {
             let directory = try TemporaryDirectory()
             try FileManager.default.copyItem(atPath: prompt, toPath: directory.path + "/prompt")
-            waitUntilNobodyWrites(directory.path + "/prompt")
-            // The reference looks at it as whom it has become.
-            unsafe chmod(directory.path, 0o755)
+            waitUntilRunnable(directory.path + "/prompt")
+            // The reference reads it as the user that it has become.
+            try directory.setMode(0o755)
             let terminal = try Terminal()
             // A prompt does not ask if it sees Plymouth, as another test may have it.
             let program = try RunningProgram(
@@ -238,19 +233,10 @@ import Testing
                 ], terminal: terminal)
             _ = try await program.line(with: "here")
             // It may only now turn the echo off.
-            for _ in 0..<500 where terminal.echoes { try await Task.sleep(for: .milliseconds(10)) }
+            try await waitUntil("a terminal without echo") { !terminal.echoes }
             try terminal.type("secret\n")
             #expect(try await program.ending() == .exit(status: 0), "\(program.errors)")
             #expect(program.output == Data("secret".utf8))
         }
     }
-}
-
-/// A file that another test's child still has open for writing, on its way to its own program, cannot be run.
-private func waitUntilNobodyWrites(_ path: String) {
-    let setLease: Int32 = 1024  // F_SETLEASE, hidden by the headers
-    let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
-    defer { close(file) }
-    for _ in 0..<1000 where fcntl(file, setLease, F_RDLCK) != 0 { usleep(5000) }
-    _ = fcntl(file, setLease, F_UNLCK)
 }

@@ -2,11 +2,11 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The plugins that ask by way of a splash screen, in a process and mount namespace of their own, in a small root file
-/// system with stand-ins for the splash screens: none of these runs on a machine that builds software.
+/// The plugins that ask by way of a splash screen, in a small root file system with stand-ins for the splash screens, none
+/// of which runs on a machine that builds software.
 ///
 /// The daemons are copies of Python's interpreter, since a process is known by its program; each runs a script that logs
-/// what it was started with. The plugins are set-uid root and run as nobody.
+/// its arguments and its environment. The plugins are set-uid root and run as nobody.
 @Suite(.needsRoot) struct `Splash screens` {
     private static let root = """
         set -eu
@@ -78,17 +78,21 @@ import Testing
         def program(path, source):
             shutil.copy(source, path)
             os.chmod(path, 0o755)
+        # Installs the daemon, and the program that talks to it.
+        def stand_in(daemon, client=None):
+            program(daemon, os.path.realpath("/usr/bin/python3"))
+            if client: program(client, "/lab/client")
         def log():
             return open("/log").read() if os.path.exists("/log") else ""
         def clear():
             open("/log", "w").close()
         def until(what):
-            for _ in range(500):
+            for _ in range(6000):
                 if what(): return
                 time.sleep(0.02)
             raise SystemExit("did not see it in:\\n" + log())
         def start(path, *arguments):
-            # Its parent ends at once, so that it is nobody's here.
+            # Its parent ends at once, so that it is not our child.
             if os.path.exists("/id"): os.unlink("/id")
             subprocess.run(["/usr/bin/dash", "-c", '"$@" &', "sh", path, "/lab/daemon.py", *arguments], env={"X": "1"})
             until(lambda: os.path.exists("/id") and open("/id").read())
@@ -104,24 +108,18 @@ import Testing
                 stdout=subprocess.PIPE, stderr=open("/errors", "w"))
         def run(*arguments, environment=surroundings):
             plugin = begin(*arguments, environment=environment)
-            output = plugin.communicate(timeout=30)[0]
+            output = plugin.communicate(timeout=120)[0]
             return plugin.returncode, output, open("/errors").read()
         def check(got, expected):
             if got != expected: raise SystemExit(f"got {got!r}\\ninstead of {expected!r}\\nlog:\\n{log()}")
         """
 
-    /// Runs the Python script `body` in there; it exits 0 if all is well.
+    /// Runs a Python script in the root file system; the test passes if it exits with status 0.
     private func test(_ plugin: String, _ body: String) async throws {
-        let directory = try TemporaryDirectory()
-        try directory.write(Self.daemon, to: "daemon.py")
-        try directory.write(Self.client, to: "client")
-        try directory.write(Self.common + "\n" + body, to: "test.py")
-        let result = try await run(
-            "/usr/bin/unshare",
-            [
-                "--mount", "--pid", "--fork", "--kill-child", "/bin/sh", "-c", Self.root, "sh", directory.path,
-                Place.program(plugin),
-            ])
+        let directory = try TemporaryDirectory([
+            "daemon.py": Self.daemon, "client": Self.client, "test.py": Self.common + "\n" + body,
+        ])
+        let result = try await runInNamespaces(Self.root, ["sh", directory.path, Place.program(plugin)])
         #expect(result.status == 0, "\(result.errors)")
     }
 
@@ -146,8 +144,7 @@ import Testing
         try await test(
             "plymouth",
             """
-            program("/sbin/plymouthd", os.path.realpath("/usr/bin/python3"))
-            program("/bin/plymouth", "/lab/client")
+            stand_in("/sbin/plymouthd", "/bin/plymouth")
             start("/sbin/plymouthd", "--mode=boot")
             clear()
             open("/answer", "wb").write(b"pass word")
@@ -172,14 +169,13 @@ import Testing
             """)
     }
 
-    @Test func `of Plymouth are restarted with their old arguments if nobody waits for the answer any more`()
+    @Test func `of Plymouth are restarted with their old arguments if the plugin is ended while they ask`()
         async throws
     {
         try await test(
             "plymouth",
             """
-            program("/sbin/plymouthd", os.path.realpath("/usr/bin/python3"))
-            program("/bin/plymouth", "/lab/client")
+            stand_in("/sbin/plymouthd", "/bin/plymouth")
             start("/sbin/plymouthd", "--mode=boot", "a b", "", "--background")
             for number in [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL]:
                 clear()
@@ -188,7 +184,7 @@ import Testing
                 until(lambda: "ask-for" in log())
                 # The client has its handler by the time it logs.
                 plugin.send_signal(number)
-                check((plugin.communicate(timeout=30)[0], plugin.returncode), (b"", -number))
+                check((plugin.communicate(timeout=120)[0], plugin.returncode), (b"", -number))
                 until(lambda: "show-splash" in log())
                 lines = log().split("\\n")
                 check(lines[2:], [
@@ -227,8 +223,7 @@ import Testing
         try await test(
             "splashy",
             """
-            program("/sbin/splashy", os.path.realpath("/usr/bin/python3"))
-            program("/sbin/splashy_update", "/lab/client")
+            stand_in("/sbin/splashy", "/sbin/splashy_update")
             os.symlink("/lab/daemon.py", "/boot")
             open("/answer", "wb").write(b"pass\\n")
             start("/sbin/splashy", "x")
@@ -246,13 +241,13 @@ import Testing
                 plugin = begin()
                 until(lambda: "getpass" in log())
                 plugin.terminate()
-                check(plugin.wait(30), -signal.SIGTERM)
+                check(plugin.wait(120), -signal.SIGTERM)
                 until(lambda: "root=" in log())
                 check(log().split("\\n")[:3], [prompt, "client signal 15", "daemon signal 15"])
                 assert "daemon [] root=True ['PATH'] leader=True /" in log(), log()
                 check(os.path.exists("/proc/" + former), False)
                 until(lambda: open("/id").read() not in ("", former))
-            # One that has ended by itself is not started again.
+            # A daemon that has ended by itself is not started again.
             clear()
             plugin = begin()
             until(lambda: "getpass" in log())
@@ -260,63 +255,79 @@ import Testing
             os.kill(int(former), signal.SIGKILL)
             until(lambda: not os.path.exists("/proc/" + former))
             plugin.terminate()
-            check(plugin.wait(30), -signal.SIGTERM)
-            # Time for what should not be.
+            check(plugin.wait(120), -signal.SIGTERM)
+            # Time for a restart that must not happen.
             time.sleep(0.5)
             check(log(), prompt + "\\nclient signal 15\\n")
             """)
     }
 
+    private static let usplash = """
+        stand_in("/sbin/usplash")
+        os.mkdir("/dev/.initramfs")
+        commands, answers = "/dev/.initramfs/usplash_fifo", "/dev/.initramfs/usplash_outfifo"
+        os.mkfifo(commands, 0o600)
+        os.mkfifo(answers, 0o600)
+        start("/sbin/usplash", "-x", "1024")
+        question = b"TIMEOUT 0\\0INPUTQUIET Enter passphrase to unlock the disk /dev/sda1 (root): \\0"
+        def read_question(fifo):
+            said = b""
+            while len(said) < len(question): said += fifo.read(4096) or b""
+            check(said, question)
+
+        """
+
     @Test func `of usplash are spoken to through their FIFOs`() async throws {
         try await test(
             "usplash",
-            """
-            import threading
-            program("/sbin/usplash", os.path.realpath("/usr/bin/python3"))
-            os.mkdir("/dev/.initramfs")
-            commands, answers = "/dev/.initramfs/usplash_fifo", "/dev/.initramfs/usplash_outfifo"
-            os.mkfifo(commands, 0o600)
-            os.mkfifo(answers, 0o600)
-            start("/sbin/usplash", "-x", "1024")
-            question = b"TIMEOUT 0\\0INPUTQUIET Enter passphrase to unlock the disk /dev/sda1 (root): \\0"
-            for answer, password in [(b"pass word\\0", b"pass word"), (b"pass", b"pass"), (b"a\\n", b"a\\n"), (b"\\0", b"")]:
-                plugin = begin()
-                with open(commands, "rb", buffering=0) as fifo:
-                    said = b""
-                    while len(said) < len(question): said += fifo.read(4096) or b""
-                    check(said, question)
-                    with open(answers, "wb", buffering=0) as fifo2: fifo2.write(answer)
-                    check((plugin.communicate(timeout=30)[0], plugin.returncode), (password, 0))
-                    check(fifo.read(4096), b"TIMEOUT 15\\0")
-            for number in [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT]:
-                clear()
-                plugin = begin()
-                with open(commands, "rb", buffering=0) as fifo:
-                    said = b""
-                    while len(said) < len(question): said += fifo.read(4096) or b""
-                    plugin.send_signal(number)
-                    until(lambda: "root=" in log())
-                    said = b""
-                    while not said: said = fifo.read(4096) or b""
-                    check(said, b"PULSATE\\0")
-                check(plugin.wait(30), -number)
-                check(log(), "daemon signal 15\\ndaemon ['-x', '1024'] root=True ['PATH'] leader=True /\\n")
-                until(lambda: open("/id").read())
-            # It dies while it asks: then there is neither an answer nor anything to be restarted.
-            for opened in [False, True]:
-                clear()
-                plugin = begin()
-                with open(commands, "rb", buffering=0) as fifo:
-                    said = b""
-                    while len(said) < len(question): said += fifo.read(4096) or b""
-                    answering = open(answers, "wb", buffering=0) if opened else None
-                    os.kill(int(open("/id").read()), signal.SIGKILL)
-                    if answering: answering.close()
-                    check((plugin.communicate(timeout=30)[0], plugin.returncode), (b"", 69))
-                # Time for what should not be.
-                time.sleep(0.3)
-                check(log(), "")
-                start("/sbin/usplash", "-x", "1024")
-            """)
+            Self.usplash + #"""
+                for answer, password in [(b"pass word\0", b"pass word"), (b"pass", b"pass"), (b"a\n", b"a\n"), (b"\0", b"")]:
+                    plugin = begin()
+                    with open(commands, "rb", buffering=0) as fifo:
+                        read_question(fifo)
+                        with open(answers, "wb", buffering=0) as fifo2: fifo2.write(answer)
+                        check((plugin.communicate(timeout=120)[0], plugin.returncode), (password, 0))
+                        check(fifo.read(4096), b"TIMEOUT 15\0")
+                """#)
+    }
+
+    @Test func `of usplash are restarted when the plugin is ended while they ask`() async throws {
+        try await test(
+            "usplash",
+            Self.usplash + #"""
+                for number in [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT]:
+                    clear()
+                    plugin = begin()
+                    with open(commands, "rb", buffering=0) as fifo:
+                        read_question(fifo)
+                        plugin.send_signal(number)
+                        until(lambda: "root=" in log())
+                        said = b""
+                        while not said: said = fifo.read(4096) or b""
+                        check(said, b"PULSATE\0")
+                    check(plugin.wait(120), -number)
+                    check(log(), "daemon signal 15\ndaemon ['-x', '1024'] root=True ['PATH'] leader=True /\n")
+                    until(lambda: open("/id").read())
+                """#)
+    }
+
+    @Test func `of usplash that die while they ask give no answer, and are not restarted`() async throws {
+        try await test(
+            "usplash",
+            Self.usplash + #"""
+                for opened in [False, True]:
+                    clear()
+                    plugin = begin()
+                    with open(commands, "rb", buffering=0) as fifo:
+                        read_question(fifo)
+                        answering = open(answers, "wb", buffering=0) if opened else None
+                        os.kill(int(open("/id").read()), signal.SIGKILL)
+                        if answering: answering.close()
+                        check((plugin.communicate(timeout=120)[0], plugin.returncode), (b"", 69))
+                    # Time for a restart that must not happen.
+                    time.sleep(0.3)
+                    check(log(), "")
+                    start("/sbin/usplash", "-x", "1024")
+                """#)
     }
 }

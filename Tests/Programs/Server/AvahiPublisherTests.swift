@@ -2,9 +2,9 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The server and a real avahi-daemon, on a network of their own.
+/// The server and a real avahi-daemon, in a network namespace.
 @Suite(.needsRoot) struct `The announcement` {
-    /// Runs `body` with a bus, and with `avahi` and `serve DIRECTORY` to start what there is.
+    /// Runs a shell script with the commands `bus`, `avahi` and `serve DIRECTORY`, each of which starts a daemon.
     private func onALink(_ body: String) async throws -> (status: Int32, output: String, errors: String) {
         try await inNamespace(
             """
@@ -22,7 +22,7 @@ import Testing
             program=$0
             bus() {
                 dbus-daemon --config-file=/run/bus.conf --nofork --nopidfile 2>/dev/null & bus=$!
-                until [ -S /run/bus ]; do sleep 0.02; done
+                eventually test -S /run/bus
             }
             avahi() {
                 avahi-daemon --no-drop-root --no-chroot --no-rlimits -f /run/avahi.conf 2>/dev/null & avahi=$!
@@ -48,24 +48,22 @@ import Testing
             avahi
             wait_for /run/one.log ' announced port='
             port=$(sed -n 's/.* serving .*port=//p' /run/one.log)
-            timeout 10 avahi-browse -rtp _mandos._tcp >/run/found
+            timeout 60 avahi-browse -rtp _mandos._tcp >/run/found
             grep -q "^=;d0;IPv6;Mandos;_mandos._tcp;local;.*;$port;" /run/found
             ! grep -q ';IPv4;' /run/found
             kill "$avahi"
             wait "$avahi" || true
             wait_for /run/one.log 'avahi-daemon is gone'
             avahi
-            for _ in $(seq 500); do [ "$(grep -c ' announced port=' /run/one.log)" = 2 ] && break; sleep 0.02; done
-            [ "$(grep -c ' announced port=' /run/one.log)" = 2 ]
+            announced_twice() { [ "$(grep -c ' announced port=' /run/one.log)" = 2 ]; }
+            eventually announced_twice
             kill "$one"
             wait "$one"
-            for _ in $(seq 50); do
-                timeout 10 avahi-browse -rtp _mandos._tcp >/run/found
-                grep -q '^=' /run/found || exit 0
-                sleep 0.1
-            done
-            cat /run/found >&2
-            exit 3
+            is_withdrawn() {
+                timeout 60 avahi-browse -rtp _mandos._tcp >/run/found
+                ! grep -q '^=' /run/found
+            }
+            eventually is_withdrawn
             """)
         #expect(result.status == 0, "\(result.errors)")
     }

@@ -3,18 +3,11 @@ import Glibc
 import TestSupport
 import Testing
 
-/// Checkers are other people's programs: what they find, and what they may do to us.
+/// Checkers are foreign programs: which environment they get, and which harm to the server they cannot do.
 @Suite struct `A checker` {
-    private func server(checker: String, _ rest: String = "") async throws -> Server {
+    private func server(checker: String) async throws -> Server {
         try await Server(
-            clients: """
-                [foo]
-                key_id = \(String(repeating: "7", count: 64))
-                secret = c2VjcmV0
-                interval = PT1S
-                checker = \(checker.replacing("%", with: "%%%%"))
-                \(rest)
-                """,
+            clients: section("foo", checker: checker.replacing("%", with: "%%%%"), "interval = PT1S\n"),
             environment: ["NOTIFY_SOCKET": "/nonexistent", "JOURNAL_STREAM": "1:1", "KEPT": "yes"])
     }
 
@@ -42,10 +35,7 @@ import Testing
     @Test func `that leaves a daemon behind has ended all the same`() async throws {
         let marker = "\(Int.random(in: 1_000_000...9_999_999))"
         let server = try await server(checker: "setsid sleep 30.\(marker) & echo started")
-        for _ in 0..<2000 where server.program.errors.ranges(of: "checker ended").count < 2 {
-            try await Task.sleep(for: .milliseconds(5))
-        }
-        #expect(server.program.errors.ranges(of: "ending=exit(status: 0)").count >= 2, "\(server.program.errors)")
+        try await server.program.says("ending=exit(status: 0)", times: 2)
         _ = try await run("/usr/bin/pkill", ["-f", "sleep 30.\(marker)"])
     }
 
@@ -57,23 +47,21 @@ import Testing
     @Test func `is never started twice at once`() async throws {
         let directory = try TemporaryDirectory()
         // The checker runs as another user.
-        try FileManager.default.setAttributes([.posixPermissions: 0o777], ofItemAtPath: directory.path)
+        try directory.setMode(0o777)
         let file = directory.path + "/story"
         let server = try await server(checker: "echo begin >>\(file); sleep 1.2; echo end >>\(file)")
-        var story: [Substring] = []
-        for _ in 0..<4000 where story.count < 6 {
-            try await Task.sleep(for: .milliseconds(5))
-            story = String(decoding: FileManager.default.contents(atPath: file) ?? Data(), as: UTF8.self)
-                .split(separator: "\n")
+        let story = try await eventually("three checks", details: { server.program.errors }) {
+            let lines = String(decoding: directory.contents(of: "story") ?? Data(), as: UTF8.self).split(separator: "\n")
+            return lines.count >= 6 ? lines : nil
         }
-        #expect(Array(story.prefix(6)) == ["begin", "end", "begin", "end", "begin", "end"])
+        #expect(story.prefix(6) == ["begin", "end", "begin", "end", "begin", "end"])
         #expect(server.program.isRunning)
     }
 
-    @Test func `that cannot be started for lack of processes costs nobody anything`() async throws {
+    @Test func `that cannot be started for lack of processes costs its client nothing`() async throws {
         let directory = try TemporaryDirectory()
-        // The server and its checkers, as another user, look into it.
-        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: directory.path)
+        // The server and its checkers look into it as another user.
+        try directory.setMode(0o755)
         let shortage = directory.path + "/shortage"
         let source = try directory.write(
             """
@@ -106,8 +94,7 @@ import Testing
 
     @Test(.needsRoot)
     func `goes on after a time in which there were neither processes nor threads left`() async throws {
-        // A user of which there is no other process.
-        let user = Int.random(in: 1_000_000...2_000_000)
+        let user = freeUserID()
         let asUser = ["--reuid=\(user)", "--regid=\(user)", "--clear-groups"]
         let directory = try TemporaryDirectory()
         let clients = try directory.write(Self.crowd(1, checker: "true"), to: "clients.conf")
@@ -117,9 +104,8 @@ import Testing
         let server = try RunningProgram(
             "/usr/bin/setpriv",
             asUser + [
-                Place.program("mandos"), "--configdir", directory.path, "--statedir", directory.path, "--foreground",
-                "--no-dbus", "--debuglevel", "DEBUG",
-            ])
+                Place.program("mandos")
+            ] + Server.options(in: directory) + ["--no-dbus", "--debuglevel", "DEBUG"])
         func setLimit(_ limit: String) async throws {
             let result = try await run(
                 "/usr/bin/setpriv",
@@ -137,25 +123,12 @@ import Testing
 
     private func expectMoreChecks(of server: RunningProgram) async throws {
         let before = server.errors.ranges(of: "checker ended").count
-        for _ in 0..<2000 where server.errors.ranges(of: "checker ended").count <= before + 1 {
-            try await Task.sleep(for: .milliseconds(5))
-        }
-        #expect(server.errors.ranges(of: "checker ended").count > before + 1, "\(server.errors)")
+        try await server.says("checker ended", times: before + 2)
     }
 
     /// Many clients, checked every second.
     private static func crowd(_ count: Int, checker: String, _ rest: String = "") -> String {
-        (0..<count).map { number in
-            """
-            [c\(number)]
-            key_id = \(String(repeating: "7", count: 56))\(10_000_000 + number)
-            secret = c2VjcmV0
-            interval = PT1S
-            checker = \(checker)
-            \(rest)
-
-            """
-        }.joined()
+        (0..<count).map { section("c\($0)", key: $0 + 1, checker: checker, "interval = PT1S\n\(rest)\n") }.joined()
     }
 
     @Test func `is ended with the server even while it is being started`() async throws {
@@ -170,14 +143,12 @@ import Testing
     @Test(arguments: [48, 56, 64, 80]) func `that cannot be started for lack of descriptors does no harm`(
         limit: Int
     ) async throws {
-        let directory = try TemporaryDirectory()
-        try directory.write(Self.crowd(40, checker: "sleep 1"), to: "clients.conf")
+        let directory = try TemporaryDirectory(["clients.conf": Self.crowd(40, checker: "sleep 1")])
         let server = try RunningProgram(
             "/usr/bin/prlimit",
-            [
-                "--nofile=\(limit):\(limit)", Place.program("mandos"), "--configdir", directory.path, "--statedir",
-                directory.path, "--foreground", "--no-dbus", "--no-zeroconf", "--address", "::1", "--port",
-                "\(freePort())", "--debuglevel", "INFO,checker=\(limit % 8 == 0 ? "ERROR" : "DEBUG")",
+            ["--nofile=\(limit):\(limit)", Place.program("mandos")] + Server.options(in: directory) + [
+                "--no-dbus", "--no-zeroconf", "--address", "::1", "--port", "\(freePort())", "--debuglevel",
+                "INFO,checker=\(limit % 8 == 0 ? "ERROR" : "DEBUG")",
             ])
         _ = try await server.line(with: " serving")
         try await Task.sleep(for: .seconds(3))
@@ -188,17 +159,18 @@ import Testing
 
     @Test func `that hangs, of as many clients as there may be, costs another client nothing`() async throws {
         let hanging = Self.crowd(200, checker: "sleep 3600", "timeout = PT2H").replacing("= PT1S", with: "= PT1H")
-        let living = "[living]\nkey_id = \(String(repeating: "8", count: 64))\nsecret = c2VjcmV0\n"
+        let living = section("living", key: 1000, "interval = PT2S\n")
         let bus = try await TestBus()
-        let again = try await Server(clients: hanging, bus: bus)
-        _ = try await again.program.line(with: "on the bus")
+        let server = try await started(hanging, on: bus)
         // Their first checks would be up to an hour away.
         #expect(try await bus.control(["--start-checker", "--all"]).status == 0)
-        try again.configuration.write(
-            hanging + living + "checker = true\ninterval = PT2S\ntimeout = PT6S\n", to: "clients.conf")
+        try server.configuration.write(hanging + living, to: "clients.conf")
         #expect(try await bus.control(["--reload"]).status == 0)
-        try await Task.sleep(for: .seconds(13))
-        #expect(try await bus.control(["--is-enabled", "living"]).status == 0, "\(again.program.errors.suffix(3000))")
-        #expect(again.program.errors.contains("checks cannot keep up"))
+        // It gets its turn although every place for a checker is taken.
+        try await waitUntil("a check of \"living\"", details: { String(server.program.errors.suffix(3000)) }) {
+            try await bus.properties(of: "living")["LastCheckedOK"] != ""
+        }
+        #expect(try await bus.control(["--is-enabled", "living"]).status == 0, "\(server.program.errors.suffix(3000))")
+        #expect(server.program.errors.contains("checks cannot keep up"))
     }
 }

@@ -44,7 +44,7 @@ import Testing
             ("[DEFAULT]\n" + section + "enabled = maybe\n", "", "clients.conf:"),
             ("[DEFAULT]\n", "[DEFAULT]\nport = http\n", "mandos.conf:2: port:"),
             (
-                "[bar]\nkey_id = \(String(repeating: "7", count: 64))\nsecfile = /nonexistent\n", "",
+                "[bar]\nkey_id = \(keyID(7))\nsecfile = /nonexistent\n", "",
                 "secfile: opening /nonexistent"
             ),
         ] {
@@ -86,11 +86,8 @@ import Testing
         let directory = try TemporaryDirectory()
         try await directory.write(keys.section("foo", password: Self.password), to: "clients.conf")
         try directory.write("[DEFAULT]\ndebuglevel = INFO\n", to: "mandos.conf")
-        let server = try RunningProgram(
-            Place.program("mandos"),
-            ["--configdir", directory.path, "--statedir", directory.path, "--foreground", "--no-dbus"])
-        let line = try await server.line(with: " serving")
-        let port = try #require(line.firstMatch(of: /port=(\d+)/)?.output.1)
+        let server = try RunningProgram(Place.program("mandos"), Server.options(in: directory) + ["--no-dbus"])
+        let port = try await Server(running: server, in: directory).port
         try directory.write("[DEFAULT]\ndebuglevel = WARNING,request=ERROR\nport = 99\n", to: "mandos.conf")
         server.signal(SIGHUP)
         let warning = try await server.line(with: "count only after a restart")
@@ -104,13 +101,12 @@ import Testing
         let bus = try await TestBus()
         let keys = try await Keys.make()
         let section = try await keys.section("foo", password: Self.password)
-        let server = try await Server(clients: section, bus: bus)
-        _ = try await server.program.line(with: "on the bus")
-        // Nobody ever writes to it, as a network file system may be gone.
+        let server = try await started(section, on: bus)
+        // Nothing is ever written to this file, as if it were on a network file system whose server is gone.
         let pipe = server.configuration.path + "/pipe"
         try #require(unsafe mkfifo(pipe, 0o600) == 0)
         try server.configuration.write(
-            section + "[bar]\nkey_id = \(String(repeating: "7", count: 64))\nsecfile = \(pipe)\n", to: "clients.conf")
+            section + "[bar]\nkey_id = \(keyID(7))\nsecfile = \(pipe)\n", to: "clients.conf")
         let reloading = try RunningProgram(
             Place.program("mandos-ctl"), ["--reload"], environment: bus.environment)
         try await Task.sleep(for: .milliseconds(300))
@@ -135,46 +131,33 @@ import Testing
     func `keeps root's privilege in a process that ends with the server, however that ends`() async throws {
         for signal in [SIGTERM, SIGKILL] {
             let server = try await Server(clients: "[DEFAULT]\n")
-            let children = "/proc/\(server.program.processID)/task/\(server.program.processID)/children"
-            let helper = try #require(
-                pid_t(
-                    String(decoding: FileManager.default.contents(atPath: children) ?? Data(), as: UTF8.self)
-                        .trimmingCharacters(in: .whitespaces)))
+            let children = server.program.children
+            try #require(children.count == 1)
+            let helper = children[0]
             let name = FileManager.default.contents(atPath: "/proc/\(helper)/comm")
             #expect(name == Data("mandos-config\n".utf8))
             let output = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(helper)/fd/2")
             #expect(output == "/dev/null", "nothing that waits for the end of our output waits for it")
             server.program.signal(signal)
             _ = try await server.program.ending()
-            for _ in 0..<200 where kill(helper, 0) == 0 { try await Task.sleep(for: .milliseconds(10)) }
-            #expect(kill(helper, 0) != 0)
+            try await waitUntil("the end of the helper") { kill(helper, 0) != 0 }
         }
     }
 
     @Test func `that is asked for while the server starts does no harm`() async throws {
-        let directory = try TemporaryDirectory()
-        try directory.write("[DEFAULT]\n", to: "clients.conf")
+        let directory = try TemporaryDirectory(["clients.conf": "[DEFAULT]\n"])
         let server = try RunningProgram(
-            Place.program("mandos"),
-            [
-                "--configdir", directory.path, "--statedir", directory.path, "--foreground", "--no-dbus",
-                "--debuglevel", "INFO",
-            ])
-        // Until it has come as far as to ignore the signal, the kernel would end it.
-        for _ in 0..<5000 where try !server.ignoresHangup() { try await Task.sleep(for: .milliseconds(1)) }
-        for _ in 0..<2000 where !server.errors.contains(" serving") {
-            server.signal(SIGHUP)
-            try await Task.sleep(for: .milliseconds(1))
+            Place.program("mandos"), Server.options(in: directory) + ["--no-dbus", "--debuglevel", "INFO"])
+        // Until the server ignores the signal, the kernel would end it.
+        try await waitUntil("that SIGHUP is ignored") { RunningProgram.process(server.processID, ignores: SIGHUP) }
+        try await waitUntil("a server that serves", details: { server.errors }) {
+            for _ in 0..<5 {
+                server.signal(SIGHUP)
+                try await Task.sleep(for: .milliseconds(1))
+            }
+            return server.errors.contains(" serving")
         }
         server.signal(SIGTERM)
         #expect(try await server.ending() == .exit(status: 0), "\(server.errors)")
-    }
-}
-
-extension RunningProgram {
-    fileprivate func ignoresHangup() throws -> Bool {
-        let status = try String(contentsOfFile: "/proc/\(processID)/status", encoding: .utf8)
-        let mask = status.firstMatch(of: /SigIgn:\s*([0-9a-f]+)/).flatMap { UInt64($0.output.1, radix: 16) }
-        return (mask ?? 0) & 1 << UInt64(SIGHUP - 1) != 0
     }
 }

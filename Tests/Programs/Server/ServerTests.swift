@@ -56,40 +56,52 @@ import Testing
     @Test func `serves others while many connections say nothing or nonsense`() async throws {
         let keys = try await Keys.make()
         let server = try await Server(clients: keys.section("foo", password: Self.secret))
-        var connections: [Int32] = []
-        defer { for connection in connections { close(connection) } }
-        for number in 0..<300 {
-            let connection = try connect(to: server.port)
-            connections.append(connection)
-            let words = ["", "1\r\n", "GET / HTTP/1.0\r\n\r\n", "1\r\n\u{16}\u{3}\u{3}\u{2}garbage", "\u{0}\n"]
-            _ = FakeServer.send(Array(words[number % words.count].utf8), to: connection)
+        let words = ["", "1\r\n", "GET / HTTP/1.0\r\n\r\n", "1\r\n\u{16}\u{3}\u{3}\u{2}garbage", "\u{0}\n"]
+        try await expectService(of: server, to: keys) {
+            try (0..<300).map { number in
+                let connection = try FakeServer.connect(to: server.port)
+                _ = FakeServer.send(Array(words[number % words.count].utf8), to: connection)
+                return connection
+            }
         }
-        let client = try client(keys, [server.address])
-        #expect(try await client.ending() == .exit(status: 0), "\(client.errors)")
-        #expect(client.output == Self.secret)
         #expect(server.program.isRunning)
+    }
+
+    /// Expects that a client gets its secret while the connections that `connect` opens are still there.
+    ///
+    /// The server cuts silent connections off after 15 seconds. On a busy machine that may be before the client is served,
+    /// which proves nothing: then the test tries again.
+    private func expectService(
+        of server: Server, to keys: Keys, while connect: () async throws -> [Int32]
+    ) async throws {
+        func cutOff() -> Int { server.program.errors.ranges(of: "it took too long to complete").count }
+        try await waitUntil("a client that is served in time", details: { server.program.errors }) {
+            let before = cutOff()
+            let connections = try await connect()
+            defer { for connection in connections { close(connection) } }
+            let client = try client(keys, ["127.0.0.1:\(server.port)"])
+            #expect(try await client.ending() == .exit(status: 0), "\(client.errors)")
+            #expect(client.output == Self.secret)
+            return cutOff() == before
+        }
     }
 
     @Test func `survives having no descriptors left, and then serves`() async throws {
         let keys = try await Keys.make()
         let directory = try TemporaryDirectory()
         try await directory.write(keys.section("foo", password: Self.secret), to: "clients.conf")
-        let server = try RunningProgram(
+        let program = try RunningProgram(
             "/usr/bin/prlimit",
-            [
-                "--nofile=80:80", Place.program("mandos"), "--configdir", directory.path, "--statedir", directory.path,
-                "--foreground", "--no-dbus", "--debuglevel", "DEBUG",
-            ])
-        let line = try await server.line(with: " serving")
-        let port = try #require(line.firstMatch(of: /port=(\d+)/).flatMap { Int($0.output.1) })
-        var connections: [Int32] = []
-        for _ in 0..<200 { connections.append(try connect(to: port)) }
-        try await Task.sleep(for: .milliseconds(300))
-        #expect(server.isRunning)
-        let during = try client(keys, ["127.0.0.1:\(port)"])
-        #expect(try await during.ending() == .exit(status: 0), "\(during.errors)")
-        for connection in connections { close(connection) }
-        let after = try client(keys, ["127.0.0.1:\(port)"])
+            ["--nofile=80:80", Place.program("mandos")] + Server.options(in: directory)
+                + ["--no-dbus", "--debuglevel", "DEBUG"])
+        let server = try await Server(running: program, in: directory)
+        try await expectService(of: server, to: keys) {
+            let connections = try (0..<200).map { _ in try FakeServer.connect(to: server.port) }
+            try await Task.sleep(for: .milliseconds(300))
+            #expect(program.isRunning)
+            return connections
+        }
+        let after = try client(keys, ["127.0.0.1:\(server.port)"])
         #expect(try await after.ending() == .exit(status: 0), "\(after.errors)")
         #expect(after.output == Self.secret)
     }
@@ -112,8 +124,7 @@ import Testing
         let section = try await keys.section("foo", password: Self.secret)
             .replacing(/(?m)^secret =.*\n(?:[ \t].*\n)*/, with: "secfile = \(secret)\n")
         let bus = try await TestBus()
-        let server = try await Server(clients: section + "approval_delay = PT1H\n", bus: bus)
-        _ = try await server.program.line(with: "on the bus")
+        let server = try await started(section + "approval_delay = PT1H\n", on: bus)
         let client = try client(keys, [server.address])
         _ = try await server.program.line(with: "waiting for approval")
         kill(-client.processID, SIGSTOP)
@@ -121,28 +132,13 @@ import Testing
         try await Task.sleep(for: .milliseconds(300))
         #expect(!server.program.errors.contains("secret sent"))
         server.program.signal(SIGTERM)
-        let begin = ContinuousClock.now
         #expect(try await server.program.ending() == .exit(status: 0))
-        #expect(ContinuousClock.now - begin < .seconds(3))
-        #expect(server.program.errors.contains("secret not sent"), "\(server.program.errors)")
+        // Not because the client took longer than the server waits for it.
+        let line = try await server.program.line(with: "secret not sent")
+        #expect(line.contains("the server is stopping"))
         kill(-client.processID, SIGCONT)
         _ = try await client.line(with: "mandos-client: ")
         #expect(client.output.isEmpty, "half a secret is none")
-    }
-
-    private func connect(to port: Int) throws -> Int32 {
-        let connection = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        address.sin_port = UInt16(port).bigEndian
-        let result = unsafe withUnsafePointer(to: address) { pointer in
-            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                unsafe Glibc.connect(connection, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
-        try #require(result == 0)
-        return connection
     }
 }
 
@@ -156,9 +152,8 @@ import Testing
             "/bin/sh",
             [
                 "-c",
-                "exec \(Place.program("mandos")) --configdir \(directory.path) --statedir \(directory.path) --foreground"
-                    + " --no-dbus --no-zeroconf --port \(port) <&- >&- 2>&-",
-            ])
+                #"exec "$0" "$@" <&- >&- 2>&-"#, Place.program("mandos"),
+            ] + Server.options(in: directory) + ["--no-dbus", "--no-zeroconf", "--port", "\(port)"])
         let other = try await Keys.make()
         let first = try client(keys, ["::1:\(port)"])
         #expect(try await first.ending() == .exit(status: 0), "\(first.errors)")
@@ -218,41 +213,5 @@ import Testing
         let missing = try await start(clients: nil, ["--foreground"])
         #expect(missing.0 == 78)
         #expect(missing.1 == "mandos: clients.conf: No such file or directory\n")
-    }
-}
-
-@Suite struct `A client that cannot start` {
-    @Test(arguments: [
-        (["--server=:80"], Int32(64), "--server=:80: there is no address before the port"),
-        (["--domain="], 64, "--domain: not a domain"), (["--delay=soon"], 64, "--delay=soon: not a number of seconds"),
-        (["--connect=nowhere"], 64, "--connect=nowhere: there is no port"),
-        (["--connect=::1:1", "--retry=soon"], 64, "--retry=soon: not a number of seconds"),
-        (["--connect=::1:1", "--dh-bits=-1"], 64, "not a number of bits"),
-        (["--connect=::1:1", "--nonsense"], 64, "--nonsense"),
-        (["--connect=::1:1", "extra"], 64, "unexpected argument \"extra\""),
-        (["--connect=::1:1", "--tls-pubkey=/nonexistent"], 66, "opening /nonexistent: No such file or directory"),
-        (["--connect=::1:1", "--tls-privkey=/etc/passwd"], 66, "/etc/passwd: reading the TLS private key"),
-        (["--connect=::1:1", "--tls-pubkey=/dev/zero"], 66, "reading /dev/zero: File too large"),
-        (["--connect=::1:1", "--priority=NONSENSE"], 64, "priority string, from \"NONSENSE\""),
-    ])
-    func `says why`(options: [String], status: Int32, message: String) async throws {
-        let keys = try await Keys.make()
-        let result = try await run(Place.program("mandos-client"), keys.clientOptions + options)
-        #expect(result.status == status)
-        #expect(result.errors.contains(message), "\(result.errors)")
-        #expect(result.output.isEmpty)
-    }
-
-    @Test(arguments: ["--help", "-?", "--usage"]) func `answers a call for help`(option: String) async throws {
-        let result = try await run(Place.program("mandos-client"), [option])
-        #expect(result.status == 0)
-        #expect(String(decoding: result.output, as: UTF8.self).contains("--connect=ADDRESS:PORT"))
-    }
-
-    @Test(arguments: ["mandos", "mandos-client", "mandos-keygen"])
-    func `tells its version`(program: String) async throws {
-        let result = try await run(Place.program(program), ["--version"])
-        #expect(result.status == 0)
-        #expect(String(decoding: result.output, as: UTF8.self).wholeMatch(of: /[a-z-]+ \d+\.\d+\.\d+\n/) != nil)
     }
 }

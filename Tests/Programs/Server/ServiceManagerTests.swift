@@ -6,43 +6,27 @@ import Testing
 @Suite struct `Under systemd, the server` {
     private static let password = Data("secret".utf8)
 
-    /// Where a service manager listens for news.
+    /// The socket of a service manager, to which the server reports its state.
     private final class NotifySocket {
         private let directory: TemporaryDirectory
-        private let descriptor: Int32
+        private let socket: UnixSocket
         private var all = ""
-        var path: String { directory.path + "/notify" }
+        var path: String { socket.path }
 
         init() throws {
             directory = try TemporaryDirectory()
-            descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
-            var address = sockaddr_un()
-            address.sun_family = sa_family_t(AF_UNIX)
-            let bytes = Array(path.utf8)
-            unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: bytes) }
-            let result = unsafe withUnsafePointer(to: address) { pointer in
-                unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    unsafe bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-                }
-            }
-            try #require(result == 0)
+            socket = try UnixSocket(at: directory.path + "/notify")
             // The server writes as another user.
-            try FileManager.default.setAttributes([.posixPermissions: 0o711], ofItemAtPath: directory.path)
-            try FileManager.default.setAttributes([.posixPermissions: 0o777], ofItemAtPath: path)
+            try directory.setMode(0o711)
+            try directory.setMode(0o777, of: "notify")
         }
 
-        deinit { close(descriptor) }
-
-        /// Everything that came, as soon as `text` has come `count` times.
+        /// Waits until `text` has come `count` times; returns everything that has come.
         func news(with text: String, times count: Int = 1) async throws -> String {
-            var buffer = [UInt8](repeating: 0, count: 4096)
-            for _ in 0..<3000 {
-                let size = unsafe recv(descriptor, &buffer, buffer.count, 0)
-                if size > 0 { all += String(decoding: buffer[..<size], as: UTF8.self) + "\n" }
-                if all.ranges(of: text).count >= count { return all }
-                if size <= 0 { try await Task.sleep(for: .milliseconds(5)) }
+            try await eventually(text, details: { all }) {
+                while let message = socket.receive() { all += String(decoding: message, as: UTF8.self) + "\n" }
+                return all.ranges(of: text).count >= count ? all : nil
             }
-            throw TookTooLong(goal: text, details: all)
         }
     }
 
@@ -84,9 +68,8 @@ import Testing
         let activator = try RunningProgram(
             "/usr/bin/systemd-socket-activate",
             [
-                "--listen=[::1]:\(port)", Place.program("mandos"), "--configdir", directory.path, "--statedir",
-                directory.path, "--foreground", "--no-dbus", "--no-zeroconf", "--debuglevel", "INFO",
-            ])
+                "--listen=[::1]:\(port)", Place.program("mandos"),
+            ] + Server.options(in: directory) + ["--no-dbus", "--no-zeroconf", "--debuglevel", "INFO"])
         _ = try await activator.line(with: "Listening on")
         let client = try client(keys, ["[::1]:\(port)"])
         #expect(try await client.ending() == .exit(status: 0), "\(activator.errors)")

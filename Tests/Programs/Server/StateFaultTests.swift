@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// What is durable, and what happens when nothing can be.
+/// The server while its state cannot be saved.
 @Suite(.needsRoot) struct `State that cannot be kept` {
     @Test func `on a full disk takes no right away in word only, and gives none`() async throws {
         let keys = try await Keys.make()

@@ -14,9 +14,7 @@ public final class FakeServer: Sendable {
     /// `behave` is called on a thread of its own with each connection, which is closed after it.
     public init(_ behave: @escaping @Sendable (Int32) -> Void) throws {
         listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        var address = Self.loopback(port: 0)
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
         let listener = listener
         let result = unsafe withUnsafeMutablePointer(to: &address) { pointer in
@@ -46,6 +44,26 @@ public final class FakeServer: Sendable {
         close(listener)
     }
 
+    private static func loopback(port: UInt16) -> sockaddr_in {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        address.sin_port = port.bigEndian
+        return address
+    }
+
+    /// Connects to any server on loopback; the caller closes the connection.
+    public static func connect(to port: Int) throws -> Int32 {
+        let connection = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        let result = unsafe withUnsafePointer(to: loopback(port: UInt16(port))) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                unsafe Glibc.connect(connection, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        try #require(result == 0)
+        return connection
+    }
+
     public static func send(_ bytes: [UInt8], to connection: Int32) -> Bool {
         unsafe Glibc.send(connection, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count
     }
@@ -56,8 +74,8 @@ public final class FakeServer: Sendable {
         while unsafe recv(connection, &buffer, buffer.count, 0) > 0 {}
     }
 
-    /// A server that completes the handshake and then sends what `speak` makes of the session, as often as it returns
-    /// true.
+    /// A server that completes the handshake, and then calls `speak`, and sends what it has written to the session, until
+    /// `speak` returns false.
     public static func afterHandshake(
         _ speak: @escaping @Sendable (TLSSession) throws -> Bool
     ) throws -> FakeServer {

@@ -32,8 +32,8 @@ public enum Reference {
             FileManager.default.fileExists(atPath: "\(plugins)/\($0)/mandos/plugins.d/mandos-client")
         }
         let path = "/media/usr/lib/\(try #require(architecture))/mandos/plugins.d/mandos-client"
-        // It leaves a gpg-agent and its home in /tmp behind: they end with a process and mount namespace of their own.
-        // What it needs may lie below /tmp too, so that is put elsewhere first.
+        // It leaves a gpg-agent and a home directory in /tmp behind: they end with a process and mount namespace.
+        // Its keys and its program may lie below /tmp too, so they are mounted elsewhere first.
         let script =
             #"mount --bind "$0" /mnt && mount --bind "$1" /media && mount -t tmpfs tmpfs /tmp && shift && exec "$@""#
         let arguments =
@@ -43,16 +43,15 @@ public enum Reference {
         return try RunningProgram("/usr/bin/unshare", arguments)
     }
 
-    /// Its mandos-ctl, at a bus.
+    /// Runs its mandos-ctl on a bus.
     public static func control(_ arguments: [String], _ bus: TestBus) async throws -> (
         status: Int32, output: String, errors: String
     ) {
-        let result = try await run(
+        try await runForText(
             "/usr/bin/python3", [root + "/usr/sbin/mandos-ctl"] + arguments, environment: bus.environment)
-        return (result.status, String(decoding: result.output, as: UTF8.self), result.errors)
     }
 
-    /// Its server, on a bus of its own, which it needs even when it is told to do without.
+    /// Its server, on a bus of its own: it needs one even with --no-dbus.
     public struct Server {
         public let port: Int
         public let program: RunningProgram
@@ -64,25 +63,21 @@ public enum Reference {
         public init(clients: String, usesBus: Bool = false) async throws {
             directory = try TemporaryDirectory()
             // It changes to another user before it opens its state.
-            Self.openToAll(directory.path)
+            try directory.setMode(0o777)
             try directory.write(clients, to: "clients.conf")
             try directory.write("[DEFAULT]\n", to: "mandos.conf")
             bus = try await TestBus()
             port = freePort()
-            let state = directory.path + "/state"
-            try FileManager.default.createDirectory(atPath: state, withIntermediateDirectories: false)
-            Self.openToAll(state)
+            try directory.addDirectory("state")
+            try directory.setMode(0o777, of: "state")
             program = try RunningProgram(
                 "/usr/bin/python3",
                 [
-                    root + "/usr/sbin/mandos", "--debug", "--configdir", directory.path, "--statedir", state,
+                    root + "/usr/sbin/mandos", "--debug", "--configdir", directory.path, "--statedir",
+                    directory.path + "/state",
                     "--no-zeroconf", "--port", "\(port)",
                 ] + (usesBus ? [] : ["--no-dbus"]), environment: bus.environment)
             _ = try await program.line(with: "Starting main loop")
-        }
-
-        private static func openToAll(_ path: String) {
-            try? FileManager.default.setAttributes([.posixPermissions: 0o777], ofItemAtPath: path)
         }
     }
 }

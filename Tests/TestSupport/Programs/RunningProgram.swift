@@ -77,6 +77,19 @@ public final class RunningProgram {
         return false
     }
 
+    /// The processes that it has started, and that have not ended.
+    public var children: [Int32] {
+        let list = FileManager.default.contents(atPath: "/proc/\(processID)/task/\(processID)/children") ?? Data()
+        return String(decoding: list, as: UTF8.self).split(separator: " ").compactMap { Int32($0) }
+    }
+
+    /// Whether a process ignores a signal.
+    public static func process(_ processID: Int32, ignores signal: Int32) -> Bool {
+        let status = FileManager.default.contents(atPath: "/proc/\(processID)/status") ?? Data()
+        let mask = String(decoding: status, as: UTF8.self).firstMatch(of: /SigIgn:\s*([0-9a-f]+)/)
+        return (mask.flatMap { UInt64($0.output.1, radix: 16) } ?? 0) & 1 << UInt64(signal - 1) != 0
+    }
+
     public func signal(_ number: Int32) { kill(processID, number) }
 
     public enum Ending: Equatable, Sendable {
@@ -89,6 +102,11 @@ public final class RunningProgram {
         try await eventually("\(text) on standard error", details: { errors }) {
             errors.split(separator: "\n").first { $0.contains(text) }.map(String.init)
         }
+    }
+
+    /// Waits until `text` has been on standard error `count` times.
+    public func says(_ text: String, times count: Int) async throws {
+        try await waitUntil("\(text), \(count) times", details: { errors }) { errors.ranges(of: text).count >= count }
     }
 
     /// Waits until the program has ended, and returns how.
@@ -106,4 +124,22 @@ public func run(
         throw TookTooLong(goal: "an exit of \(path), but a signal", details: program.errors)
     }
     return (status, program.output, program.errors)
+}
+
+/// Runs a program that prints text to its end.
+public func runForText(
+    _ path: String, _ arguments: [String], environment: [String: String] = [:]
+) async throws -> (status: Int32, output: String, errors: String) {
+    let result = try await run(path, arguments, environment: environment)
+    return (result.status, String(decoding: result.output, as: UTF8.self), result.errors)
+}
+
+/// Runs a shell script as process 1 of new process and mount namespaces, and of a new network namespace if it has
+/// `ownNetwork`. Everything that the script starts ends with it. `"$0" "$@"` are the `arguments`.
+public func runInNamespaces(
+    _ script: String, _ arguments: [String], ownNetwork: Bool = false, environment: [String: String] = [:]
+) async throws -> (status: Int32, output: Data, errors: String) {
+    let namespaces = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"] + (ownNetwork ? ["--net"] : [])
+    return try await run(
+        "/usr/bin/unshare", namespaces + ["/bin/sh", "-c", script] + arguments, environment: environment)
 }

@@ -10,13 +10,12 @@ public struct Server {
 
     public var address: String { "[::1]:\(port)" }
 
-    /// Starts a server with this clients.conf.
+    /// Starts a server with this clients.conf, and waits until it serves.
     public init(
         clients: String, options: [String] = [], environment: [String: String] = [:], bus: TestBus? = nil
     ) async throws {
-        let configuration = try TemporaryDirectory()
-        try configuration.write(clients, to: "clients.conf")
-        try await self.init(in: configuration, options: options, environment: environment, bus: bus)
+        try await self.init(
+            in: TemporaryDirectory(["clients.conf": clients]), options: options, environment: environment, bus: bus)
     }
 
     /// Starts a server with the configuration and the state that are in a directory already, as after a restart.
@@ -24,16 +23,24 @@ public struct Server {
         in configuration: TemporaryDirectory, options: [String] = [], environment: [String: String] = [:],
         bus: TestBus? = nil
     ) async throws {
+        let arguments = ["--debuglevel", "DEBUG"] + (bus == nil ? ["--no-dbus"] : []) + options
+        try await self.init(
+            running: RunningProgram(
+                Place.program("mandos"), Self.options(in: configuration) + arguments,
+                environment: environment.merging(bus?.environment ?? [:]) { $1 }), in: configuration)
+    }
+
+    /// Waits until a server that was started already serves.
+    public init(running program: RunningProgram, in configuration: TemporaryDirectory) async throws {
         self.configuration = configuration
-        program = try RunningProgram(
-            Place.program("mandos"),
-            [
-                "--configdir", configuration.path, "--statedir", configuration.path, "--foreground", "--debuglevel",
-                "DEBUG",
-            ] + (bus == nil ? ["--no-dbus"] : []) + options,
-            environment: environment.merging(bus?.environment ?? [:]) { $1 })
+        self.program = program
         let line = try await program.line(with: " serving")
         port = try #require(line.firstMatch(of: /port=(\d+)/).flatMap { Int($0.output.1) })
+    }
+
+    /// The options of a server in the foreground with its configuration and its state in one directory.
+    public static func options(in directory: TemporaryDirectory) -> [String] {
+        ["--configdir", directory.path, "--statedir", directory.path, "--foreground"]
     }
 }
 
@@ -41,19 +48,6 @@ public struct Server {
 public func client(_ keys: Keys, _ servers: [String], _ options: [String] = []) throws -> RunningProgram {
     let connect = servers.map { "--connect=\($0)" }
     return try RunningProgram(Place.program("mandos-client"), keys.clientOptions + connect + options)
-}
-
-/// A section of clients.conf with a key ID that no key has.
-public func section(_ name: String, key: Int = 1, _ rest: String = "") -> String {
-    let digits = String(key)
-    return """
-        [\(name)]
-        key_id = \(String(repeating: "0", count: 64 - digits.count) + digits)
-        secret = c2VjcmV0
-        checker = true
-        \(rest)
-
-        """
 }
 
 /// Starts our server, and waits until it is on the bus.

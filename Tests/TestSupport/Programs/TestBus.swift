@@ -71,15 +71,21 @@ public final class TestBus {
         status: Int32, output: String, errors: String
     ) {
         let program = Place.program("mandos-ctl")
-        let result =
-            if let user {
-                try await run(
-                    "/usr/bin/setpriv", ["--reuid=\(user)", "--regid=\(user)", "--clear-groups", program] + arguments,
-                    environment: environment)
-            } else {
-                try await run(program, arguments, environment: environment)
-            }
-        return (result.status, String(decoding: result.output, as: UTF8.self), result.errors)
+        guard let user else { return try await runForText(program, arguments, environment: environment) }
+        return try await runForText(
+            "/usr/bin/setpriv", ["--reuid=\(user)", "--regid=\(user)", "--clear-groups", program] + arguments,
+            environment: environment)
+    }
+
+    /// Starts `mandos-ctl --watch`, and waits until it listens: until then it misses the changes that the test makes to a
+    /// client for this.
+    public func watch(_ options: [String] = [], by client: String) async throws -> RunningProgram {
+        let watch = try RunningProgram(Place.program("mandos-ctl"), ["--watch"] + options, environment: environment)
+        try await waitUntil("the first event", details: { watch.errors }) {
+            _ = try await control(["--bump-timeout", client])
+            return !watch.output.isEmpty
+        }
+        return watch
     }
 
     /// The properties of a client, as mandos-ctl shows them.
@@ -94,13 +100,9 @@ public final class TestBus {
     public func call(_ path: String, _ method: String, _ arguments: [String] = []) async throws -> (
         status: Int32, output: String, errors: String
     ) {
-        let result = try await run(
+        try await runForText(
             "/usr/bin/gdbus",
-            [
-                "call", "--address", address, "--dest", "se.recompile.Mandos", "--object-path", path, "--method",
-                method,
-                "--",
-            ] + arguments)
-        return (result.status, String(decoding: result.output, as: UTF8.self), result.errors)
+            ["call", "--address", address, "--dest", "se.recompile.Mandos", "--object-path", path]
+                + ["--method", method, "--"] + arguments)
     }
 }

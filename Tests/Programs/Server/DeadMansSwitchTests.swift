@@ -26,14 +26,23 @@ import Testing
         let alive = try await Keys.make()
         let dead = try await Keys.make()
         let clients =
-            try await section(alive, checker: "true", timeout: "PT7S").replacing("[foo]", with: "[alive]")
+            try await section(alive, checker: "true", timeout: "PT1H").replacing("[foo]", with: "[alive]")
             + section(dead, checker: "false").replacing("[foo]", with: "[dead]")
-        let server = try await Server(clients: clients)
+        let bus = try await TestBus()
+        let server = try await started(clients, on: bus)
+        let first = try await bus.properties(of: "alive")["Expires"] ?? ""
         let line = try await server.program.line(with: "client disabled")
         #expect(line.contains("client.name=dead") && line.contains("warning"))
         #expect(try await !isServed(dead, server))
         #expect(try await isServed(alive, server))
-        try await Task.sleep(for: .seconds(8))
+        // Each check that succeeds puts off the end of its time.
+        for _ in 0..<2 {
+            let before = try await bus.properties(of: "alive")["Expires"] ?? ""
+            #expect(before >= first)
+            try await waitUntil("a later end", details: { server.program.errors }) {
+                try await bus.properties(of: "alive")["Expires"] ?? "" > before
+            }
+        }
         #expect(try await isServed(alive, server))
         #expect(!server.program.errors.contains("client.name=alive reason=not seen"))
     }
@@ -42,7 +51,7 @@ import Testing
         let keys = try await Keys.make()
         let directory = try TemporaryDirectory()
         // The checker runs as another user.
-        try FileManager.default.setAttributes([.posixPermissions: 0o777], ofItemAtPath: directory.path)
+        try directory.setMode(0o777)
         let proof = directory.path + "/proof"
         let host =
             "host = x'; touch \(directory.path)/broken; echo '$(touch \(directory.path)/broken)`touch \(directory.path)/broken`\n"
@@ -50,9 +59,9 @@ import Testing
         let clients = try await section(keys, checker: checker, timeout: "PT1M").replacing("host = foo\n", with: host)
         let server = try await Server(clients: clients)
         _ = try await server.program.line(with: "checker ended")
-        let written = String(decoding: FileManager.default.contents(atPath: proof) ?? Data(), as: UTF8.self)
+        let written = String(decoding: directory.contents(of: "proof") ?? Data(), as: UTF8.self)
         #expect("host = " + written == host)
-        #expect(!FileManager.default.fileExists(atPath: directory.path + "/broken"))
+        #expect(!directory.contains("broken"))
     }
 
     @Test func `ends a checker that hangs, and all that it started, with the client's time and with the server`()
@@ -63,20 +72,19 @@ import Testing
         let checker = "trap '' TERM; yes \(marker) & sleep \(marker)"
         let server = try await Server(clients: section(keys, checker: checker))
         _ = try await server.program.line(with: "client disabled")
-        #expect(try await processes(with: marker) == 0)
+        try await waitUntil("the end of both") { try processes(with: marker) == 0 }
 
         let second = try await Server(
             clients: section(keys, checker: checker).replacing("timeout = PT2S", with: "timeout = PT1H"))
-        for _ in 0..<300 where try await processes(with: marker) < 2 { try await Task.sleep(for: .milliseconds(10)) }
+        try await waitUntil("both processes of the checker") { try processes(with: marker) >= 2 }
         second.program.signal(SIGTERM)
         #expect(try await second.program.ending() == .exit(status: 0))
-        #expect(try await processes(with: marker) == 0)
+        try await waitUntil("the end of both") { try processes(with: marker) == 0 }
     }
 
-    private func processes(with marker: String) async throws -> Int {
-        // A moment for the kernel to end what was killed.
-        try await Task.sleep(for: .milliseconds(50))
-        return try FileManager.default.contentsOfDirectory(atPath: "/proc").filter { name in
+    /// How many processes have `marker` in their arguments.
+    private func processes(with marker: String) throws -> Int {
+        try FileManager.default.contentsOfDirectory(atPath: "/proc").filter { name in
             guard Int(name) != nil else { return false }
             let line = FileManager.default.contents(atPath: "/proc/\(name)/cmdline") ?? Data()
             return String(decoding: line, as: UTF8.self).contains(marker)
@@ -101,12 +109,12 @@ import Testing
         let directory = try TemporaryDirectory()
         try await directory.write(section(keys, checker: "true"), to: "clients.conf")
         try directory.write("this is no database, but long enough to look at", to: "clients.sqlite")
-        let options = ["--configdir", directory.path, "--statedir", directory.path, "--foreground", "--no-dbus"]
+        let options = Server.options(in: directory) + ["--no-dbus"]
         let refused = try await run(Place.program("mandos"), options)
         #expect(refused.status == 71)
         #expect(refused.errors.contains("clients.sqlite is damaged"))
         let server = try RunningProgram(Place.program("mandos"), options + ["--no-restore", "--debuglevel", "INFO"])
         _ = try await server.line(with: " serving")
-        #expect(FileManager.default.fileExists(atPath: directory.path + "/clients.sqlite.~1~"))
+        #expect(directory.contains("clients.sqlite.~1~"))
     }
 }
