@@ -5,8 +5,7 @@ import Foundation
 public func inNamespace(
     _ body: String, clients: String
 ) async throws -> (status: Int32, output: String, errors: String) {
-    let directory = try TemporaryDirectory()
-    try directory.write(clients, to: "clients.conf")
+    let directory = try TemporaryDirectory(["clients.conf": clients])
     let script = """
         set -eu
         mount -t tmpfs tmpfs /run
@@ -18,6 +17,7 @@ public func inNamespace(
         ip link set lo up
         clients=$2/clients.conf
         \(shellWaiting)
+        # Writes what comes at the datagram socket $1 to the file $2.
         listen() {
             /usr/bin/python3 -c '
         import os, socket, sys

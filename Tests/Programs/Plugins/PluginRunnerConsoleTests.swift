@@ -58,7 +58,9 @@ import Testing
         #expect(terminal.echoes)
     }
 
-    @Test func `takes the output of a process that a plugin has left behind, but is not misled by silence`() async throws {
+    @Test func `takes the output of a process that a plugin has left behind, but is not misled by silence`()
+        async throws
+    {
         let late = try Plugins(["a": "(sleep 1; printf late) &"])
         let alone = try late.run()
         #expect(try await alone.ending() == .exit(status: 0), "\(alone.errors)")

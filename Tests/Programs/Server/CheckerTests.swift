@@ -51,7 +51,8 @@ import Testing
         let file = directory.path + "/story"
         let server = try await server(checker: "echo begin >>\(file); sleep 1.2; echo end >>\(file)")
         let story = try await eventually("three checks", details: { server.program.errors }) {
-            let lines = String(decoding: directory.contents(of: "story") ?? Data(), as: UTF8.self).split(separator: "\n")
+            let lines = String(decoding: directory.contents(of: "story") ?? Data(), as: UTF8.self).split(
+                separator: "\n")
             return lines.count >= 6 ? lines : nil
         }
         #expect(story.prefix(6) == ["begin", "end", "begin", "end", "begin", "end"])

@@ -5,6 +5,7 @@ import Testing
 public enum Reference {
     public static let root = Place.package + "/.build-reference/root"
 
+    /// Makes keys with its mandos-keygen.
     public static func makeKeys(_ options: [String] = []) async throws -> Keys {
         let directory = try TemporaryDirectory()
         let result = try await keygen(["--dir", directory.path, "--name", "test"] + options)
@@ -12,6 +13,7 @@ public enum Reference {
         return Keys(directory: directory)
     }
 
+    /// A section of clients.conf that gives a client `password`, made by its mandos-keygen.
     public static func section(_ name: String, _ keys: Keys, password: Data) async throws -> String {
         let file = try keys.directory.write(password, to: "password")
         let result = try await keygen(
@@ -21,7 +23,7 @@ public enum Reference {
     }
 
     public static func keygen(_ options: [String]) async throws -> (status: Int32, output: Data, errors: String) {
-        // Its gpg calls would otherwise make a home for this user.
+        // Its gpg would otherwise make a home directory for this user.
         let home = try TemporaryDirectory()
         return try await run("/bin/sh", [root + "/usr/sbin/mandos-keygen"] + options, environment: ["HOME": home.path])
     }
