@@ -39,11 +39,12 @@ public struct TookTooLong: Error, CustomStringConvertible {
     public var description: String { "did not see \(goal); instead:\n\(details)" }
 }
 
-/// Shell functions that wait, for scripts in namespaces: they give up after two minutes, as ``waitLimit`` says.
+/// Shell functions that wait, for scripts in namespaces: they give up after a minute, so that the test has not given up
+/// waiting for the script.
 public let shellWaiting = """
     # Waits until a command succeeds.
     eventually() {
-        give_up=$(($(date +%s) + 120))
+        give_up=$(($(date +%s) + 60))
         until "$@" 2>/dev/null; do
             if [ "$(date +%s)" -ge "$give_up" ]; then echo "did not see: $*" >&2; return 9; fi
             sleep 0.02

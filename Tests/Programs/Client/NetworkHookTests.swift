@@ -81,7 +81,8 @@ extension `On a LAN` {
             export SECRET_OF_OTHERS=1
             ip netns exec c "$CLIENT" $KEY_OPTIONS --network-hook-dir=/run/hooks --delay=1.25 \\
                 --connect=[::1]:4 --interface=c-0,none 2>/run/errors & client=$!
-            wait_for /run/errors 'Connection refused'
+            # The last one that is started.
+            wait_for /run/errors 'network hook /run/hooks/e: '
             kill "$client"
             wait "$client" || true
             cat >/run/expected <<'END'

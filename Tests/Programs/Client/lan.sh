@@ -24,9 +24,9 @@ fail() {
     exit 9
 }
 
-# Waits until a command succeeds, for two minutes at most.
+# Waits until a command succeeds, for a minute at most.
 eventually() {
-    give_up=$(($(date +%s) + 120))
+    give_up=$(($(date +%s) + 60))
     until "$@" 2>/dev/null; do
         [ "$(date +%s)" -lt "$give_up" ] || return 9
         sleep 0.02

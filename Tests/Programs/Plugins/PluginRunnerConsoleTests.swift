@@ -97,7 +97,7 @@ import Testing
             ], terminal: terminal)
         _ = try await terminal.shows("Password: ")
         // The process that asks can be ended, since it does not ignore the signal with its parent.
-        #expect(!runner.children.contains { RunningProgram.process($0, ignores: SIGTERM) })
+        #expect(!runner.children.contains { RunningProgram.process($0, has: .ignored, for: SIGTERM) })
         #expect(try await runner.ending() == .exit(status: 0), "\(runner.errors)")
         #expect(runner.output == Data("secret".utf8))
         #expect(terminal.echoes)

@@ -160,14 +160,14 @@ import Testing
 
     @Test func `that hangs, of as many clients as there may be, costs another client nothing`() async throws {
         let hanging = Self.crowd(200, checker: "sleep 3600", "timeout = PT2H").replacing("= PT1S", with: "= PT1H")
-        let living = section("living", key: 1000, "interval = PT2S\n")
+        let living = section("living", key: 1000, "interval = PT2S\ntimeout = PT1M\n")
         let bus = try await TestBus()
         let server = try await started(hanging, on: bus)
         // Their first checks would be up to an hour away.
         #expect(try await bus.control(["--start-checker", "--all"]).status == 0)
         try server.configuration.write(hanging + living, to: "clients.conf")
         #expect(try await bus.control(["--reload"]).status == 0)
-        // It gets its turn although every place for a checker is taken.
+        // Every place for a checker is taken; it gets a turn when half of its timeout is over.
         try await waitUntil("a check of \"living\"", details: { String(server.program.errors.suffix(3000)) }) {
             try await bus.properties(of: "living")["LastCheckedOK"] != ""
         }

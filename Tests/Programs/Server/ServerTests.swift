@@ -118,6 +118,13 @@ import Testing
     }
 
     @Test func `does not wait for a client that takes its secret slowly, once it is to stop`() async throws {
+        // The server gives a client 30 seconds to take its secret. A busy machine may be as slow, but not every time.
+        for _ in 0..<5 where try await stopWithSlowClient() < .seconds(30) { return }
+        Issue.record("the server waited for the client")
+    }
+
+    /// Stops a server while a client does not read its secret; returns how long the server took.
+    private func stopWithSlowClient() async throws -> Duration {
         let keys = try await Keys.make()
         // More than the network holds by itself; its first byte promises an encrypted message.
         let secret = try keys.directory.write(Data([0xC1]) + Data(count: 12_000_000), to: "secret")
@@ -132,13 +139,14 @@ import Testing
         try await Task.sleep(for: .milliseconds(300))
         #expect(!server.program.errors.contains("secret sent"))
         server.program.signal(SIGTERM)
+        let begin = ContinuousClock.now
         #expect(try await server.program.ending() == .exit(status: 0))
-        // Not because the client took longer than the server waits for it.
-        let line = try await server.program.line(with: "secret not sent")
-        #expect(line.contains("the server is stopping"))
+        let duration = ContinuousClock.now - begin
+        #expect(server.program.errors.contains("secret not sent"), "\(server.program.errors)")
         kill(-client.processID, SIGCONT)
         _ = try await client.line(with: "mandos-client: ")
         #expect(client.output.isEmpty, "half a secret is none")
+        return duration
     }
 }
 

@@ -83,11 +83,18 @@ public final class RunningProgram {
         return String(decoding: list, as: UTF8.self).split(separator: " ").compactMap { Int32($0) }
     }
 
-    /// Whether a process ignores a signal.
-    public static func process(_ processID: Int32, ignores signal: Int32) -> Bool {
+    /// What a process can do about a signal, instead of being ended by it; the raw values are names in `/proc/PID/status`.
+    public enum Disposition: String {
+        case ignored = "SigIgn:"
+        case caught = "SigCgt:"
+    }
+
+    /// Whether a process has `disposition` for a signal.
+    public static func process(_ processID: Int32, has disposition: Disposition, for signal: Int32) -> Bool {
         let status = FileManager.default.contents(atPath: "/proc/\(processID)/status") ?? Data()
-        let mask = String(decoding: status, as: UTF8.self).firstMatch(of: /SigIgn:\s*([0-9a-f]+)/)
-        return (mask.flatMap { UInt64($0.output.1, radix: 16) } ?? 0) & 1 << UInt64(signal - 1) != 0
+        let lines = String(decoding: status, as: UTF8.self).split(separator: "\n")
+        let mask = lines.first { $0.hasPrefix(disposition.rawValue) }?.split(separator: "\t").last
+        return (mask.flatMap { UInt64($0, radix: 16) } ?? 0) & 1 << UInt64(signal - 1) != 0
     }
 
     public func signal(_ number: Int32) { kill(processID, number) }
