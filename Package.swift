@@ -119,6 +119,8 @@ let testTargets: [Target] = [
     .testTarget(name: "MandosTLSTests", dependencies: ["MandosFormats", "MandosTLS"], swiftSettings: strict),
     .testTarget(
         name: "MandosCoreTests", dependencies: ["MandosCore", "MandosFormats", "TestSupport"], swiftSettings: strict),
+    .testTarget(name: "MandosBusTests", dependencies: ["MandosBus"], swiftSettings: strict),
+    .testTarget(name: "MandosTests", dependencies: ["mandos", "MandosCore"], swiftSettings: strict),
     .testTarget(
         name: "MandosServerTests",
         dependencies: [

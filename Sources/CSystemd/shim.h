@@ -1,4 +1,4 @@
 #include <systemd/sd-daemon.h>
-// Where we are in our source says nothing to who reads the journal.
+// Source locations (CODE_FILE etc.) are of no use to readers of the journal.
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <systemd/sd-journal.h>

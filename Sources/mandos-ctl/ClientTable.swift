@@ -2,7 +2,7 @@ import FoundationEssentials
 import MandosBus
 import MandosFormats
 
-/// Clients as people read them, in columns as wide as they need to be. Source: mandos-ctl(8), and what the reference prints.
+/// A table of clients for people, with columns as wide as needed. Source: mandos-ctl(8); the output of the reference.
 struct ClientTable {
     static let usualColumns: [ClientProperty] = [.name, .enabled, .timeout, .lastCheckedOK]
     static let allColumns: [ClientProperty] = [
@@ -50,12 +50,12 @@ extension ClientProperty {
 
     fileprivate func text(_ value: BusValue?) -> String {
         guard let value else { return "" }
-        if property.type == "t" { return Self.clockTime(value.integer ?? 0) }
+        if declaration.type == "t" { return Self.clockTime(value.integer ?? 0) }
         if let isTrue = value.boolean { return isTrue ? "Yes" : "No" }
         return value.integer.map(String.init) ?? value.text ?? ""
     }
 
-    /// Days, if there are any, hours, minutes and seconds: `1T02:03:04`.
+    /// Days if not zero, hours, minutes and seconds: `1T02:03:04`.
     private static func clockTime(_ milliseconds: Int64) -> String {
         func two(_ number: Int64) -> String { (number < 10 ? "0" : "") + String(number) }
         let seconds = milliseconds / 1000
@@ -65,7 +65,7 @@ extension ClientProperty {
     }
 }
 
-/// Clients as programs read them, with the keys and types of the reference.
+/// Clients as JSON, with the keys and types of the reference.
 enum ClientJSON {
     static func text(_ clients: [ClientProxy], _ properties: [ClientProperty]) -> String {
         if clients.isEmpty { return "{}" }
@@ -88,7 +88,7 @@ enum ClientJSON {
         return quoted(value.text ?? "")
     }
 
-    /// A text between quotes, with what JSON wants escaped.
+    /// A JSON string, quoted and escaped.
     static func quoted(_ text: String) -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = .withoutEscapingSlashes

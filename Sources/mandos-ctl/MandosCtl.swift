@@ -1,7 +1,5 @@
 import ArgumentParser
-import MandosBus
 import MandosFormats
-import POSIXKit
 
 @main struct MandosCtl: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -11,21 +9,21 @@ import POSIXKit
             mandos-ctl [--verbose | --dump-json] [CLIENT...]          list clients
             mandos-ctl CHANGES {--all | CLIENT...}                    change them
             mandos-ctl [--deny] --remove {--all | CLIENT...}          remove them
-            mandos-ctl --is-enabled CLIENT                            exit status 0 if it is
-            mandos-ctl {--approve | --deny} --wait CLIENT...          wait for their requests, and answer
-            mandos-ctl --watch [--dump-json] [CLIENT...]              tell what happens
+            mandos-ctl --is-enabled CLIENT                            exit with 0 if it is enabled
+            mandos-ctl {--approve | --deny} --wait CLIENT...          wait for their requests and answer
+            mandos-ctl --watch [--dump-json] [CLIENT...]              print events
             mandos-ctl --status                                       0 all enabled, 1 some not, 2 no server
             mandos-ctl --add FILE                                     add a client; - is standard input
             mandos-ctl --reload                                       read clients.conf again
             """,
         discussion:
-            "Durations are written as PT5M or PT1H30M. Clients that do not exist are an error, and then nothing changes.",
+            "Durations are written as PT5M or PT1H30M. If one of the clients does not exist, nothing is changed.",
         version: "mandos-ctl \(mandosVersion)")
 
     @Flag(name: .shortAndLong, help: "All clients.")
     var all = false
 
-    @Flag(name: .shortAndLong, help: "List everything there is to know.")
+    @Flag(name: .shortAndLong, help: "List all properties.")
     var verbose = false
 
     @Flag(name: [.customShort("j"), .long], help: "List as JSON.")
@@ -37,14 +35,14 @@ import POSIXKit
         static func name(for value: Self) -> NameSpecification { .shortAndLong }
         static func help(for value: Self) -> ArgumentHelp? {
             switch value {
-            case .enable: "Let clients have their secrets."
-            case .disable: "Let clients have nothing any more."
+            case .enable: "Let clients get their secrets."
+            case .disable: "Stop clients from getting their secrets."
             }
         }
     }
     @Flag var enabling: Enabling?
 
-    @Flag(name: .shortAndLong, help: "Take clients for alive, as if a checker had succeeded.")
+    @Flag(name: .shortAndLong, help: "Restart the timeout, as if a checker had succeeded.")
     var bumpTimeout = false
 
     enum Checking: EnumerableFlag {
@@ -53,7 +51,7 @@ import POSIXKit
         static func help(for value: Self) -> ArgumentHelp? {
             switch value {
             case .startChecker: "Check clients now."
-            case .stopChecker: "End the checkers that run."
+            case .stopChecker: "Stop running checkers."
             }
         }
     }
@@ -62,7 +60,7 @@ import POSIXKit
     @Flag(name: [.customShort("V"), .long], help: "Exit with 0 if the client is enabled, else with 1.")
     var isEnabled = false
 
-    @Flag(name: .shortAndLong, help: "Remove clients; they stay away while clients.conf still has them.")
+    @Flag(name: .shortAndLong, help: "Remove clients, even if clients.conf still has them.")
     var remove = false
 
     @Option(name: .shortAndLong, help: ArgumentHelp("Set the checker.", valueName: "command"))
@@ -83,8 +81,8 @@ import POSIXKit
 
         static func help(for value: Self) -> ArgumentHelp? {
             switch value {
-            case .approveByDefault: "Approve requests that nobody answers."
-            case .denyByDefault: "Deny requests that nobody answers."
+            case .approveByDefault: "Approve requests that are not answered in time."
+            case .denyByDefault: "Deny requests that are not answered in time."
             }
         }
     }
@@ -94,7 +92,7 @@ import POSIXKit
         help: ArgumentHelp("Set how long requests wait for an answer.", valueName: "time"), transform: timeSpan)
     var approvalDelay: TimeSpan?
 
-    @Option(help: ArgumentHelp("Set how long an answer holds.", valueName: "time"), transform: timeSpan)
+    @Option(help: ArgumentHelp("Set how long an answer remains valid.", valueName: "time"), transform: timeSpan)
     var approvalDuration: TimeSpan?
 
     @Option(name: [.customShort("H"), .long], help: ArgumentHelp("Set the host.", valueName: "string"))
@@ -102,7 +100,7 @@ import POSIXKit
 
     @Option(
         name: .shortAndLong,
-        help: ArgumentHelp("Set the secret to what a file holds; - is standard input.", valueName: "filename"),
+        help: ArgumentHelp("Set the secret to the contents of a file; - is standard input.", valueName: "filename"),
         completion: .file())
     var secret: String?
 
@@ -117,20 +115,20 @@ import POSIXKit
         }
         static func help(for value: Self) -> ArgumentHelp? {
             switch value {
-            case .approve: "Approve the requests that wait."
-            case .deny: "Deny the requests that wait."
+            case .approve: "Approve waiting requests."
+            case .deny: "Deny waiting requests."
             }
         }
     }
     @Flag var approval: Approval?
 
-    @Flag(help: "With --approve or --deny: wait until there is a request.")
+    @Flag(help: "With --approve or --deny: wait for a request of each client.")
     var wait = false
 
-    @Flag(help: "Tell what happens, until interrupted.")
+    @Flag(help: "Print events until interrupted.")
     var watch = false
 
-    @Flag(help: "Show the server and how many clients are in which state.")
+    @Flag(help: "Show the state of the server and the number of clients by state.")
     var status = false
 
     @Option(
@@ -139,21 +137,21 @@ import POSIXKit
         completion: .file())
     var add: String?
 
-    @Flag(help: "Have the server read its configuration again.")
+    @Flag(help: "Make the server read its configuration again.")
     var reload = false
 
-    @Flag(help: "Show what is said on the bus.")
+    @Flag(help: "Print D-Bus calls on standard error.")
     var debug = false
 
-    @Flag(help: "See whether the bus and the server answer.")
+    @Flag(help: "Check whether the bus and the server answer.")
     var check = false
 
     @Argument(help: ArgumentHelp("Names of clients.", valueName: "client"))
     var clients: [String] = []
 
-    // MARK: What goes with what
+    // MARK: Validation
 
-    private static func timeSpan(_ text: String) throws -> TimeSpan {
+    private static func timeSpan(_ text: String) throws(ValidationError) -> TimeSpan {
         do throws(DurationSyntaxError) {
             return try TimeSpan(parsing: text)
         } catch {
@@ -161,23 +159,23 @@ import POSIXKit
         }
     }
 
-    /// Whether something about clients is to be changed.
-    private var isChange: Bool { !settings.isEmpty || isAction || secret != nil }
+    /// Whether clients are to be changed.
+    var isChange: Bool { !settings.isEmpty || isAction || secret != nil }
 
     private var isAction: Bool {
         enabling != nil || bumpTimeout || checking != nil || approval != nil || remove
     }
 
-    func validate() throws {
-        let whole = [status, reload, check, add != nil, watch, isEnabled, wait].count { $0 }
+    func validate() throws(ValidationError) {
+        let exclusive = [status, reload, check, add != nil, watch, isEnabled, wait].count { $0 }
         if status || reload || check || add != nil {
-            guard whole == 1, !isChange, clients.isEmpty, !all, !verbose, !dumpJson else {
-                throw ValidationError("--status, --add, --reload and --check stand alone")
+            guard exclusive == 1, !isChange, clients.isEmpty, !all, !verbose, !dumpJson else {
+                throw ValidationError("--status, --add, --reload and --check take no other options and no clients")
             }
             return
         }
         if watch {
-            guard whole == 1, !isChange, !all, !verbose else {
+            guard exclusive == 1, !isChange, !all, !verbose else {
                 throw ValidationError("--watch goes with --dump-json and clients only")
             }
             return
@@ -190,7 +188,7 @@ import POSIXKit
         }
         if verbose || dumpJson {
             guard !isChange, !(verbose && dumpJson), !wait else {
-                throw ValidationError("--verbose and --dump-json list, and cannot go with anything else")
+                throw ValidationError("--verbose and --dump-json are for listing, and exclude each other")
             }
         }
         if remove {
@@ -198,123 +196,11 @@ import POSIXKit
             else { throw ValidationError("--remove goes with --deny only") }
         }
         if wait && (approval == nil || remove || all) {
-            throw ValidationError("--wait goes with --approve or --deny, and with the names of clients")
+            throw ValidationError("--wait needs --approve or --deny, and names of clients")
         }
-        if let interval, interval == .zero { throw ValidationError("an interval must be longer than nothing") }
-        if all && !clients.isEmpty { throw ValidationError("name clients, or say --all, but not both") }
-        if all && !isChange { throw ValidationError("--all is for changes; to list all clients, say nothing") }
-        if isChange && clients.isEmpty && !all { throw ValidationError("name the clients to change, or say --all") }
-    }
-
-    /// The settings to change, as properties on the bus.
-    private var settings: [(ClientProperty, BusValue)] {
-        func span(_ property: ClientProperty, _ span: TimeSpan?) -> (ClientProperty, BusValue)? {
-            span.map { (property, .uint64(UInt64($0.milliseconds))) }
-        }
-        return [
-            checker.map { (.checker, .string($0)) }, host.map { (.host, .string($0)) },
-            span(.timeout, timeout), span(.extendedTimeout, extendedTimeout), span(.interval, interval),
-            span(.approvalDelay, approvalDelay), span(.approvalDuration, approvalDuration),
-            defaultApproval.map { (.approvedByDefault, .boolean($0 == .approveByDefault)) },
-        ].compactMap { $0 }
-    }
-
-    // MARK: Doing it
-
-    func run() throws {
-        do throws(BusError) {
-            let server = try ServerProxy(isTold: debug)
-            if check { return try tell("The bus is there, and \(server.greeting()).") }
-            if let add { return try server.add(Self.contents(of: add)) }
-            if reload { return try server.reload() }
-            if status { return try showStatus(server) }
-            if watch { try Watch(server, names: clients, asJSON: dumpJson).run() }
-            if !isChange && !isEnabled { return try list(server) }
-            try act(on: find(try server.clients([.name, .enabled])), server)
-        } catch {
-            Self.stop(ServerProxy.explain(error), status ? .critical : .failure)
-        }
-    }
-
-    private func list(_ server: ServerProxy) throws(BusError) {
-        let properties = verbose || dumpJson ? ClientTable.allColumns : ClientTable.usualColumns
-        let found = find(try server.clients(properties))
-        tell(dumpJson ? ClientJSON.text(found, properties) : ClientTable(found, properties).text)
-    }
-
-    /// The clients that were named, or all.
-    private func find(_ clients: [ClientProxy]) -> [ClientProxy] {
-        if self.clients.isEmpty { return clients }
-        let byName = Dictionary(clients.map { ($0.name, $0) }) { $1 }
-        let missing = self.clients.filter { byName[$0] == nil }
-        if !missing.isEmpty {
-            let list = missing.map { "\"\($0)\"" }.joined(separator: ", ")
-            Self.stop("the server has no client \(list); nothing was changed", .failure)
-        }
-        return self.clients.compactMap { byName[$0] }
-    }
-
-    private func act(on clients: [ClientProxy], _ server: ServerProxy) throws(BusError) {
-        if isEnabled {
-            let status: Status = clients.allSatisfy { $0[.enabled]?.boolean == true } ? .success : .failure
-            Self.exit(status)
-        }
-        var changes = settings
-        if let secret { changes.append((.secret, .bytes(Self.contents(of: secret)))) }
-        for client in clients {
-            for (property, value) in changes { try server.set(property, to: value, of: client) }
-            if let enabling { try server.set(.enabled, to: .boolean(enabling == .enable), of: client) }
-            if bumpTimeout { try server.set(.lastCheckedOK, to: .string(""), of: client) }
-            if let checking {
-                try server.set(.checkerRunning, to: .boolean(checking == .startChecker), of: client)
-            }
-            if let approval, !wait { try server.answer(client, approved: approval == .approve) }
-            if remove { try server.remove(client) }
-        }
-        if let approval, wait {
-            try server.answerWhenAsked(clients, approved: approval == .approve)
-        }
-    }
-
-    private func showStatus(_ server: ServerProxy) throws(BusError) {
-        let status = try server.status()
-        tell(status.lines.joined(separator: "\n"))
-        Self.exit(status.disabled == 0 ? .success : .failure)
-    }
-
-    private static func contents(of path: String) -> [UInt8] {
-        do throws(SystemError) {
-            return try readFile(path == "-" ? "/dev/stdin" : path, limit: largestSecret)
-        } catch {
-            stop("\(error)", .failure)
-        }
-    }
-
-    /// In bytes, as the server's limit.
-    private static let largestSecret = 16 << 20
-
-    enum Status: Int32 {
-        case success = 0
-        case failure = 1
-        /// For monitoring: there is no server.
-        case critical = 2
-    }
-
-    private static func exit(_ status: Status) -> Never { Self.exit(withError: ExitCode(status.rawValue)) }
-
-    private static func stop(_ message: String, _ status: Status) -> Never {
-        complain("mandos-ctl", message)
-        exit(status)
-    }
-}
-
-/// Writes a line, or more, to standard output at once; if that fails, there is no point in going on.
-func tell(_ text: String) {
-    let bytes = Array((text + "\n").utf8)
-    do {
-        _ = try unsafe bytes.withUnsafeBytes { try unsafe writeAll($0, to: ExitStatus.standardOutput) }
-    } catch {
-        complain("mandos-ctl", "standard output: \(error)")
-        MandosCtl.exit(withError: ExitCode(MandosCtl.Status.failure.rawValue))
+        if let interval, interval == .zero { throw ValidationError("an interval must be greater than zero") }
+        if all && !clients.isEmpty { throw ValidationError("name clients or pass --all, but not both") }
+        if all && !isChange { throw ValidationError("--all is for changes; without names, all clients are listed") }
+        if isChange && clients.isEmpty && !all { throw ValidationError("name the clients to change, or pass --all") }
     }
 }

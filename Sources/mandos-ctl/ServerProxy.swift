@@ -1,7 +1,7 @@
 import MandosBus
 import POSIXKit
 
-/// A client as the server described it.
+/// A client with the properties that the server listed.
 struct ClientProxy {
     let path: String
     private let values: [ClientProperty: BusValue]
@@ -16,44 +16,52 @@ struct ClientProxy {
     var name: String { self[.name]?.text ?? "" }
 }
 
-/// The Mandos server on the bus: ours, or the reference.
+/// The Mandos server on the bus: this implementation's, or the reference's.
 struct ServerProxy {
     let connection: BusConnection
-    private let isTold: Bool
+    private let isTracing: Bool
 
-    /// How many clients to ask for at once.
+    /// The number of clients to ask for in one call.
     private static let pageSize: UInt32 = 5000
 
-    /// With `isTold`, calls are shown on standard error.
-    init(isTold: Bool) throws(BusError) {
-        self.isTold = isTold
+    /// With `isTracing`, prints calls on standard error.
+    init(isTracing: Bool) throws(BusError) {
+        self.isTracing = isTracing
         connection = try BusConnection.openSystem()
     }
 
-    func call(
-        _ path: String, _ interface: String, _ member: String, _ arguments: [BusValue] = []
+    private func call<Method: BusMethod>(
+        _ path: String, _ method: Method, _ arguments: [BusValue] = []
     ) throws(BusError) -> [BusValue] {
-        if isTold {
+        if isTracing {
             let list = arguments.map(Self.description).joined(separator: ", ")
-            complain("mandos-ctl", "D-Bus: \(path) \(interface).\(member)(\(list))")
+            complain("mandos-ctl", "D-Bus: \(path) \(Method.interfaceName).\(method.rawValue)(\(list))")
         }
-        return try connection.call(MandosAPI.busName, path, interface, member, arguments)
+        return try connection.call(MandosAPI.busName, path, method, arguments)
     }
 
-    /// A secret is nobody's business.
+    /// A call to the object `/`.
+    @discardableResult
+    private func callServer(_ method: some BusMethod, _ arguments: BusValue...) throws(BusError) -> [BusValue] {
+        try call(MandosAPI.serverPath, method, arguments)
+    }
+
+    /// Secrets are never printed.
     private static func description(_ value: BusValue) -> String {
         switch value.unwrapped {
         case .bytes(let bytes): "\(bytes.count) bytes"
-        // A section has a secret in it.
+        // A section of several lines contains a secret.
         case .string(let text): text.contains("\n") ? "\(text.utf8.count) bytes" : "\"\(text)\""
         case .objectPath(let text): text
-        case let other: other.integer.map(String.init) ?? other.boolean.map(String.init) ?? other.signature
+        case .int16, .uint16, .int32, .uint32, .int64, .uint64, .boolean, .double, .array, .dictionary, .structure,
+            .variant:
+            value.integer.map(String.init) ?? value.boolean.map(String.init) ?? value.unwrapped.signature
         }
     }
 
     // MARK: Clients
 
-    /// All clients, with some of their properties.
+    /// Lists all clients with some of their properties.
     func clients(_ properties: [ClientProperty]) throws(BusError) -> [ClientProxy] {
         do {
             return try pages(properties)
@@ -62,16 +70,15 @@ struct ServerProxy {
         }
     }
 
-    /// As our server tells it, piece by piece.
+    /// Lists the clients of a server of this implementation, page by page.
     private func pages(_ properties: [ClientProperty]) throws(BusError) -> [ClientProxy] {
-        // The name is what to go on after.
+        // The next page begins after the last name.
         let asked = [.name] + properties.filter { $0 != .name }
         var clients: [ClientProxy] = []
         while true {
-            let arguments: [BusValue] = [
-                .strings(asked.map(\.rawValue)), .string(clients.last?.name ?? ""), .uint32(Self.pageSize),
-            ]
-            let page = try call(MandosAPI.serverPath, MandosAPI.server1.name, "ListClients", arguments)
+            let page = try callServer(
+                Server1Method.listClients, .strings(asked.map(\.rawValue)), .string(clients.last?.name ?? ""),
+                .uint32(Self.pageSize))
             let rows = page.first?.elements ?? []
             for row in rows {
                 guard let fields = row.elements, fields.count == 2, let values = fields[1].elements else { continue }
@@ -84,14 +91,15 @@ struct ServerProxy {
         }
     }
 
-    /// As the reference tells it, all at once.
+    /// Lists the clients of the reference's server, all at once.
     private func managedObjects() throws(BusError) -> [ClientProxy] {
-        let objects = try call(MandosAPI.serverPath, Interface.objectManager.name, "GetManagedObjects")
+        let objects = try callServer(ObjectManagerMethod.getManagedObjects)
         let byPath = objects.first?.byName ?? [:]
         var clients: [ClientProxy] = []
         for (path, interfaces) in byPath.sorted(by: { $0.key < $1.key }) {
-            guard let values = interfaces.byName?[MandosAPI.client.name]?.byName else { continue }
-            let known = values.compactMap { name, value in ClientProperty(rawValue: name).map { ($0, value.unwrapped) }
+            guard let values = interfaces.byName?[Interface.client.name]?.byName else { continue }
+            let known = values.compactMap { name, value in
+                ClientProperty(rawValue: name).map { ($0, value.unwrapped) }
             }
             clients.append(ClientProxy(path: path, Dictionary(known) { first, _ in first }))
         }
@@ -100,24 +108,26 @@ struct ServerProxy {
 
     func set(_ property: ClientProperty, to value: BusValue, of client: ClientProxy) throws(BusError) {
         _ = try call(
-            client.path, Interface.properties.name, "Set",
-            [.string(MandosAPI.client.name), .string(property.rawValue), .variant(value)])
+            client.path, PropertiesMethod.set,
+            [.string(Interface.client.name), .string(property.rawValue), .variant(value)])
     }
 
     func answer(_ client: ClientProxy, approved: Bool) throws(BusError) {
-        _ = try call(client.path, MandosAPI.client.name, "Approve", [.boolean(approved)])
+        _ = try call(client.path, ClientMethod.approve, [.boolean(approved)])
     }
 
     func remove(_ client: ClientProxy) throws(BusError) {
-        _ = try call(MandosAPI.serverPath, MandosAPI.server.name, "RemoveClient", [.objectPath(client.path)])
+        try callServer(ServerMethod.removeClient, .objectPath(client.path))
     }
 
-    /// Answers each client's request, once there is one.
+    /// Waits for a request of each client and answers it.
     func answerWhenAsked(_ clients: [ClientProxy], approved: Bool) throws(BusError) {
         var asking: [String] = []
         var waiting = Dictionary(clients.map { ($0.path, $0) }) { $1 }
-        try connection.watch(Self.signals + ",member='NeedApproval'") { asking.append($0.path) }
-        // Those that asked before we listened.
+        try connection.watch(Self.signals + ",member='\(ClientSignal.needApproval.rawValue)'") {
+            asking.append($0.path)
+        }
+        // These asked before the watch began.
         let pending = try self.clients([.approvalPending]).filter { $0[.approvalPending]?.boolean == true }
         asking += pending.map(\.path)
         while !waiting.isEmpty {
@@ -131,6 +141,7 @@ struct ServerProxy {
         }
     }
 
+    /// A match rule for all signals of the server.
     static let signals = "type='signal',sender='\(MandosAPI.busName)'"
 
     // MARK: The server
@@ -139,10 +150,10 @@ struct ServerProxy {
         guard let text = String(validating: section, as: UTF8.self) else {
             throw BusError(.invalidArguments, "the section is not valid UTF-8; save the file as UTF-8")
         }
-        _ = try call(MandosAPI.serverPath, MandosAPI.server1.name, "AddClient", [.string(text)])
+        try callServer(Server1Method.addClient, .string(text))
     }
 
-    func reload() throws(BusError) { _ = try call(MandosAPI.serverPath, MandosAPI.server1.name, "Reload") }
+    func reload() throws(BusError) { try callServer(Server1Method.reload) }
 
     struct Status {
         let lines: [String]
@@ -150,8 +161,7 @@ struct ServerProxy {
     }
 
     func status() throws(BusError) -> Status {
-        let answer = try call(
-            MandosAPI.serverPath, Interface.properties.name, "GetAll", [.string(MandosAPI.server1.name)])
+        let answer = try callServer(PropertiesMethod.getAll, .string(Interface.server1.name))
         let values = answer.first?.byName ?? [:]
         func value(_ property: ServerProperty) -> BusValue? { values[property.rawValue]?.unwrapped }
         func counts(_ property: ServerProperty) -> [String: Int64] {
@@ -180,9 +190,9 @@ struct ServerProxy {
         }
     }
 
-    /// What is wrong, and what to do about it.
+    /// The error, with advice.
     static func explain(_ error: BusError) -> String {
-        if error.isNobodyThere {
+        if error.isNameWithoutOwner {
             return "there is no Mandos server on the bus; see \"systemctl status mandos\", and whether it may use D-Bus"
         }
         if error.name == BusError.StandardName.accessDenied.rawValue { return "\(error); run this as root" }

@@ -2,10 +2,10 @@ import MandosBus
 import MandosFormats
 import POSIXKit
 
-/// Tells what happens to clients, a line each, until somebody interrupts it.
+/// Prints events of clients, a line each, until it is interrupted.
 struct Watch {
     private let server: ServerProxy
-    /// Whom to tell of; everybody if empty.
+    /// The clients to report; empty for all.
     private let names: Set<String>
     private let asJSON: Bool
 
@@ -37,37 +37,41 @@ struct Watch {
         }
     }
 
-    /// nil for what another signal says better.
+    /// nil for a signal that another one reports better.
     private func event(_ notice: BusNotice, _ nameOfPath: inout [String: String]) -> Event? {
         let arguments = notice.arguments
-        switch (notice.interface, notice.member) {
-        case (MandosAPI.client.name, "PropertyChanged"): return nil
-        case (Interface.properties.name, "PropertiesChanged"):
+        switch ServerObjectSignal(notice) {
+        case .properties(.propertiesChanged):
             guard arguments.count == 3, let client = nameOfPath[notice.path] else { return nil }
             let changed = (arguments[1].byName ?? [:]).sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
             return Event(client: client, name: "Changed", facts: changed)
-        case (Interface.objectManager.name, "InterfacesAdded"):
+        case .objectManager(.interfacesAdded):
             let path = arguments.first?.text ?? ""
-            guard arguments.count == 2, let values = arguments[1].byName?[MandosAPI.client.name]?.byName else {
+            guard arguments.count == 2, let values = arguments[1].byName?[Interface.client.name]?.byName else {
                 return nil
             }
             nameOfPath[path] = values[ClientProperty.name.rawValue]?.text
             return Event(client: nameOfPath[path], name: "Added", facts: [])
-        case (Interface.objectManager.name, "InterfacesRemoved"):
+        case .objectManager(.interfacesRemoved):
             return Event(
                 client: nameOfPath.removeValue(forKey: arguments.first?.text ?? ""), name: "Removed", facts: [])
-        case (MandosAPI.client.name, let member):
-            let names = MandosAPI.client.signals.first { $0.name == member }?.carries.map(\.name) ?? []
-            return Event(client: nameOfPath[notice.path], name: member, facts: Array(zip(names, arguments)))
-        case (MandosAPI.server.name, "ClientNotFound"):
-            return Event(client: nil, name: "ClientNotFound", facts: Array(zip(["key_id", "address"], arguments)))
-        case (MandosAPI.server1.name, "ApprovalRequested"):
-            guard arguments.count == 3 else { return nil }
+        case .client(.propertyChanged), .server(.clientAdded), .server(.clientRemoved), nil: return nil
+        case .client(let signal):
             return Event(
-                client: nameOfPath[arguments[0].text ?? ""], name: "ApprovalRequested",
-                facts: [("timeout", arguments[1]), ("address", arguments[2])])
-        default: return nil
+                client: nameOfPath[notice.path], name: signal.rawValue, facts: facts(signal.declaration, arguments))
+        case .server(let signal):
+            return Event(client: nil, name: signal.rawValue, facts: facts(signal.declaration, arguments))
+        case .server1(let signal):
+            // The first argument is the client's path.
+            guard let path = arguments.first?.text else { return nil }
+            return Event(
+                client: nameOfPath[path], name: signal.rawValue,
+                facts: Array(facts(signal.declaration, arguments).dropFirst()))
         }
+    }
+
+    private func facts(_ signal: Interface.Signal, _ arguments: [BusValue]) -> [(String, BusValue)] {
+        Array(zip(signal.carries.map(\.name), arguments))
     }
 
     private func show(_ event: Event) {
@@ -84,7 +88,7 @@ struct Watch {
             let facts = event.facts.map { " \($0.0)=\(ClientJSON.value($0.1))" }.joined()
             line = "\(now) \(event.client.map { ClientJSON.quoted($0) + " " } ?? "")\(event.name)\(facts)"
         }
-        // When nobody reads any more, SIGPIPE ends us.
+        // If the reader has ended, SIGPIPE ends this program.
         tell(line)
     }
 }

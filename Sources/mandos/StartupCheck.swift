@@ -5,32 +5,31 @@ import MandosServer
 import MandosTLS
 import POSIXKit
 
-/// What `--check` does: all of a start that nobody notices.
+/// `--check`: the steps of a start that have no effect on the system.
 ///
-/// Source: mandos(8) `--check`; what is checked is ours.
-struct SelfTest {
+/// Source: mandos(8) `--check`; which steps is our choice.
+struct StartupCheck {
     let configurationDirectory: String
-    /// What the command line makes of mandos.conf.
-    let override: (ServerSettings) -> ServerSettings
+    let options: ServerOptions
 
-    /// Prints a line for each thing that works, complains of those that do not, and exits accordingly.
+    /// Prints a line for each step that works and an error for each that fails, and exits.
     func run() -> Never {
         guard let configuration = checkConfiguration() else { ExitStatus.configuration.exit() }
-        let settings = override(configuration.server)
+        let settings = options.applied(to: configuration.server)
         var hasFailed = false
-        func check(_ what: String, _ body: () throws -> String) {
+        func check(_ step: String, _ body: () throws -> String) {
             do {
-                print("\(what): \(try body())")
+                print("\(step): \(try body())")
             } catch {
-                complain("mandos", "\(what): \(error)")
+                complain("mandos", "\(step): \(error)")
                 hasFailed = true
             }
         }
         check("checkers") { try Self.findCheckers(configuration.clients) }
         check("TLS") { try Self.shakeHands(settings) }
         check("saved state") {
-            let isRootsStill = try Privileges.check(stateDirectory: settings.stateDirectory)
-            if isRootsStill { return "\(settings.stateDirectory) is given to the Mandos user at the start" }
+            let belongsToRoot = try Privileges.check(stateDirectory: settings.stateDirectory)
+            if belongsToRoot { return "\(settings.stateDirectory) will be given to the Mandos user at the start" }
             try Privileges.drop(stateDirectory: nil)
             return try SQLiteStateStore.examine(directory: settings.stateDirectory)
         }
@@ -49,7 +48,7 @@ struct SelfTest {
         }
     }
 
-    /// Whether a client could prove its key with the priority string in force.
+    /// Whether a client could prove its key with the configured priority string.
     private static func shakeHands(_ settings: ServerSettings) throws -> String {
         let priority = try Priority(settings.priority ?? Priority.standard)
         let keys = try KeyPair.generate(.ed25519)
@@ -59,7 +58,7 @@ struct SelfTest {
         let client = try TLSSession(role: .mandosClient, priority: priority, credentials: clientCredentials)
         var serverIsDone = false
         var clientIsDone = false
-        // Each side has its turn a few times at most in any handshake.
+        // No handshake needs more turns of each side.
         for _ in 0..<8 where !(serverIsDone && clientIsDone) {
             if !serverIsDone { serverIsDone = try server.handshake() }
             let toClient = server.takeOutput()
@@ -69,30 +68,31 @@ struct SelfTest {
             server.receive(toServer.span)
         }
         guard serverIsDone, try server.peerKeyID == keys.keyID else { throw HandshakeFailure() }
-        return "a handshake of ours with ourselves works"
+        return "a handshake with an internal client works"
     }
 
     private struct HandshakeFailure: Error, CustomStringConvertible {
-        let description = "a handshake of ours with ourselves proved no key; see the priority string"
+        let description = "a handshake with an internal client proved no key; check the priority string"
     }
 
-    /// Whether the programs that checkers begin with can be found.
+    /// Whether the programs of all checkers can be found.
     private static func findCheckers(_ clients: [ClientSettings]) throws -> String {
         var clientOfProgram: [String: String] = [:]
         for client in clients {
             guard let word = client.checker.program else { continue }
             clientOfProgram[word] = clientOfProgram[word] ?? client.name
         }
-        let missing = clientOfProgram.filter { !isThere($0.key) }.sorted { $0.key < $1.key }
+        let missing = clientOfProgram.filter { !exists($0.key) }.sorted { $0.key < $1.key }
         guard missing.isEmpty else {
             let list = missing.map { "\($0.key), for [\($0.value)] and maybe others" }.joined(separator: "; ")
-            throw MissingPrograms(description: "not found: \(list); install it, or those clients will be cut off")
+            throw MissingPrograms(
+                description: "not found: \(list); install the program, or these clients will be disabled")
         }
         return clientOfProgram.isEmpty ? "none" : "found \(clientOfProgram.keys.sorted().joined(separator: " "))"
     }
 
-    private static func isThere(_ program: String) -> Bool {
-        // The shell knows what is a command to it; such a word has nothing in it that means anything else to it.
+    private static func exists(_ program: String) -> Bool {
+        // `program` has no character that is special to the shell.
         unsafe system("command -v \(program) >/dev/null 2>&1") == 0
     }
 

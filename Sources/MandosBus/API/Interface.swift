@@ -1,12 +1,49 @@
-/// What an object of ours offers, as data: the server answers by it, and describes itself by it.
+/// The D-Bus interfaces of the server's objects: the standard ones, the reference's, and ours (`Server1`).
 ///
-/// Source: D-Bus specification, "Introspection Data Format".
-public struct Interface: Sendable {
-    public let name: String
-    public let methods: [Method]
-    public let signals: [Signal]
-    public let properties: [Property]
+/// Source: D-Bus specification, "Standard Interfaces"; DBUS-API of the reference, and what its Introspect methods answer;
+/// docs/DBUS-API.md for `Server1`.
+public enum Interface: String, CaseIterable, Sendable {
+    case introspectable = "org.freedesktop.DBus.Introspectable"
+    case properties = "org.freedesktop.DBus.Properties"
+    case objectManager = "org.freedesktop.DBus.ObjectManager"
+    case server = "se.recompile.Mandos"
+    case server1 = "se.recompile.Mandos.Server1"
+    case client = "se.recompile.Mandos.Client"
 
+    public var name: String { rawValue }
+
+    /// In the order of the introspection data, as are ``signals`` and ``properties``.
+    public var methods: [Method] {
+        switch self {
+        case .introspectable: IntrospectableMethod.declarations
+        case .properties: PropertiesMethod.declarations
+        case .objectManager: ObjectManagerMethod.declarations
+        case .server: ServerMethod.declarations
+        case .server1: Server1Method.declarations
+        case .client: ClientMethod.declarations
+        }
+    }
+
+    public var signals: [Signal] {
+        switch self {
+        case .introspectable: []
+        case .properties: PropertiesSignal.declarations
+        case .objectManager: ObjectManagerSignal.declarations
+        case .server: ServerSignal.declarations
+        case .server1: Server1Signal.declarations
+        case .client: ClientSignal.declarations
+        }
+    }
+
+    public var properties: [Property] {
+        switch self {
+        case .introspectable, .properties, .objectManager, .server: []
+        case .server1: ServerProperty.declarations
+        case .client: ClientProperty.declarations
+        }
+    }
+
+    /// `type` is a D-Bus signature.
     public struct Argument: Equatable, Sendable {
         public let name: String
         public let type: String
@@ -17,7 +54,7 @@ public struct Interface: Sendable {
         }
     }
 
-    public struct Method: Sendable {
+    public struct Method: Equatable, Sendable {
         public let name: String
         public let takes: [Argument]
         public let gives: [Argument]
@@ -31,7 +68,7 @@ public struct Interface: Sendable {
         }
     }
 
-    public struct Signal: Sendable {
+    public struct Signal: Equatable, Sendable {
         public let name: String
         public let carries: [Argument]
         public let isDeprecated: Bool
@@ -43,143 +80,37 @@ public struct Interface: Sendable {
         }
     }
 
-    public struct Property: Sendable {
+    public struct Property: Equatable, Sendable {
         public enum Access: String, Sendable {
             case read
             case write
             case readWrite = "readwrite"
         }
 
-        /// What `PropertiesChanged` says of it.
-        public enum Changes: String, Sendable {
-            case told = "true"
-            case never = "const"
-            case toldWithoutValue = "invalidates"
-            /// It does, and nothing is said.
-            case untold = "false"
+        /// The `EmitsChangedSignal` annotation: what `PropertiesChanged` carries when the value changes.
+        public enum ChangeSignal: String, Sendable {
+            case withValue = "true"
+            case constant = "const"
+            case withoutValue = "invalidates"
+            /// The value changes without a signal.
+            case none = "false"
         }
 
         public let name: String
         public let type: String
         public let access: Access
-        public let changes: Changes
+        public let changeSignal: ChangeSignal
         public let isDeprecated: Bool
 
         init(
-            _ name: String, _ type: String, _ access: Access = .read, _ changes: Changes = .told,
+            _ name: String, _ type: String, _ access: Access = .read, _ changeSignal: ChangeSignal = .withValue,
             isDeprecated: Bool = false
         ) {
             self.name = name
             self.type = type
             self.access = access
-            self.changes = changes
+            self.changeSignal = changeSignal
             self.isDeprecated = isDeprecated
         }
-    }
-
-    public init(_ name: String, methods: [Method] = [], signals: [Signal] = [], properties: [Property] = []) {
-        self.name = name
-        self.methods = methods
-        self.signals = signals
-        self.properties = properties
-    }
-
-    public func method(_ name: String) -> Method? { methods.first { $0.name == name } }
-    public func property(_ name: String) -> Property? { properties.first { $0.name == name } }
-}
-
-extension Interface {
-    // What the D-Bus specification defines, under "Standard Interfaces".
-
-    public static let introspectable = Interface(
-        "org.freedesktop.DBus.Introspectable",
-        methods: [Method("Introspect", gives: [Argument("xml_data", "s")])])
-
-    public static let properties = Interface(
-        "org.freedesktop.DBus.Properties",
-        methods: [
-            Method(
-                "Get", takes: [Argument("interface_name", "s"), Argument("property_name", "s")],
-                gives: [Argument("value", "v")]),
-            Method(
-                "Set",
-                takes: [Argument("interface_name", "s"), Argument("property_name", "s"), Argument("value", "v")]),
-            Method("GetAll", takes: [Argument("interface_name", "s")], gives: [Argument("props", "a{sv}")]),
-        ],
-        signals: [
-            Signal(
-                "PropertiesChanged",
-                [
-                    Argument("interface_name", "s"), Argument("changed_properties", "a{sv}"),
-                    Argument("invalidated_properties", "as"),
-                ])
-        ])
-
-    public static let objectManager = Interface(
-        "org.freedesktop.DBus.ObjectManager",
-        methods: [
-            Method("GetManagedObjects", gives: [Argument("objpath_interfaces_and_properties", "a{oa{sa{sv}}}")])
-        ],
-        signals: [
-            Signal(
-                "InterfacesAdded",
-                [Argument("object_path", "o"), Argument("interfaces_and_properties", "a{sa{sv}}")]),
-            Signal("InterfacesRemoved", [Argument("object_path", "o"), Argument("interfaces", "as")]),
-        ])
-}
-
-extension Interface {
-    /// The XML that describes an object with these interfaces.
-    public static func introspection(of interfaces: [Interface], children: [String] = []) -> String {
-        let nodes = children.map { "  <node name=\"\($0)\"/>\n" }.joined()
-        return """
-            <!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Introspection 1.0//EN"
-             "http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd">
-            <node>
-            \(interfaces.map(\.xml).joined())\(nodes)</node>
-
-            """
-    }
-
-    private var xml: String {
-        let members =
-            methods.map { method in
-                let arguments =
-                    method.takes.map { "<arg name=\"\($0.name)\" type=\"\($0.type)\" direction=\"in\"/>" }
-                    + method.gives.map { "<arg name=\"\($0.name)\" type=\"\($0.type)\" direction=\"out\"/>" }
-                return Self.element(
-                    "method name=\"\(method.name)\"", arguments + Self.deprecation(method.isDeprecated))
-            }
-            + signals.map { signal in
-                Self.element(
-                    "signal name=\"\(signal.name)\"",
-                    signal.carries.map { "<arg name=\"\($0.name)\" type=\"\($0.type)\"/>" }
-                        + Self.deprecation(signal.isDeprecated))
-            }
-            + properties.map { property in
-                Self.element(
-                    "property name=\"\(property.name)\" type=\"\(property.type)\" access=\"\(property.access.rawValue)\"",
-                    (property.changes == .told
-                        ? []
-                        : [
-                            Self.annotation(
-                                "org.freedesktop.DBus.Property.EmitsChangedSignal", property.changes.rawValue)
-                        ]) + Self.deprecation(property.isDeprecated))
-            }
-        return "  <interface name=\"\(name)\">\n" + members.joined() + "  </interface>\n"
-    }
-
-    private static func element(_ opening: String, _ contents: [String]) -> String {
-        if contents.isEmpty { return "    <\(opening)/>\n" }
-        let name = opening.prefix { $0 != " " }
-        return "    <\(opening)>\n" + contents.map { "      \($0)\n" }.joined() + "    </\(name)>\n"
-    }
-
-    private static func deprecation(_ isDeprecated: Bool) -> [String] {
-        isDeprecated ? [annotation("org.freedesktop.DBus.Deprecated", "true")] : []
-    }
-
-    private static func annotation(_ name: String, _ value: String) -> String {
-        "<annotation name=\"\(name)\" value=\"\(value)\"/>"
     }
 }

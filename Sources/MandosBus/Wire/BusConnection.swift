@@ -1,12 +1,12 @@
 import CSDBus
 import Glibc
 
-/// A method call or a signal that came over the bus.
+/// A method call or a signal that was received.
 public struct BusNotice: Sendable {
     public let path: String
     public let interface: String
     public let member: String
-    /// The unique name of who sent it.
+    /// The unique name of the sender.
     public let sender: String
     public let arguments: [BusValue]
 }
@@ -18,15 +18,15 @@ public struct BusSignal: Sendable {
     let member: String
     let arguments: [BusValue]
 
-    public init(_ path: String, _ interface: Interface, _ member: String, _ arguments: [BusValue] = []) {
+    public init<Name: BusSignalName>(_ path: String, _ name: Name, _ arguments: [BusValue] = []) {
         self.path = path
-        self.interface = interface.name
-        self.member = member
+        interface = Name.interfaceName
+        member = name.rawValue
         self.arguments = arguments
     }
 }
 
-/// A connection to the system bus. Not for more than one thread.
+/// A connection to the system bus, for one thread.
 ///
 /// Source: sd-bus(3).
 @safe public final class BusConnection: @unchecked Sendable {  // confined to one thread by its owner
@@ -34,7 +34,7 @@ public struct BusSignal: Sendable {
     private var onCall: ((BusCall) -> Void)?
     private var onSignal: ((BusNotice) -> Void)?
 
-    /// A method call that waits for its answer.
+    /// A method call that has not been answered yet.
     final class BusCall: @unchecked Sendable {  // touched by the thread of its connection only
         let notice: BusNotice
         fileprivate let message: BusMessage
@@ -45,10 +45,10 @@ public struct BusSignal: Sendable {
         }
     }
 
-    /// How long an answer may take, in microseconds: as elsewhere on D-Bus.
-    public static let answerTime: UInt64 = 25_000_000
+    /// The usual limit on D-Bus for the time until an answer, in microseconds.
+    public static let answerTimeLimit: UInt64 = 25_000_000
 
-    /// Connects to the system bus, or to the one that `DBUS_SYSTEM_BUS_ADDRESS` names.
+    /// Connects to the system bus; `DBUS_SYSTEM_BUS_ADDRESS` may give its address.
     public static func openSystem() throws(BusError) -> BusConnection {
         var handle: OpaquePointer?
         try unsafe BusError.check("connecting to the system bus", sd_bus_open_system(&handle))
@@ -58,26 +58,27 @@ public struct BusSignal: Sendable {
 
     private init(owning handle: OpaquePointer) { unsafe self.handle = handle }
 
-    // Without waiting for a bus that takes nothing.
+    // Does not wait for a bus that does not read.
     deinit { unsafe sd_bus_close_unref(handle) }
 
     // MARK: Calling
 
-    /// Calls a method and waits for the answer, for `time` microseconds at the most.
-    public func call(
-        _ destination: String, _ path: String, _ interface: String, _ member: String, _ arguments: [BusValue] = [],
-        within time: UInt64 = answerTime
+    /// Calls a method of another program and waits for the answer, `timeLimit` microseconds at most.
+    public func call<Method: BusMethod>(
+        _ destination: String, _ path: String, _ method: Method, _ arguments: [BusValue] = [],
+        timeLimit: UInt64 = answerTimeLimit
     ) throws(BusError) -> [BusValue] {
+        let member = method.rawValue
         var raw: OpaquePointer?
         try unsafe BusError.check(
             "calling \(member)",
-            sd_bus_message_new_method_call(handle, &raw, destination, path, interface, member))
+            sd_bus_message_new_method_call(handle, &raw, destination, path, Method.interfaceName, member))
         let message = try unsafe owned(raw)
         try message.append(arguments)
         var error = unsafe csdbus_no_error()
         defer { unsafe sd_bus_error_free(&error) }
         var answer: OpaquePointer?
-        let result = unsafe sd_bus_call(handle, message.handle, time, &error, &answer)
+        let result = unsafe sd_bus_call(handle, message.handle, timeLimit, &error, &answer)
         if result < 0, let name = unsafe error.name {
             throw BusError(
                 name: unsafe String(cString: name),
@@ -94,12 +95,12 @@ public struct BusSignal: Sendable {
 
     // MARK: Serving
 
-    /// Takes a name, which nobody else may have.
+    /// Takes a name on the bus, which no other program may have.
     func requestName(_ name: String) throws(BusError) {
         try unsafe BusError.check("taking the name \(name) on the bus", sd_bus_request_name(handle, name, 0))
     }
 
-    /// Has `handler` called with each method call to us, on whatever object. It sees to the answer.
+    /// Has `handler` called with each method call to any object of ours. `handler` is responsible for the answer.
     func serve(_ handler: @escaping (BusCall) -> Void) throws(BusError) {
         onCall = handler
         let userData = unsafe Unmanaged.passUnretained(self).toOpaque()
@@ -109,7 +110,7 @@ public struct BusSignal: Sendable {
                 handle, nil, "/",
                 { message, userData, _ in
                     guard let message = unsafe message, let userData = unsafe userData else { return 0 }
-                    // We are called by process(), which the connection itself has been called for.
+                    // process(), a method of the connection, runs at this moment.
                     let connection = unsafe Unmanaged<BusConnection>.fromOpaque(userData).takeUnretainedValue()
                     return unsafe connection.received(call: message)
                 }, userData))
@@ -154,7 +155,7 @@ public struct BusSignal: Sendable {
         try unsafe BusError.check("sending \(signal.member)", sd_bus_send(handle, message.handle, nil))
     }
 
-    // MARK: Signals of others
+    // MARK: Receiving signals
 
     /// Has `handler` called with each signal that `rule` matches. Source: D-Bus specification, "Match Rules".
     public func watch(_ rule: String, _ handler: @escaping (BusNotice) -> Void) throws(BusError) {
@@ -177,27 +178,29 @@ public struct BusSignal: Sendable {
         onSignal(notice(message, arguments))
     }
 
-    // MARK: Time
+    // MARK: Progress
 
-    /// Does one thing that is to be done; false if there is nothing more at the moment.
+    /// Processes one message, or one other pending step.
+    ///
+    /// - Returns: false if nothing was pending.
     public func process() throws(BusError) -> Bool {
         try unsafe BusError.check("talking to the bus", sd_bus_process(handle, nil)) > 0
     }
 
-    /// Waits until there is something to be done.
+    /// Waits until there is something to process.
     public func wait() throws(BusError) {
         try unsafe BusError.check("waiting for the bus", sd_bus_wait(handle, UInt64.max))
     }
 
     var descriptor: Int32 { unsafe sd_bus_get_fd(handle) }
 
-    /// How many messages wait to be written.
+    /// The number of messages that are not written yet.
     var queueLength: UInt64 {
         var length: UInt64 = 0
         return unsafe sd_bus_get_n_queued_write(handle, &length) < 0 ? 0 : length
     }
 
-    /// Whether it waits to write.
+    /// Whether there is unwritten output.
     var hasOutput: Bool {
         let events = unsafe sd_bus_get_events(handle)
         return events > 0 && events & Int32(POLLOUT) != 0

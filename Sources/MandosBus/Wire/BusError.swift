@@ -1,7 +1,7 @@
 import CSDBus
 import Glibc
 
-/// What went wrong on the bus: an error that the other side answered, or our own.
+/// An error on the bus: the error answer of another program, or a local failure.
 ///
 /// Source: D-Bus specification, "Message Protocol: Errors"; sd_bus_error(3).
 public struct BusError: Error, Equatable, Sendable, CustomStringConvertible {
@@ -25,8 +25,8 @@ public struct BusError: Error, Equatable, Sendable, CustomStringConvertible {
         [StandardName.unknownMethod, .unknownInterface, .unknownObject].contains { $0.rawValue == name }
     }
 
-    /// There is nobody of that name on the bus.
-    public var isNobodyThere: Bool {
+    /// Whether no program has the destination's name.
+    public var isNameWithoutOwner: Bool {
         [StandardName.serviceUnknown, .nameHasNoOwner].contains { $0.rawValue == name }
     }
 

@@ -1,22 +1,22 @@
 import Dispatch
 
-/// A server's place on the system bus, under a name of its own if it has one.
+/// A connection to the system bus for asynchronous code, optionally with a name, under which it serves method calls.
 public actor BusHost {
-    /// A method call, and what to answer it by.
+    /// A method call to be answered by ``answer(_:_:)``.
     public struct Call: Sendable {
         public let notice: BusNotice
         fileprivate let id: UInt64
     }
 
-    /// How many calls may wait for their answers; who calls more at once is told so.
-    private static let mostCalls = 1024
+    /// The limit of unanswered calls; further ones are answered with an error.
+    private static let maximumCalls = 1024
 
-    /// In bytes; dbus-daemon(1) disconnects whoever sends more than 32 MiB, and a header has to fit too.
+    /// In bytes; dbus-daemon(1) disconnects a sender of more than 32 MiB, and the header counts too.
     private static let longestMessage = (32 << 20) - 4096
 
-    /// How many signals may wait to be looked at; older ones go.
-    private static let mostSignals = 1000
-    /// How many messages may wait to be written before signals are lost.
+    /// The limit of received signals that were not read yet; the oldest are dropped.
+    private static let maximumSignals = 1000
+    /// The limit of unwritten messages; beyond it, signals are dropped.
     private static let longestQueue = 10_000
 
     private let executor: DispatchExecutor
@@ -29,16 +29,16 @@ public actor BusHost {
     private var nextID: UInt64 = 0
     private let received: AsyncStream<Call>.Continuation
 
-    /// The calls as they come; they end when the bus is lost.
+    /// The method calls received; ends when the connection is lost.
     public nonisolated let calls: AsyncStream<Call>
 
-    /// The signals that it watches for; they end when the bus is lost.
+    /// The signals that match a rule given to ``watch(_:)``; ends when the connection is lost.
     public nonisolated let signals: AsyncStream<BusNotice>
     private let heard: AsyncStream<BusNotice>.Continuation
 
-    /// Connects to the system bus and takes `name` there.
+    /// Connects to the system bus and takes `name`.
     ///
-    /// It may take a minute and more to fail, on a thread of its own.
+    /// A failure may take more than a minute, on a thread of its own.
     public static func open(name: String?) async throws(BusError) -> BusHost {
         let host = BusHost()
         try await host.open(name)
@@ -48,7 +48,7 @@ public actor BusHost {
     private init() {
         executor = DispatchExecutor(label: "mandos.bus")
         (calls, received) = AsyncStream.makeStream()
-        (signals, heard) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(Self.mostSignals))
+        (signals, heard) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(Self.maximumSignals))
     }
 
     private func open(_ name: String?) throws(BusError) {
@@ -60,14 +60,14 @@ public actor BusHost {
         self.connection = connection
         let source = DispatchSource.makeReadSource(fileDescriptor: connection.descriptor, queue: executor.queue)
         source.setEventHandler { [weak self] in self?.assumeIsolated { $0.process() } }
-        // The descriptor is closed only when nothing looks at it any more.
+        // The descriptor is closed only when Dispatch no longer polls it.
         source.setCancelHandler { withExtendedLifetime(connection) {} }
         source.activate()
         readable = source
         process()
     }
 
-    /// Leaves the bus.
+    /// Disconnects.
     public func close() {
         readable?.cancel()
         writable?.cancel()
@@ -94,43 +94,43 @@ public actor BusHost {
         }
     }
 
-    /// While the bus takes nothing, signals are lost.
+    /// Sends signals; drops them while the bus does not read.
     public func emit(_ signals: [BusSignal]) {
         if let connection, connection.queueLength > Self.longestQueue { return }
         for signal in signals { attempt { (connection) throws(BusError) in try connection.emit(signal) } }
     }
 
-    /// What cannot be sent, because it is malformed, is not sent; a bus that is gone is noticed elsewhere.
+    /// Ignores errors: a malformed message is not sent, and ``process()`` detects a lost connection.
     private func attempt(_ body: (BusConnection) throws(BusError) -> Void) {
         guard let connection else { return }
         try? body(connection)
         flush(connection)
     }
 
-    /// Calls another program's method. All else on this connection waits meanwhile, for a few seconds at the most.
+    /// Calls a method of another program. Everything else on this connection waits for the answer, a few seconds at most.
     public func call(
-        _ destination: String, _ path: String, _ interface: Interface, _ member: String, _ arguments: [BusValue] = []
+        _ destination: String, _ path: String, _ method: some BusMethod, _ arguments: [BusValue] = []
     ) throws(BusError) -> [BusValue] {
-        guard let connection else { throw BusError(.failed, "the bus is gone") }
-        // What else came meanwhile was read already, and nothing will say so.
+        guard let connection else { throw BusError(.failed, "the connection to the bus is lost") }
+        // Messages that arrived meanwhile were read already: the descriptor will not become readable for them.
         defer { process() }
-        return try connection.call(destination, path, interface.name, member, arguments, within: Self.answerTime)
+        return try connection.call(destination, path, method, arguments, timeLimit: Self.answerTimeLimit)
     }
 
     /// In microseconds.
-    private static let answerTime: UInt64 = 5_000_000
+    private static let answerTimeLimit: UInt64 = 5_000_000
 
-    /// From now on ``signals`` has those that `rule` matches too. Source: D-Bus specification, "Match Rules".
+    /// Adds the signals that `rule` matches to ``signals``. Source: D-Bus specification, "Match Rules".
     public func watch(_ rule: String) throws(BusError) {
-        guard let connection else { throw BusError(.failed, "the bus is gone") }
+        guard let connection else { throw BusError(.failed, "the connection to the bus is lost") }
         defer { process() }
         let heard = heard
         try connection.watch(rule) { heard.yield($0) }
     }
 
     private func receive(_ call: BusConnection.BusCall) {
-        guard waiting.count < Self.mostCalls else {
-            let error = BusError(.failed, "\(Self.mostCalls) calls are waiting already; try again later")
+        guard waiting.count < Self.maximumCalls else {
+            let error = BusError(.failed, "\(Self.maximumCalls) calls are waiting already; try again later")
             try? connection?.answer(call, .failure(error))
             return
         }
@@ -149,7 +149,7 @@ public actor BusHost {
         }
     }
 
-    /// sd-bus writes what it can at once; the rest when the bus takes more.
+    /// Waits to write the rest if sd-bus could not write everything at once.
     private func flush(_ connection: BusConnection) {
         guard connection.hasOutput else {
             writable?.cancel()

@@ -1,13 +1,13 @@
 import CSDBus
 
-/// A message of sd-bus. Not for more than one thread: its connection's.
+/// A message of sd-bus, for the thread of its connection only.
 @safe final class BusMessage {
     let handle: OpaquePointer
 
-    /// Takes over a reference.
+    /// Takes ownership of one reference.
     init(owning handle: OpaquePointer) { unsafe self.handle = handle }
 
-    /// Takes a reference of its own.
+    /// Adds a reference.
     convenience init(sharing handle: OpaquePointer) {
         unsafe self.init(owning: sd_bus_message_ref(handle))
     }
@@ -72,7 +72,7 @@ import CSDBus
     }
 
     private func appendText(_ type: Unicode.Scalar, _ text: String) throws(BusError) {
-        // sd-bus takes no text with a NUL in it.
+        // sd-bus reads up to the first NUL; D-Bus allows none in a text.
         let result = unsafe text.withCString { unsafe sd_bus_message_append_basic(handle, Self.type(type), $0) }
         try BusError.check("writing a text", result)
     }
@@ -90,7 +90,7 @@ import CSDBus
 
     // MARK: Reading
 
-    /// Everything that is left in it, or in the container that is being read.
+    /// Reads the remaining values of the message, or of the current container.
     func read() throws(BusError) -> [BusValue] {
         var values: [BusValue] = []
         while let value = try readOne() { values.append(value) }
@@ -128,7 +128,7 @@ import CSDBus
             }
             return .dictionary(entries, of: String(signature.dropFirst().dropLast()))
         case "r", "e": return .structure(try unsafe entering(type, contents))
-        default: throw BusError(.invalidArguments, "a value of a type that is not understood here")
+        default: throw BusError(.invalidArguments, "the message has a value of an unsupported type")
         }
     }
 

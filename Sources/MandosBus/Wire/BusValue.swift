@@ -1,4 +1,4 @@
-/// A value as D-Bus sends it. Source: D-Bus specification, "Type System".
+/// A D-Bus value. Source: D-Bus specification, "Type System".
 public indirect enum BusValue: Equatable, Sendable {
     case boolean(Bool)
     case int16(Int16)
@@ -38,7 +38,7 @@ public indirect enum BusValue: Equatable, Sendable {
         }
     }
 
-    /// From names to values of any type: `a{sv}`.
+    /// A dictionary from names to values of any type: `a{sv}`.
     public static func properties(_ values: [(String, BusValue)]) -> BusValue {
         .dictionary(values.map { BusEntry(.string($0.0), .variant($0.1)) }, of: "sv")
     }
@@ -46,7 +46,7 @@ public indirect enum BusValue: Equatable, Sendable {
     public static func strings(_ texts: [String]) -> BusValue { .array(texts.map(BusValue.string), of: "s") }
 }
 
-/// One entry of a dictionary.
+/// An entry of a dictionary.
 public struct BusEntry: Equatable, Sendable {
     public let key: BusValue
     public let value: BusValue
@@ -58,7 +58,7 @@ public struct BusEntry: Equatable, Sendable {
 }
 
 extension BusValue {
-    /// How many bytes it takes in a message, at the most. Source: D-Bus specification, "Marshaling".
+    /// An upper limit of the bytes that the value takes in a message. Source: D-Bus specification, "Marshaling".
     public var longestSize: Int {
         let padding = 7
         return switch self {
@@ -77,22 +77,14 @@ extension BusValue {
 
     /// The text of a string or an object path.
     public var text: String? {
-        switch self {
-        case .string(let text), .objectPath(let text): text
-        case .variant(let value): value.text
-        default: nil
-        }
+        if case .string(let text) = unwrapped { return text }
+        if case .objectPath(let path) = unwrapped { return path }
+        return nil
     }
 
-    public var boolean: Bool? {
-        switch self {
-        case .boolean(let value): value
-        case .variant(let value): value.boolean
-        default: nil
-        }
-    }
+    public var boolean: Bool? { if case .boolean(let value) = unwrapped { value } else { nil } }
 
-    /// A number of any type that fits.
+    /// An integer of any type, if it fits.
     public var integer: Int64? {
         switch self {
         case .int16(let value): Int64(value)
@@ -102,25 +94,23 @@ extension BusValue {
         case .int64(let value): value
         case .uint64(let value): Int64(exactly: value)
         case .variant(let value): value.integer
-        default: nil
+        case .boolean, .double, .string, .objectPath, .bytes, .array, .dictionary, .structure: nil
         }
     }
 
-    /// What is in it, if it is an array, a structure or a variant of one.
+    /// The elements of an array, or the fields of a structure.
     public var elements: [BusValue]? {
-        switch self {
-        case .array(let elements, _), .structure(let elements): elements
-        case .variant(let value): value.elements
-        default: nil
-        }
+        if case .array(let elements, _) = unwrapped { return elements }
+        if case .structure(let fields) = unwrapped { return fields }
+        return nil
     }
 
-    /// From texts to values, if it is a dictionary with such keys.
+    /// The entries of a dictionary whose keys are texts.
     public var byName: [String: BusValue]? {
         guard case .dictionary(let entries, _) = self else { return nil }
         return Dictionary(entries.compactMap { entry in entry.key.text.map { ($0, entry.value) } }) { $1 }
     }
 
-    /// Without the variant around it.
+    /// The value without the variants around it.
     public var unwrapped: BusValue { if case .variant(let value) = self { value.unwrapped } else { self } }
 }

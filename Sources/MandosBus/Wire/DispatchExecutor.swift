@@ -1,8 +1,8 @@
 public import Dispatch
 
-/// Runs one actor's work on a queue of its own, so that the actor may wait for the disk or the bus.
+/// Runs an actor on its own dispatch queue, so that the actor may block on the disk or the bus.
 public final class DispatchExecutor: SerialExecutor {
-    /// Where the actor's work is done: handlers of event sources on it are on the actor.
+    /// The queue; event handlers that run on it are isolated to the actor.
     public let queue: DispatchQueue
 
     public init(label: String) { queue = DispatchQueue(label: label, qos: .userInitiated) }

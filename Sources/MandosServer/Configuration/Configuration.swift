@@ -2,19 +2,19 @@ public import MandosCore
 public import MandosFormats
 import POSIXKit
 
-/// What the configuration directory says: mandos.conf, clients.conf and clients.d/*.conf.
+/// The contents of the configuration directory: mandos.conf, clients.conf and clients.d/*.conf.
 public struct Configuration: Sendable {
     public let server: ServerSettings
     public let clients: [ClientSettings]
     /// `[DEFAULT]` of clients.conf, if there is one.
     public let defaults: [ConfigFile.Section]
-    /// What is odd, but does not stop us.
+    /// Problems that do not prevent a start.
     public let warnings: [ConfigProblem]
 
-    /// Reads all files of `directory`, or says everything that is wrong with them.
+    /// Reads all files of `directory`, or reports all problems in them.
     ///
-    /// The `[DEFAULT]` of clients.conf is for all clients; that of a file in clients.d is for the clients in that
-    /// file, and comes first there.
+    /// The `[DEFAULT]` of clients.conf applies to all clients; that of a file in clients.d applies to the clients in that
+    /// file and takes precedence there.
     /// Source: mandos.conf(5), mandos-clients.conf(5); clients.d is ours.
     public static func load(directory: String) throws(ConfigProblems) -> Configuration {
         var files = FilesOnDisk()
@@ -45,7 +45,7 @@ private struct Loader<Files: ConfigurationFiles> {
 
     init(files: Files) { self.files = files }
 
-    /// Where a section began; the section itself, with its secret, would take too much memory to keep.
+    /// The place where a section begins; keeping the section itself, with its secret, would take too much memory.
     private struct Place {
         let name: String
         let path: String
@@ -89,7 +89,7 @@ private struct Loader<Files: ConfigurationFiles> {
     private mutating func readSections(of file: consuming ConfigFile, defaults: [ConfigFile.Section]) {
         let hasUnknownDefaults = file.defaults.options.contains { !ClientSettings.optionNames.contains($0.name) }
         var referenced: Set<String> = []
-        // Each section goes when it is read: with many clients they take more memory than what is made of them.
+        // Frees each section once it is read: many sections take more memory than the settings made from them.
         var sections = Array(file.takeSections().reversed())
         while let section = sections.popLast() {
             let scope = ConfigScope(section: section, defaults: defaults)
@@ -110,7 +110,7 @@ private struct Loader<Files: ConfigurationFiles> {
     private mutating func add(_ client: ClientSettings, section: ConfigFile.Section) {
         if let other = placeOfName.updateValue(Place(section), forKey: client.name) {
             problems.append(
-                section.problem(nil, "is here twice: also at \(other.path):\(other.line); rename or remove one"))
+                section.problem(nil, "is defined twice: also at \(other.path):\(other.line); rename or remove one"))
         }
         if let keyID = client.keyID {
             if let other = placeOfKey.updateValue(Place(section), forKey: keyID) {

@@ -3,13 +3,13 @@ import Glibc
 import MandosCore
 import POSIXKit
 
-/// What loading the configuration asks of the file system.
+/// A question of the configuration's loader to the file system.
 ///
-/// Questions and answers are values so that a process that may read the files can answer one that may not.
+/// Questions and answers are values so that a privileged process can answer one without privileges.
 struct FileQuestion: Hashable {
     enum Kind: UInt8 {
         case configuration
-        /// What `secfile` names, as it is written there.
+        /// The file of `secfile`; the path is as written there.
         case secret
         case directory
     }
@@ -19,7 +19,7 @@ struct FileQuestion: Hashable {
 }
 
 enum FileAnswer {
-    /// `mode` is who may do what with the file, as in chmod(2).
+    /// `mode` has the permission bits of chmod(2).
     case contents([UInt8], mode: UInt32)
     case names([String])
     case failure(SystemError)
@@ -29,9 +29,9 @@ protocol ConfigurationFiles {
     mutating func answer(_ question: FileQuestion) -> FileAnswer
 }
 
-/// The files as they are.
+/// The file system itself.
 struct FilesOnDisk: ConfigurationFiles {
-    /// No configuration file may be longer, in bytes: with 100,000 clients it has some 200 MB.
+    /// The limit for a configuration file, in bytes; with 100,000 clients it has some 200 MB.
     private static let largestFile = 2 << 30
 
     func answer(_ question: FileQuestion) -> FileAnswer {
@@ -69,7 +69,7 @@ struct FilesOnDisk: ConfigurationFiles {
         return names
     }
 
-    /// `$NAME` and `${NAME}`; a variable that is not set stays as it is written.
+    /// Expands `$NAME` and `${NAME}`; leaves unset variables as written.
     private static func expandingVariables(_ path: String) -> String {
         let environment = ProcessInfo.processInfo.environment
         return path.replacing(/\$(?:\{(\w+)\}|(\w+))/) { match in
@@ -77,7 +77,7 @@ struct FilesOnDisk: ConfigurationFiles {
         }
     }
 
-    /// `~/…` and `~user/…`; a user that does not exist stays as it is written.
+    /// Expands `~/…` and `~user/…`; leaves users that do not exist as written.
     private static func expandingTilde(_ path: String) -> String {
         guard path.hasPrefix("~") else { return path }
         let user = path.dropFirst().prefix { $0 != "/" }

@@ -1,74 +1,96 @@
 import Dispatch
 import Glibc
-import MandosCore
+public import MandosCore
 import NIOCore
-import POSIXKit
+public import POSIXKit
 
-/// Reads the configuration again and again, also after the server has given up the privilege to.
+/// Reads the configuration at each reload, also after the server has given up root's privileges.
 ///
-/// Root's privilege stays behind in a `PrivilegedTask`, which can do nothing but read the files that the configuration in
-/// this directory consists of. It answers with their contents; whether they make sense is decided on our side.
-/// See docs/PRIVILEGES.md.
+/// A `PrivilegedTask` keeps these privileges. It can only read the files of the configuration in this directory, and answers
+/// with their contents; the server parses them. See docs/PRIVILEGES.md.
 public final class ConfigurationReader: Sendable {
     private let directory: String
-    private let helper: Helper?
-    /// One reload at a time.
+    /// nil if the server was not started as root.
+    private let privileged: PrivilegedReader?
+    /// Serializes reloads.
     private let queue = DispatchQueue(label: "mandos.configuration")
 
-    private final class Helper: Sendable {
-        let process: PrivilegedTask
-        /// Where it leaves the answers.
+    private final class PrivilegedReader: Sendable {
+        let task: PrivilegedTask
+        /// A file in memory that the task writes its answers to.
         let answers: POSIXKit.FileDescriptor
 
-        init(_ process: consuming PrivilegedTask, answers: consuming POSIXKit.FileDescriptor) {
-            self.process = process
+        init(_ task: consuming PrivilegedTask, answers: consuming POSIXKit.FileDescriptor) {
+            self.task = task
             self.answers = answers
         }
     }
 
-    /// Reading takes no longer than this, in seconds: a `secfile` may be on a network file system that is gone.
-    private static let limit: UInt32 = 60
+    /// In seconds: a `secfile` may be on a network file system that no longer answers.
+    private static let timeLimit: UInt32 = 60
 
-    /// Starts a helper process if we are root; for a process that still has one thread.
-    public init(directory: String) throws {
+    public enum Failure: Error {
+        case invalid(ConfigProblems)
+        case unreadable(SystemError)
+        /// The server is stopping.
+        case cancelled
+    }
+
+    /// Starts the privileged task if this process is root; for a process that still has one thread.
+    public init(directory: String) throws(SystemError) {
         self.directory = directory
         guard geteuid() == 0 else {
-            helper = nil
+            privileged = nil
             return
         }
         let answers = try POSIXKit.FileDescriptor.inMemory("configuration")
         let number = answers.number
-        let process = try PrivilegedTask.start(name: "mandos-config", keeping: number, limit: Self.limit) {
+        let task = try PrivilegedTask.start(name: "mandos-config", keeping: number, limit: Self.timeLimit) {
             Self.answerAll(directory: directory, into: number)
         }
-        helper = Helper(process, answers: answers)
+        privileged = PrivilegedReader(task, answers: answers)
     }
 
-    /// Reads it, all or nothing.
-    ///
-    /// - Throws: `ConfigProblems` for what is wrong with it, `SystemError` if it could not be read at all.
-    public func read() async throws -> Configuration {
-        try await abandonable {
-            try await withCheckedThrowingContinuation { continuation in
-                self.queue.async { continuation.resume(with: Result { try self.readAndWait() }) }
+    /// Reads the whole configuration, or fails.
+    public func read() async -> Result<Configuration, Failure> {
+        let result = try? await abandonable {
+            await withCheckedContinuation { continuation in
+                self.queue.async { continuation.resume(returning: self.readAndWait()) }
             }
         }
+        return result ?? .failure(.cancelled)
     }
 
-    private func readAndWait() throws -> Configuration {
-        guard let helper else { return try Configuration.load(directory: directory) }
-        let file = helper.answers.number
-        // Afterwards they are of no use any more, and take memory.
+    private func readAndWait() -> Result<Configuration, Failure> {
+        let answers: ByteBuffer?
+        do throws(SystemError) {
+            answers = try privilegedAnswers()
+        } catch {
+            return .failure(.unreadable(error))
+        }
+        do throws(ConfigProblems) {
+            guard let answers else { return .success(try Configuration.load(directory: directory)) }
+            var files = AnsweredFiles(answers)
+            return .success(try Configuration.load(directory: directory, from: &files))
+        } catch {
+            return .failure(.invalid(error))
+        }
+    }
+
+    /// nil if this process can read the files itself.
+    private func privilegedAnswers() throws(SystemError) -> ByteBuffer? {
+        guard let privileged else { return nil }
+        let file = privileged.answers.number
+        // Frees the memory.
         defer { ftruncate(file, 0) }
-        guard try helper.process.run() else {
-            let action = "reading the configuration, for which there are \(Self.limit) seconds, memory and processes"
+        guard try privileged.task.run() else {
+            let action = "reading the configuration: over \(Self.timeLimit) seconds, or out of memory or processes"
             throw SystemError(action, code: ECANCELED)
         }
-        var files = AnsweredFiles(try Self.contents(of: file))
-        return try Configuration.load(directory: directory, from: &files)
+        return try Self.contents(of: file)
     }
 
-    private static func contents(of file: Int32) throws -> ByteBuffer {
+    private static func contents(of file: Int32) throws(SystemError) -> ByteBuffer {
         var status = stat()
         guard unsafe fstat(file, &status) == 0 else { throw SystemError("reading the answers") }
         let size = Int(status.st_size)
@@ -84,10 +106,10 @@ public final class ConfigurationReader: Sendable {
         return buffer
     }
 
-    /// In the helper: asks everything there is to ask, and writes down what was answered.
+    /// In the privileged task: loads the configuration and records the contents of all its files.
     private static func answerAll(directory: String, into file: Int32) -> Bool {
         var files = RecordedFiles()
-        // What is wrong with them is for the other side to find.
+        // The server reports the problems in them.
         _ = try? Configuration.load(directory: directory, from: &files)
         guard ftruncate(file, 0) == 0, lseek(file, 0, SEEK_SET) == 0 else { return false }
         return unsafe files.record.withUnsafeReadableBytes { bytes in
@@ -96,7 +118,7 @@ public final class ConfigurationReader: Sendable {
     }
 }
 
-/// The files on disk, and what they were asked.
+/// The files on disk; records every question and its answer.
 private struct RecordedFiles: ConfigurationFiles {
     private(set) var record = ByteBuffer()
 
@@ -108,7 +130,7 @@ private struct RecordedFiles: ConfigurationFiles {
     }
 }
 
-/// What was recorded, to be asked again.
+/// The answers recorded by ``RecordedFiles``.
 private struct AnsweredFiles: ConfigurationFiles {
     private var answers: [FileQuestion: FileAnswer] = [:]
 

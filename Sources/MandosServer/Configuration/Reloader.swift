@@ -5,9 +5,9 @@ import POSIXKit
 public import ServiceLifecycle
 public import UnixSignals
 
-/// Takes over what the configuration files say by now: clients, and how much to log.
+/// Reloads the configuration files: clients and log levels.
 ///
-/// Source: ours; the reference has to be restarted. systemd.service(5), `Type=notify-reload`.
+/// Source: ours; the reference needs a restart. systemd.service(5), `Type=notify-reload`.
 public struct Reloader: Service {
     private let hangups: UnixSignalsSequence
     private let reader: ConfigurationReader
@@ -15,12 +15,12 @@ public struct Reloader: Service {
     private let log: Log
     private let running: ServerSettings
     private let override: @Sendable (ServerSettings) -> ServerSettings
-    /// Who asks for a reload, and waits for the result unless it is a signal.
+    /// Requests for a reload, each with the continuation that waits for its result; nil for a signal.
     private let requests: AsyncStream<CheckedContinuation<Result<Void, ReloadFailure>, Never>?>
     private let ask: AsyncStream<CheckedContinuation<Result<Void, ReloadFailure>, Never>?>.Continuation
 
-    /// `hangups` are the signals that ask for a reload; `running` the settings that are in force, which are those of
-    /// mandos.conf after `override` has put in what the command line says.
+    /// `hangups` are the signals that ask for a reload; `running` are the settings in force; `override` replaces settings of
+    /// mandos.conf by those of the command line.
     public init(
         at hangups: UnixSignalsSequence, _ reader: ConfigurationReader, _ registry: Registry, _ log: Log,
         running: ServerSettings, override: @escaping @Sendable (ServerSettings) -> ServerSettings
@@ -34,75 +34,105 @@ public struct Reloader: Service {
         (requests, ask) = AsyncStream.makeStream()
     }
 
-    public func run() async throws {
+    public func run() async {
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
                 for await _ in hangups.cancelOnGracefulShutdown() { ask.yield(nil) }
                 ask.finish()
             }
             group.addTask {
-                // One after the other, so that what was read last is what counts.
-                for await asker in requests {
-                    ServiceManager.tell(.reloading)
+                // One at a time, so that the files read last take effect last.
+                for await request in requests {
+                    ServiceManager.notify(.reloading)
                     let result = await reloadNow()
-                    ServiceManager.tell(.ready, .status("serving \(await registry.count) clients"))
+                    ServiceManager.notify(.ready, .status("serving \(await registry.count) clients"))
                     returnFreeMemory()
-                    asker?.resume(returning: result)
+                    request?.resume(returning: result)
                 }
             }
         }
     }
 
-    /// All or nothing: with any error everything stays as it was.
+    /// Reloads the configuration; after an error nothing has changed.
     public func reload() async -> Result<Void, ReloadFailure> {
-        await withCheckedContinuation { asker in
-            if case .terminated = ask.yield(asker) { asker.resume(returning: .failure(.stopping)) }
+        await withCheckedContinuation { request in
+            if case .terminated = ask.yield(request) { request.resume(returning: .failure(.stopping)) }
         }
     }
 
     private func reloadNow() async -> Result<Void, ReloadFailure> {
-        let logger = log[.configuration]
-        do {
-            let configuration = try await cancelWhenGracefulShutdown { try await reader.read() }
-            if configuration.clients.isEmpty, await registry.count > 0 {
-                throw ReloadFailure(["no client is left in the files, which nobody wants at once; to mean it, restart"])
-            }
-            let summary = try await registry.reload(configuration.clients, defaults: configuration.defaults)
-            let settings = override(configuration.server)
-            log.levels = settings.logLevels
-            for warning in configuration.warnings { logger.warning("\(warning)") }
-            let later = running.optionsThatNeedRestart(to: settings)
-            if !later.isEmpty {
-                logger.warning(
-                    "mandos.conf has changes that count only after a restart",
-                    metadata: ["options": "\(later.joined(separator: " "))"])
-            }
-            logger.notice(
-                "configuration reloaded",
-                metadata: [
-                    "added": "\(summary.added)", "changed": "\(summary.changed)", "removed": "\(summary.removed)",
-                ])
+        do throws(ReloadFailure) {
+            try await apply(readFiles())
             return .success(())
-        } catch let error as ConfigProblems {
-            for problem in error.problems { logger.error("\(problem)") }
-            logger.error("configuration not reloaded: nothing has changed; mend the above and reload again")
-            return .failure(ReloadFailure(error.problems.map(\.description)))
-        } catch is CancellationError {
-            return .failure(.stopping)
         } catch {
-            logger.error("configuration not reloaded: nothing has changed", metadata: ["reason": "\(error)"])
-            return .failure(ReloadFailure(["\(error)"]))
+            report(error)
+            return .failure(error)
+        }
+    }
+
+    private func readFiles() async throws(ReloadFailure) -> Configuration {
+        let result = await cancelWhenGracefulShutdown { await reader.read() }
+        return try result.mapError { (failure) -> ReloadFailure in
+            switch failure {
+            case .invalid(let problems): .invalid(problems)
+            case .unreadable(let error): .failed(error.description)
+            case .cancelled: .stopping
+            }
+        }.get()
+    }
+
+    private func apply(_ configuration: Configuration) async throws(ReloadFailure) {
+        if configuration.clients.isEmpty, await registry.count > 0 {
+            throw .failed("no client is left in the files, which is probably a mistake; to mean it, restart")
+        }
+        let summary: Registry.ReloadSummary
+        do throws(Registry.Failure) {
+            summary = try await registry.reload(configuration.clients, defaults: configuration.defaults)
+        } catch {
+            throw .failed(error.description)
+        }
+        let settings = override(configuration.server)
+        log.levels = settings.logLevels
+        let logger = log[.configuration]
+        for warning in configuration.warnings { logger.warning("\(warning)") }
+        let later = running.optionsThatNeedRestart(to: settings)
+        if !later.isEmpty {
+            logger.warning(
+                "mandos.conf has changes that take effect only after a restart",
+                metadata: ["options": "\(later.joined(separator: " "))"])
+        }
+        logger.notice(
+            "configuration reloaded",
+            metadata: [
+                "added": "\(summary.added)", "changed": "\(summary.changed)", "removed": "\(summary.removed)",
+            ])
+    }
+
+    private func report(_ failure: ReloadFailure) {
+        let logger = log[.configuration]
+        switch failure {
+        case .invalid(let problems):
+            for problem in problems.problems { logger.error("\(problem)") }
+            logger.error("configuration not reloaded: nothing has changed; fix the errors above and reload again")
+        case .failed(let reason):
+            logger.error("configuration not reloaded: nothing has changed", metadata: ["reason": "\(reason)"])
+        case .stopping: break
         }
     }
 }
 
-/// Why nothing was reloaded, and nothing has changed.
-public struct ReloadFailure: Error, CustomStringConvertible {
-    public let reasons: [String]
+/// The reason why a reload failed; nothing has changed.
+public enum ReloadFailure: Error, CustomStringConvertible {
+    case invalid(ConfigProblems)
+    case failed(String)
+    /// The server is stopping.
+    case stopping
 
-    static let stopping = ReloadFailure(["the server is stopping"])
-
-    init(_ reasons: [String]) { self.reasons = reasons }
-
-    public var description: String { reasons.joined(separator: "\n") }
+    public var description: String {
+        switch self {
+        case .invalid(let problems): problems.problems.map(\.description).joined(separator: "\n")
+        case .failed(let reason): reason
+        case .stopping: "the server is stopping"
+        }
+    }
 }

@@ -7,56 +7,55 @@ import POSIXKit
 public import ServiceLifecycle
 import Synchronization
 
-/// Makes the clients known on the system bus, and answers what is asked there.
+/// Serves the D-Bus interface on the system bus.
 ///
-/// The bus may be absent, or restart: the server goes on without it, and comes back to it by itself.
+/// The bus may be absent or restart: the server works without it and reconnects by itself.
 public struct BusService: Service {
     private let objects: BusObjects
     private let registry: Registry
     private let log: Log
 
-    /// How long to wait before the next try; doubled each time.
-    private static let shortestPause = Duration.seconds(1)
-    private static let longestPause = Duration.seconds(30)
+    /// Before connecting again, in milliseconds.
+    private static let longestPause: Int64 = 30_000
 
     public init(_ registry: Registry, _ server: ServerFacts, _ log: Log, _ reloader: Reloader) {
         self.registry = registry
         self.log = log
         objects = BusObjects(registry: registry, server: server, log: log) {
-            // At the end we go before the reloader does.
+            // At shutdown this service ends before the reloader does.
             (try? await abandonable { await reloader.reload() }) ?? .failure(.stopping)
         }
     }
 
-    public func run() async throws {
+    public func run() async {
         let logger = log[.dbus]
         await cancelWhenGracefulShutdown {
-            var pause = Self.shortestPause
+            var pauses = Backoff(first: 1000, longest: Self.longestPause, most: .max)
             var lastProblem: String?
             while !Task.isCancelled {
                 do {
-                    // A bus that takes us, and then says nothing, is not waited for at the end.
+                    // Abandonable: shutdown does not wait for a bus that accepts the connection but never answers.
                     let host = try await abandonable { try await BusHost.open(name: MandosAPI.busName) }
                     logger.notice("on the bus", metadata: ["bus.name": "\(MandosAPI.busName)"])
-                    (pause, lastProblem) = (Self.shortestPause, nil)
+                    pauses.reset()
+                    lastProblem = nil
                     await serve(host)
                     await host.close()
                     if Task.isCancelled { return }
-                    logger.warning("the bus is gone; trying to come back to it")
+                    logger.warning("connection to the bus lost; connecting again")
                 } catch {
-                    // Once, however often it is tried.
+                    // Each problem is logged once, not at every try.
                     if lastProblem != "\(error)" && !Task.isCancelled {
                         logger.warning("not on the bus; trying again", metadata: ["reason": "\(error)"])
                     }
                     lastProblem = "\(error)"
                 }
-                try? await Task.sleep(for: pause)
-                pause = min(pause * 2, Self.longestPause)
+                try? await Task.sleep(for: .milliseconds(pauses.next() ?? Self.longestPause))
             }
         }
     }
 
-    /// Until the bus is lost, or the task is cancelled.
+    /// Returns when the connection is lost or the task is cancelled.
     private func serve(_ host: BusHost) async {
         let events = EventQueue()
         await registry.subscribe { events.append($0) }
@@ -76,7 +75,7 @@ public struct BusService: Service {
                 while !Task.isCancelled {
                     let happened = await events.next()
                     let now = SystemClock.now()
-                    await host.emit(happened.flatMap { Self.signals(for: $0, at: now) })
+                    await host.emit(happened.flatMap { $0.signals(at: now) })
                 }
             }
             await group.next()
@@ -94,66 +93,13 @@ public struct BusService: Service {
     private static func isLong(_ result: Result<[BusValue], BusError>) -> Bool {
         ((try? result.get()) ?? []).reduce(0) { $0 + $1.longestSize } > 1 << 20
     }
-
-    /// Source: DBUS-API, "Signals", and the deprecated ones that the reference still sends.
-    private static func signals(for event: RegistryEvent, at now: Moment) -> [BusSignal] {
-        let client = MandosAPI.client
-        let server = MandosAPI.server
-        let root = MandosAPI.serverPath
-        switch event {
-        case .added(let snapshot):
-            let path = BusValue.objectPath(snapshot.path)
-            let contents = BusObjects.interfacesAndProperties(of: snapshot, at: now)
-            return [
-                BusSignal(root, .objectManager, "InterfacesAdded", [path, contents]),
-                BusSignal(root, server, "ClientAdded", [path]),
-            ]
-        case .removed(let name, let path):
-            let path = BusValue.objectPath(path)
-            return [
-                BusSignal(root, .objectManager, "InterfacesRemoved", [path, .strings([client.name])]),
-                BusSignal(root, server, "ClientRemoved", [path, .string(name)]),
-            ]
-        case .changed(let old, let new, let moment):
-            return signals(for: old.changes(to: new, at: moment), new.path)
-        case .checkerStarted(let path, let command):
-            return [BusSignal(path, client, "CheckerStarted", [.string(command)])]
-        case .checkerEnded(let path, let command, let ending):
-            let arguments: [BusValue] = [.int16(ending.busStatus), .int64(ending.waitStatus), .string(command)]
-            return [BusSignal(path, client, "CheckerCompleted", arguments)]
-        case .secretSent(let path): return [BusSignal(path, client, "GotSecret")]
-        case .secretRefused(let path, let refusal):
-            return [BusSignal(path, client, "Rejected", [.string(refusal.busReason)])]
-        case .approvalNeeded(let path, let span, let isApproved, let address):
-            let milliseconds = BusValue.uint64(UInt64(max(0, span.milliseconds)))
-            let arguments: [BusValue] = [.objectPath(path), milliseconds, .string(address)]
-            return [
-                BusSignal(path, client, "NeedApproval", [milliseconds, .boolean(isApproved)]),
-                BusSignal(root, MandosAPI.server1, "ApprovalRequested", arguments),
-            ]
-        case .unknownKey(let keyID, let address):
-            let text = keyID.map { String(describing: $0).uppercased() } ?? ""
-            return [BusSignal(root, server, "ClientNotFound", [.string(text), .string(address)])]
-        }
-    }
-
-    private static func signals(for changes: [(ClientProperty, BusValue?)], _ path: String) -> [BusSignal] {
-        let values = changes.compactMap { property, value in value.map { (property.rawValue, $0) } }
-        let invalid = changes.filter { $0.1 == nil }.map(\.0.rawValue)
-        if values.isEmpty && invalid.isEmpty { return [] }
-        let deprecated = values.map { name, value in
-            BusSignal(path, MandosAPI.client, "PropertyChanged", [.string(name), .variant(value)])
-        }
-        let arguments: [BusValue] = [.string(MandosAPI.client.name), .properties(values), .strings(invalid)]
-        return deprecated + [BusSignal(path, .properties, "PropertiesChanged", arguments)]
-    }
 }
 
-/// What happened and is not told yet.
+/// Events that were not reported on the bus yet.
 private final class EventQueue: Sendable {
-    /// Beyond this older ones go: who is slow wants to know what is now.
+    /// Beyond this limit, drops the oldest events: a slow reader needs the current state.
     private static let longest = 100_000
-    /// To wake up for each of many would cost more than to tell of it.
+    /// Collects events for this long: waking up for each of many would cost more than sending its signals.
     private static let pause = Duration.milliseconds(20)
 
     private let waiting = Mutex<Deque<RegistryEvent>>([])
@@ -168,7 +114,7 @@ private final class EventQueue: Sendable {
         if isFirst { wakeUp.signal() }
     }
 
-    /// Everything that has happened, as soon as something has; nothing if the task is cancelled.
+    /// Waits for the next event and returns all waiting ones; none if the task is cancelled.
     func next() async -> [RegistryEvent] {
         await wakeUp.wait(for: .minutes(60))
         try? await Task.sleep(for: Self.pause)

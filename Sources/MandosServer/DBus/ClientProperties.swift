@@ -2,9 +2,9 @@ import MandosBus
 import MandosCore
 import MandosFormats
 
-/// What the bus is told of a client. Source: DBUS-API, "Properties".
+/// The values of a client's D-Bus properties. Source: DBUS-API, "Properties".
 extension ClientSnapshot {
-    /// nil for what goes in only.
+    /// nil for a property that cannot be read.
     func value(of property: ClientProperty, at now: Moment) -> BusValue? {
         let settings = client.settings
         return switch property {
@@ -37,7 +37,13 @@ extension ClientSnapshot {
         ClientProperty.allCases.compactMap { property in value(of: property, at: now).map { (property.rawValue, $0) } }
     }
 
-    /// What is different in `other`; nil for the value of what goes in only. `now` is when it became different.
+    /// As `GetManagedObjects` and `InterfacesAdded` have it.
+    func interfacesAndProperties(at now: Moment) -> BusValue {
+        .dictionary([BusEntry(.string(Interface.client.name), .properties(allValues(at: now)))], of: "sa{sv}")
+    }
+
+    /// The properties that differ in `other`, each with its new value, or nil if it cannot be read. `now` is the time of the
+    /// change.
     func changes(to other: ClientSnapshot, at now: Moment) -> [(ClientProperty, BusValue?)] {
         let haveSettingsChanged = client.settings != other.client.settings
         return ClientProperty.allCases.compactMap { property in
@@ -47,7 +53,7 @@ extension ClientSnapshot {
                 return client.settings.secret == other.client.settings.secret ? nil : (property, nil)
             }
             if property == .enabled {
-                // Nobody was told yet when its time ran out.
+                // Not from `isEnabled(at:)`: that changed when the time ran out, and this signal is still to be sent.
                 let wasEnabled = client.status != .disabled
                 return wasEnabled == (other.client.status != .disabled) ? nil : (property, new)
             }
@@ -57,7 +63,7 @@ extension ClientSnapshot {
 }
 
 extension ClientProperty {
-    /// Whether it is in clients.conf, so that checks and requests never change it.
+    /// Whether it comes from clients.conf: checks and requests never change it.
     fileprivate var isSetting: Bool {
         switch self {
         case .approvalDelay, .approvalDuration, .approvedByDefault, .checker, .extendedTimeout, .fingerprint, .host,
@@ -79,7 +85,7 @@ extension TerminationStatus {
         }
     }
 
-    /// As wait(2) gives it.
+    /// The status as wait(2) encodes it.
     var waitStatus: Int64 {
         switch self {
         case .exit(let status): Int64(status) << 8
@@ -91,8 +97,8 @@ extension TerminationStatus {
 extension BusValue {
     fileprivate static func span(_ span: TimeSpan) -> BusValue { .uint64(UInt64(max(0, span.milliseconds))) }
 
-    /// In UTC, without the "Z" that says so, and with six decimals: programs made for the reference, its mandos-monitor
-    /// among them, read nothing else.
+    /// In UTC without the final "Z", and with six decimals: programs made for the reference, such as its mandos-monitor, read
+    /// no other form.
     fileprivate static func moment(_ moment: Timestamp?) -> BusValue {
         guard let moment else { return .string("") }
         let milliseconds = (moment.millisecondsSince1970 % 1000 + 1000) % 1000

@@ -1,7 +1,7 @@
-/// Where on D-Bus each client is: a valid path, which no other client has.
+/// The D-Bus object paths of the clients, each of them unique.
 ///
-/// What D-Bus forbids in a path becomes `_`, as in the reference; where two names come to the same, the later one gets a
-/// number.
+/// A character that D-Bus does not allow in a path becomes `_`, as in the reference; if two names give the same path, the later
+/// one gets a number.
 public struct ObjectPaths: Sendable {
     private static let prefix = "/clients/"
 

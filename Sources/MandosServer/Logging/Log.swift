@@ -3,7 +3,7 @@ public import MandosCore
 public import MandosFormats
 import Synchronization
 
-/// The loggers of the server's parts. Their levels can be changed while it runs.
+/// The loggers of the server's subsystems. Their levels can be changed while the server runs.
 ///
 /// Source: mandos(8) `--debuglevel`.
 public struct Log: Sendable {
@@ -16,7 +16,7 @@ public struct Log: Sendable {
         init(_ levels: LogLevels) { self.levels = Mutex(levels) }
     }
 
-    /// What is told goes to all of `sinks`.
+    /// Each entry is written to all `sinks`.
     public init(_ levels: LogLevels, to sinks: [any LogSink]) {
         let control = Control(levels)
         self.control = control
@@ -27,7 +27,7 @@ public struct Log: Sendable {
     }
 
     public subscript(subsystem: LogLevels.Subsystem) -> Logger {
-        guard let logger = loggers[subsystem] else { preconditionFailure("there is one for each") }
+        guard let logger = loggers[subsystem] else { preconditionFailure("every subsystem has a logger") }
         return logger
     }
 
@@ -50,7 +50,7 @@ public struct Log: Sendable {
 
         var logLevel: Logger.Level {
             get { Logger.Level(control.levels.withLock { $0[subsystem] }) }
-            set { preconditionFailure("levels are set for all loggers of a part at once") }
+            set { preconditionFailure("the level of a subsystem is set in Log.levels") }
         }
 
         subscript(metadataKey key: String) -> Logger.Metadata.Value? {
@@ -80,7 +80,7 @@ extension Logger.Level {
     }
 }
 
-/// Something worth telling.
+/// A line of the log.
 public struct LogEntry: Sendable {
     public let time = SystemClock.now().wall
     public let level: Logger.Level
@@ -89,7 +89,7 @@ public struct LogEntry: Sendable {
     /// Such as `client.name`, in order.
     public let facts: [(name: String, value: String)]
 
-    /// All of it in one line, whatever a name or a reason has in it.
+    /// The message with its facts in one line, without control characters.
     public var line: String {
         let text = message + facts.map { " \($0.name)=\($0.value)" }.joined()
         return String(
@@ -97,8 +97,8 @@ public struct LogEntry: Sendable {
     }
 }
 
-/// Somewhere to write the log to.
+/// A destination of the log.
 public protocol LogSink: Sendable {
-    /// May take its time; ``LogQueue`` is what nobody has to wait for.
+    /// May block; a ``LogQueue`` does not.
     func write(_ entry: LogEntry)
 }

@@ -5,10 +5,9 @@ import MandosCore
 public import POSIXKit
 import Synchronization
 
-/// Writes the log in a thread of its own: a journal or a terminal that takes nothing stops no check, and no client waits for
-/// its secret.
+/// Writes the log in its own thread, so that a journal or terminal that blocks delays neither checks nor secrets.
 ///
-/// What is not written yet is bounded; how much was lost is told as soon as it goes on.
+/// The number of waiting entries is limited; when writing continues, the number of lost entries is logged.
 public final class LogQueue: LogSink {
     private struct State {
         var waiting: [LogEntry] = []
@@ -16,10 +15,10 @@ public final class LogQueue: LogSink {
         var isOver = false
     }
 
-    /// How many entries wait at most.
+    /// The limit of waiting entries.
     static let mostWaiting = 10_000
-    /// How long the end of the server waits for the rest to be written.
-    private static let patience = DispatchTimeInterval.milliseconds(500)
+    /// The time that the server's end allows for writing the rest.
+    private static let finishTimeLimit = DispatchTimeInterval.milliseconds(500)
 
     private let sinks: [any LogSink]
     private let state = Mutex(State())
@@ -54,11 +53,11 @@ public final class LogQueue: LogSink {
         news.signal()
     }
 
-    /// Writes what is left, as far as it is taken soon; nothing after that.
+    /// Writes the waiting entries, within a time limit, and ends the thread.
     public func finish() {
         state.withLock { $0.isOver = true }
         news.signal()
-        _ = ended.wait(timeout: .now() + Self.patience)
+        _ = ended.wait(timeout: .now() + Self.finishTimeLimit)
     }
 
     private func work() {
@@ -74,7 +73,7 @@ public final class LogQueue: LogSink {
             if taken.lost > 0 {
                 tell(
                     LogEntry(
-                        level: .warning, subsystem: .server, message: "too slow a log: lines are lost",
+                        level: .warning, subsystem: .server, message: "log too slow: lines were lost",
                         facts: [("count", "\(taken.lost)")]))
             }
             if taken.isOver { break }

@@ -5,13 +5,13 @@ import MandosCore
 import MandosFormats
 import POSIXKit
 
-/// Standard error, for a person at a terminal: with the time, and the part of the server.
+/// Standard error, for a terminal: lines with time, level and subsystem.
 public struct StandardErrorSink: LogSink {
     public init() {}
 
     public func write(_ entry: LogEntry) {
         let line = "\(entry.time.rfc3339) \(entry.level) \(entry.subsystem): \(entry.line)\n"
-        // Nobody could be told that it failed.
+        // There is nowhere left to report a failure to.
         _ = unsafe Array(line.utf8).withUnsafeBytes { unsafe Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
     }
 }
@@ -23,11 +23,11 @@ public struct SyslogSink: LogSink {
     public func write(_ entry: LogEntry) { SystemLog.write(SystemLog.Priority(entry.level), entry.line) }
 }
 
-/// systemd's journal, each fact also as a field of its own: `MANDOS_CLIENT_NAME=…`.
+/// systemd's journal; each fact is also a field: `MANDOS_CLIENT_NAME=…`.
 ///
 /// Source: sd_journal_send(3), systemd.journal-fields(7).
 public struct JournalSink: LogSink {
-    /// If our standard error is the journal. Source: systemd.exec(5), `$JOURNAL_STREAM`.
+    /// nil unless standard error is connected to the journal. Source: systemd.exec(5), `$JOURNAL_STREAM`.
     public init?() {
         guard let variable = unsafe getenv("JOURNAL_STREAM") else { return nil }
         var status = stat()
@@ -45,7 +45,7 @@ public struct JournalSink: LogSink {
             ] + facts
         let bytes = fields.map { Array("\($0)=\($1)".utf8) }
         let all = bytes.flatMap { $0 }
-        // A journal that cannot be reached has nobody to be told.
+        // There is nowhere left to report a failure to.
         _ = unsafe all.withUnsafeBytes { (memory) -> Int32 in
             var start = 0
             let vectors = unsafe bytes.map { field in

@@ -2,7 +2,7 @@ import FoundationEssentials
 public import MandosCore
 
 extension BootID {
-    /// The present boot's. Source: random(4), `/proc/sys/kernel/random/boot_id`.
+    /// The ID of the present boot. Source: random(4), `/proc/sys/kernel/random/boot_id`.
     public static let current = BootID(
         (try? String(contentsOf: URL(filePath: "/proc/sys/kernel/random/boot_id"), encoding: .utf8))?
             .trimmingPrefix(" ").prefix { !$0.isNewline }.description ?? "unknown")

@@ -1,25 +1,43 @@
 import FoundationEssentials
 import Glibc
-import POSIXKit
+public import POSIXKit
 
-/// Giving up root.
+/// Gives up root's privileges.
 public enum Privileges {
-    /// Whom to become, the first that exists. Source: mandos(8); sysusers.d has `_mandos`.
+    /// The users to become; the first that exists is taken. Source: mandos(8); sysusers.d has `_mandos`.
     private static let userNames = ["_mandos", "mandos", "nobody"]
     private static let lastResort: uid_t = 65534
 
-    /// If we are root, becomes the Mandos user, for good, with none of root's groups; `stateDirectory` becomes that
-    /// user's.
+    public enum Failure: Error, CustomStringConvertible {
+        case system(SystemError)
+        case unfitStateDirectory(String)
+
+        public var description: String {
+            switch self {
+            case .system(let error): error.description
+            case .unfitStateDirectory(let reason): reason
+            }
+        }
+
+        static func system(_ action: String) -> Failure { .system(SystemError(action)) }
+    }
+
+    /// Makes root the Mandos user, irrevocably and without root's groups, and gives `stateDirectory` to that user. Does nothing
+    /// if this process is not root.
     ///
-    /// - Throws: if the kernel refuses, or if there were a way back.
-    public static func drop(stateDirectory: String?) throws {
-        // What we write is nobody else's business.
+    /// - Throws: if the kernel refuses, or if the change could be undone.
+    public static func drop(stateDirectory: String?) throws(Failure) {
+        // Files written from now on are for the server's user only.
         umask(0o077)
         guard geteuid() == 0 else { return }
         let (user, group) = mandosUser()
-        if let stateDirectory { try giveAway(stateDirectory, to: user, group) }
-        guard setgroups(0, nil) == 0 else { throw SystemError("giving up root's groups") }
-        try Hardening.become(user: user, group: group)
+        if let stateDirectory { try give(stateDirectory, to: user, group) }
+        guard setgroups(0, nil) == 0 else { throw .system("giving up root's groups") }
+        do throws(SystemError) {
+            try Hardening.become(user: user, group: group)
+        } catch {
+            throw .system(error)
+        }
     }
 
     private static func mandosUser() -> (uid_t, gid_t) {
@@ -29,37 +47,34 @@ public enum Privileges {
         return (lastResort, lastResort)
     }
 
-    /// Whether the state may be in `directory`: a wrong `--statedir` must not give the Mandos user what is not meant.
+    /// Checks whether `directory` may hold the state: a wrong `--statedir` must not give another directory to the Mandos user.
     ///
-    /// - Returns: whether it has to be given to that user first.
-    public static func check(stateDirectory directory: String) throws -> Bool {
-        struct Unfit: Error, CustomStringConvertible {
-            let description: String
-        }
+    /// - Returns: whether the directory has to be given to that user first.
+    public static func check(stateDirectory directory: String) throws(Failure) -> Bool {
         var status = stat()
         guard unsafe lstat(directory, &status) == 0 else {
-            guard errno == ENOENT else { throw SystemError("looking at " + directory) }
-            throw Unfit(
-                description: "there is no directory \(directory) for the state; run: install -d -m 700 \(directory)")
+            guard errno == ENOENT else { throw .system("looking at " + directory) }
+            throw .unfitStateDirectory(
+                "there is no directory \(directory) for the state; run: install -d -m 700 \(directory)")
         }
-        guard status.st_mode & S_IFMT == S_IFDIR else { throw Unfit(description: "\(directory) is no directory") }
-        guard unsafe access(directory, W_OK) == 0 else { throw SystemError("writing to \(directory)") }
+        guard status.st_mode & S_IFMT == S_IFDIR else { throw .unfitStateDirectory("\(directory) is not a directory") }
+        guard unsafe access(directory, W_OK) == 0 else { throw .system("writing to \(directory)") }
         let user = geteuid() == 0 ? mandosUser().0 : geteuid()
         if status.st_uid == user || geteuid() != 0 { return false }
         guard status.st_uid == 0, status.st_mode & 0o077 == 0 else {
-            throw Unfit(
-                description: "\(directory) belongs to somebody else, or is open to others, so it is not meant for the"
+            throw .unfitStateDirectory(
+                "\(directory) belongs to another user or is open to others, so it is probably not meant for the"
                     + " state; if it is, run: chown root \(directory) && chmod 700 \(directory)")
         }
         return true
     }
 
-    private static func giveAway(_ directory: String, to user: uid_t, _ group: gid_t) throws {
+    private static func give(_ directory: String, to user: uid_t, _ group: gid_t) throws(Failure) {
         _ = try check(stateDirectory: directory)
         let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
         let files = names.filter { $0.hasPrefix(SQLiteStateStore.fileName) }.map { directory + "/" + $0 }
         for path in [directory] + files where unsafe lchown(path, user, group) != 0 {
-            throw SystemError("giving \(path) to user \(user)")
+            throw .system("giving \(path) to user \(user)")
         }
     }
 }

@@ -1,15 +1,15 @@
 public import MandosCore
 
-/// Where the state of the clients outlives the server.
+/// Storage for the state of the clients that outlives the server.
 public protocol StateStore: Sendable {
-    /// Everything that was saved.
+    /// Reads everything that was saved.
     func load() throws(StateStoreError) -> [ClientRecord]
 
-    /// Saves; what it is given is durable when it returns.
+    /// Saves `records` and deletes those of `names`; durable when it returns.
     func commit(_ records: [ClientRecord], removing names: [String]) throws(StateStoreError)
 }
 
-/// What is wrong with the saved state, and what to do about it.
+/// A problem with the saved state, with advice.
 public struct StateStoreError: Error, CustomStringConvertible {
     public let description: String
 

@@ -1,7 +1,7 @@
 public import CMandosSystem
 
 /// Which file something is, by whatever name.
-public struct FileIdentity: Equatable {
+public struct FileIdentity: Equatable, Sendable {
     private let device: dev_t
     private let inode: ino_t
 

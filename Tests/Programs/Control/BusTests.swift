@@ -98,7 +98,7 @@ import Testing
         _ = try await server.program.line(with: "on the bus bus.name")
         #expect(try await bus.control(["--is-enabled", "foo"]).status == 0)
         try await bus.stop()
-        _ = try await server.program.line(with: "the bus is gone")
+        _ = try await server.program.line(with: "connection to the bus lost")
         let served = try client(keys, [server.address])
         #expect(try await served.ending() == .exit(status: 0), "\(served.errors)")
         try await bus.start()

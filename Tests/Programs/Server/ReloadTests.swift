@@ -90,7 +90,7 @@ import Testing
         let port = try await Server(running: server, in: directory).port
         try directory.write("[DEFAULT]\ndebuglevel = WARNING,request=ERROR\nport = 99\n", to: "mandos.conf")
         server.signal(SIGHUP)
-        let warning = try await server.line(with: "count only after a restart")
+        let warning = try await server.line(with: "take effect only after a restart")
         #expect(warning.hasSuffix("options=port"))
         let client = try client(keys, ["::1:\(port)"])
         #expect(try await client.ending() == .exit(status: 0))

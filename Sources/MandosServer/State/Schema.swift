@@ -1,0 +1,140 @@
+import FoundationEssentials
+import GRDB
+import MandosCore
+import MandosFormats
+
+/// The database format: the table of clients, its version, and its rows.
+enum Schema {
+    /// "Mnds": distinguishes our database from those of other programs.
+    private static let applicationID: Int32 = 0x4D6E_6473
+    private static let version = 2
+
+    /// Times are milliseconds since 1970; columns `…_boot` are milliseconds on the boot clock of the boot in `…boot_id`.
+    private static let table = """
+        CREATE TABLE client (
+            name TEXT PRIMARY KEY NOT NULL,
+            until_wall INTEGER, until_boot INTEGER, boot_id TEXT,
+            was_enabled_in_file INTEGER NOT NULL,
+            created INTEGER NOT NULL,
+            last_enabled INTEGER, last_checked_ok INTEGER,
+            last_checker_status INTEGER, last_checker_signal INTEGER,
+            last_approval_request INTEGER,
+            overrides TEXT,
+            is_removed INTEGER NOT NULL DEFAULT 0,
+            section TEXT,
+            key_id TEXT,
+            denied_until_wall INTEGER, denied_until_boot INTEGER, denied_boot_id TEXT
+        ) STRICT, WITHOUT ROWID
+        """
+
+    /// Creates the table in an empty database, or brings an older one up to date.
+    static func prepare(_ database: Database, _ path: String) throws {
+        let application = try Int32.fetchOne(database, sql: "PRAGMA application_id") ?? 0
+        let found = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
+        if try !database.tableExists("client") && found == 0 && application == 0 {
+            guard try Int.fetchOne(database, sql: "SELECT count(*) FROM sqlite_schema") == 0 else {
+                throw StateStoreError.foreign(path)
+            }
+            try database.execute(sql: "PRAGMA application_id = \(applicationID)")
+            try database.execute(sql: "PRAGMA user_version = \(version)")
+            try database.execute(sql: table)
+            return
+        }
+        try check(database, path)
+        guard found == 1 else { return }
+        for column in [
+            "is_removed INTEGER NOT NULL DEFAULT 0", "section TEXT", "key_id TEXT", "denied_until_wall INTEGER",
+            "denied_until_boot INTEGER", "denied_boot_id TEXT",
+        ] { try database.execute(sql: "ALTER TABLE client ADD COLUMN \(column)") }
+        try database.execute(sql: "PRAGMA user_version = \(version)")
+    }
+
+    /// - Throws: for a database that is damaged, of another program, or of a later version.
+    static func check(_ database: Database, _ path: String) throws {
+        let application = try Int32.fetchOne(database, sql: "PRAGMA application_id") ?? 0
+        let found = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
+        guard application == applicationID else { throw StateStoreError.foreign(path) }
+        guard (1...version).contains(found) else {
+            throw StateStoreError("\(path) was written by a later version (schema \(found)); use that version")
+        }
+        let problem = try String.fetchOne(database, sql: "PRAGMA quick_check(1)")
+        guard problem == "ok" else { throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: problem) }
+    }
+
+    // MARK: Rows
+
+    /// In the order in which ``record(_:)`` reads them: looking up each column by its name takes longer than all the rest.
+    private static let columns = """
+        name, until_wall, until_boot, boot_id, was_enabled_in_file, created, last_enabled, last_checked_ok,
+        last_checker_status, last_checker_signal, last_approval_request, overrides, is_removed, section, key_id,
+        denied_until_wall, denied_until_boot, denied_boot_id
+        """
+
+    static func count(_ database: Database) throws -> Int {
+        try Int.fetchOne(database, sql: "SELECT count(*) FROM client") ?? 0
+    }
+
+    static func load(_ database: Database) throws -> [ClientRecord] {
+        var records: [ClientRecord] = []
+        let rows = try Row.fetchCursor(database, sql: "SELECT \(columns) FROM client")
+        while let row = try rows.next() { records.append(try record(row)) }
+        return records
+    }
+
+    static func remove(_ names: [String], _ database: Database) throws {
+        for name in names { try database.execute(sql: "DELETE FROM client WHERE name = ?", arguments: [name]) }
+    }
+
+    static func save(_ records: [ClientRecord], _ database: Database) throws {
+        let statement = try database.cachedStatement(
+            sql:
+                "INSERT OR REPLACE INTO client (\(columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        )
+        for record in records {
+            var status: Int32?
+            var signal: Int32?
+            switch record.lastCheckerStatus {
+            case nil: break
+            case .exit(let code): status = code
+            case .signal(let number): signal = number
+            }
+            let overrides = record.overrides.isEmpty ? nil : try JSONEncoder().encode(record.overrides)
+            try statement.execute(arguments: [
+                record.name,
+                record.until?.wall.millisecondsSince1970, record.until?.boot.milliseconds, record.until?.bootID.text,
+                record.wasEnabledInFile,
+                record.created.millisecondsSince1970,
+                record.lastEnabled?.millisecondsSince1970, record.lastCheckedOK?.millisecondsSince1970,
+                status, signal,
+                record.lastApprovalRequest?.millisecondsSince1970,
+                overrides.map { String(decoding: $0, as: UTF8.self) },
+                record.isRemoved, record.section, record.keyID.map(String.init(describing:)),
+                record.deniedUntil?.wall.millisecondsSince1970, record.deniedUntil?.boot.milliseconds,
+                record.deniedUntil?.bootID.text,
+            ])
+        }
+    }
+
+    private static func record(_ row: Row) throws -> ClientRecord {
+        func time(_ index: Int) -> Timestamp? { (row[index] as Int64?).map(Timestamp.init(millisecondsSince1970:)) }
+        /// In three columns, beginning with this one.
+        func deadline(_ index: Int) -> ClientRecord.Deadline? {
+            guard let wall = time(index), let boot = row[index + 1] as Int64?, let id = row[index + 2] as String? else {
+                return nil
+            }
+            return .init(bootID: BootID(id), boot: BootTime(milliseconds: boot), wall: wall)
+        }
+        var checkerStatus: TerminationStatus?
+        if let status = row[8] as Int32? { checkerStatus = .exit(status: status) }
+        if let signal = row[9] as Int32? { checkerStatus = .signal(signal) }
+        let overrides = try (row[11] as String?).map {
+            try JSONDecoder().decode(SettingOverrides.self, from: Data($0.utf8))
+        }
+        return ClientRecord(
+            name: row[0], until: deadline(1), wasEnabledInFile: row[4],
+            created: Timestamp(millisecondsSince1970: row[5]),
+            lastEnabled: time(6), lastCheckedOK: time(7), lastCheckerStatus: checkerStatus,
+            lastApprovalRequest: time(10), overrides: overrides ?? SettingOverrides(), deniedUntil: deadline(15),
+            isRemoved: row[12], section: row[13], keyID: (row[14] as String?).flatMap { KeyID(hexadecimal: $0) })
+    }
+}

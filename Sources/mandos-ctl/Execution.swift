@@ -1,0 +1,117 @@
+import ArgumentParser
+import MandosBus
+import MandosFormats
+import POSIXKit
+
+/// The work of the command.
+extension MandosCtl {
+    func run() throws {
+        do throws(BusError) {
+            let server = try ServerProxy(isTracing: debug)
+            if check { return try tell("The bus answers, and \(server.greeting()).") }
+            if let add { return try server.add(Self.contents(of: add)) }
+            if reload { return try server.reload() }
+            if status { return try showStatus(server) }
+            if watch { try Watch(server, names: clients, asJSON: dumpJson).run() }
+            if !isChange && !isEnabled { return try list(server) }
+            try act(on: find(try server.clients([.name, .enabled])), server)
+        } catch {
+            Self.stop(ServerProxy.explain(error), status ? .critical : .failure)
+        }
+    }
+
+    /// The settings to change, as D-Bus properties.
+    var settings: [(ClientProperty, BusValue)] {
+        func span(_ property: ClientProperty, _ span: TimeSpan?) -> (ClientProperty, BusValue)? {
+            span.map { (property, .uint64(UInt64($0.milliseconds))) }
+        }
+        return [
+            checker.map { (.checker, .string($0)) }, host.map { (.host, .string($0)) },
+            span(.timeout, timeout), span(.extendedTimeout, extendedTimeout), span(.interval, interval),
+            span(.approvalDelay, approvalDelay), span(.approvalDuration, approvalDuration),
+            defaultApproval.map { (.approvedByDefault, .boolean($0 == .approveByDefault)) },
+        ].compactMap { $0 }
+    }
+
+    private func list(_ server: ServerProxy) throws(BusError) {
+        let properties = verbose || dumpJson ? ClientTable.allColumns : ClientTable.usualColumns
+        let found = find(try server.clients(properties))
+        tell(dumpJson ? ClientJSON.text(found, properties) : ClientTable(found, properties).text)
+    }
+
+    /// The clients named on the command line, or all. Exits if one does not exist.
+    private func find(_ clients: [ClientProxy]) -> [ClientProxy] {
+        if self.clients.isEmpty { return clients }
+        let byName = Dictionary(clients.map { ($0.name, $0) }) { $1 }
+        let missing = self.clients.filter { byName[$0] == nil }
+        if !missing.isEmpty {
+            let list = missing.map { "\"\($0)\"" }.joined(separator: ", ")
+            Self.stop("the server has no client \(list); nothing was changed", .failure)
+        }
+        return self.clients.compactMap { byName[$0] }
+    }
+
+    private func act(on clients: [ClientProxy], _ server: ServerProxy) throws(BusError) {
+        if isEnabled {
+            let status: Status = clients.allSatisfy { $0[.enabled]?.boolean == true } ? .success : .failure
+            Self.exit(status)
+        }
+        var changes = settings
+        if let secret { changes.append((.secret, .bytes(Self.contents(of: secret)))) }
+        for client in clients {
+            for (property, value) in changes { try server.set(property, to: value, of: client) }
+            if let enabling { try server.set(.enabled, to: .boolean(enabling == .enable), of: client) }
+            if bumpTimeout { try server.set(.lastCheckedOK, to: .string(""), of: client) }
+            if let checking {
+                try server.set(.checkerRunning, to: .boolean(checking == .startChecker), of: client)
+            }
+            if let approval, !wait { try server.answer(client, approved: approval == .approve) }
+            if remove { try server.remove(client) }
+        }
+        if let approval, wait {
+            try server.answerWhenAsked(clients, approved: approval == .approve)
+        }
+    }
+
+    private func showStatus(_ server: ServerProxy) throws(BusError) {
+        let status = try server.status()
+        tell(status.lines.joined(separator: "\n"))
+        Self.exit(status.disabled == 0 ? .success : .failure)
+    }
+
+    private static func contents(of path: String) -> [UInt8] {
+        do throws(SystemError) {
+            return try readFile(path == "-" ? "/dev/stdin" : path, limit: largestSecret)
+        } catch {
+            stop("\(error)", .failure)
+        }
+    }
+
+    /// In bytes; the same as the server's limit.
+    private static let largestSecret = 16 << 20
+
+    enum Status: Int32 {
+        case success = 0
+        case failure = 1
+        /// There is no server; the value is for monitoring systems.
+        case critical = 2
+    }
+
+    private static func exit(_ status: Status) -> Never { Self.exit(withError: ExitCode(status.rawValue)) }
+
+    private static func stop(_ message: String, _ status: Status) -> Never {
+        complain("mandos-ctl", message)
+        exit(status)
+    }
+}
+
+/// Writes lines to standard output at once; exits if that fails.
+func tell(_ text: String) {
+    let bytes = Array((text + "\n").utf8)
+    do {
+        _ = try unsafe bytes.withUnsafeBytes { try unsafe writeAll($0, to: ExitStatus.standardOutput) }
+    } catch {
+        complain("mandos-ctl", "standard output: \(error)")
+        MandosCtl.exit(withError: ExitCode(MandosCtl.Status.failure.rawValue))
+    }
+}
