@@ -73,7 +73,7 @@ public final class LogQueue: LogSink {
             if taken.lost > 0 {
                 tell(
                     LogEntry(
-                        level: .warning, subsystem: .server, message: "log too slow: lines were lost",
+                        level: .warning, subsystem: .server, message: "log too slow: lines are lost",
                         facts: [("count", "\(taken.lost)")]))
             }
             if taken.isOver { break }
