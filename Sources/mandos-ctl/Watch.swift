@@ -40,7 +40,7 @@ struct Watch {
     /// nil for a signal that another one reports better.
     private func event(_ notice: BusNotice, _ nameOfPath: inout [String: String]) -> Event? {
         let arguments = notice.arguments
-        switch ServerObjectSignal(notice) {
+        switch Interface(rawValue: notice.interface)?.signal(notice.member) {
         case .properties(.propertiesChanged):
             guard arguments.count == 3, let client = nameOfPath[notice.path] else { return nil }
             let changed = (arguments[1].byName ?? [:]).sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
@@ -71,7 +71,7 @@ struct Watch {
     }
 
     private func facts(_ signal: Interface.Signal, _ arguments: [BusValue]) -> [(String, BusValue)] {
-        Array(zip(signal.carries.map(\.name), arguments))
+        Array(zip(signal.carries.map(\.key), arguments))
     }
 
     private func show(_ event: Event) {

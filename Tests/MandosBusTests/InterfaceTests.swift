@@ -92,8 +92,8 @@ import Testing
         ),
     ]
 
-    private func text(_ arguments: [Interface.Argument]) -> String {
-        "(" + arguments.map { "\($0.type) \($0.name)" }.joined(separator: ", ") + ")"
+    private func text(_ arguments: Interface.Arguments) -> String {
+        "(" + arguments.map { "\($0.value) \($0.key)" }.joined(separator: ", ") + ")"
     }
 
     @Test(arguments: members) func `have these members, in this order`(interface: Interface, expected: String) {
@@ -115,27 +115,26 @@ import Testing
     ])
     func `have the reference's names`(interface: Interface, name: String) { #expect(interface.name == name) }
 
-    @Test(arguments: Interface.allCases) func `find each of their members by its name, and no other`(
+    @Test(arguments: Interface.allCases) func `find each signal and property by its name, and no other`(
         interface: Interface
     ) {
-        for method in interface.methods {
-            #expect(ServerObjectMethod(method.name, of: interface)?.declaration == method)
-        }
         for property in interface.properties {
-            #expect(ServerObjectProperty(property.name, of: interface)?.declaration == property)
+            #expect(interface.property(property.name)?.declaration.name == property.name)
         }
         for signal in interface.signals {
-            #expect(ServerObjectSignal(notice(interface.name, signal.name)) != nil)
-            #expect(ServerObjectSignal(notice("org.example", signal.name)) == nil)
+            #expect(interface.signal(signal.name) != nil)
         }
-        for name in ["Fly", "", "approve"] {
-            #expect(ServerObjectMethod(name, of: interface) == nil && ServerObjectProperty(name, of: interface) == nil)
-            #expect(ServerObjectSignal(notice(interface.name, name)) == nil)
+        for name in ["Fly", "", "gotSecret"] {
+            #expect(interface.property(name) == nil && interface.signal(name) == nil)
         }
     }
 
-    private func notice(_ interface: String, _ member: String) -> BusNotice {
-        BusNotice(path: "/", interface: interface, member: member, sender: ":1.1", arguments: [])
+    @Test(arguments: [
+        ("GotSecret", Interface.client.name, true), ("GotSecret", "org.example", false), ("Got", "", false),
+    ])
+    func `have signals that are known by interface and name`(member: String, interface: String, isKnown: Bool) {
+        let notice = BusNotice(path: "/", interface: interface, member: member, sender: ":1.1", arguments: [])
+        #expect((ClientSignal(notice) == .gotSecret) == isKnown)
     }
 
     @Test func `are described in XML`() {

@@ -68,7 +68,7 @@ private func section(_ name: String, key: Int, _ rest: String = "") -> String {
         ])
         #expect(
             try directory.problems() == [
-                "clients.d/x.conf:1: [a]: is defined twice: also at \(directory.path)/clients.conf:1; rename or remove one"
+                "clients.d/x.conf:1: [a]: is here twice: also at \(directory.path)/clients.conf:1; rename or remove one"
                     .replacingOccurrences(of: directory.path + "/", with: ""),
                 "clients.d/x.conf:5: key_id: is also the key ID of [b] at clients.conf:4; every client needs a key of its own",
             ])

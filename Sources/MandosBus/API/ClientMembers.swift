@@ -10,9 +10,9 @@ public enum ClientMethod: String, BusMethod, DeclaredMember {
 
     public var declaration: Interface.Method {
         switch self {
-        case .approve: .init(rawValue, takes: [.init("value", "b")])
-        case .checkedOK: .init(rawValue)
-        case .enable, .disable, .startChecker, .stopChecker: .init(rawValue, isDeprecated: true)
+        case .approve: .init(name: rawValue, takes: ["value": "b"])
+        case .checkedOK: .init(name: rawValue)
+        case .enable, .disable, .startChecker, .stopChecker: .init(name: rawValue, isDeprecated: true)
         }
     }
 }
@@ -30,12 +30,12 @@ public enum ClientSignal: String, BusSignalName, DeclaredMember {
     public var declaration: Interface.Signal {
         switch self {
         case .checkerCompleted:
-            .init(rawValue, [.init("exitcode", "n"), .init("waitstatus", "x"), .init("command", "s")])
-        case .checkerStarted: .init(rawValue, [.init("command", "s")])
-        case .gotSecret: .init(rawValue)
-        case .needApproval: .init(rawValue, [.init("timeout", "t"), .init("default", "b")])
-        case .rejected: .init(rawValue, [.init("reason", "s")])
-        case .propertyChanged: .init(rawValue, [.init("property", "s"), .init("value", "v")], isDeprecated: true)
+            .init(name: rawValue, carries: ["exitcode": "n", "waitstatus": "x", "command": "s"])
+        case .checkerStarted: .init(name: rawValue, carries: ["command": "s"])
+        case .gotSecret: .init(name: rawValue)
+        case .needApproval: .init(name: rawValue, carries: ["timeout": "t", "default": "b"])
+        case .rejected: .init(name: rawValue, carries: ["reason": "s"])
+        case .propertyChanged: .init(name: rawValue, carries: ["property": "s", "value": "v"], isDeprecated: true)
         }
     }
 }
@@ -71,15 +71,16 @@ public enum ClientProperty: String, DeclaredMember {
     public var declaration: Interface.Property {
         switch self {
         case .approvalDelay, .approvalDuration, .extendedTimeout, .interval, .timeout:
-            .init(rawValue, "t", .readWrite)
-        case .approvedByDefault, .checkerRunning, .enabled: .init(rawValue, "b", .readWrite)
-        case .checker, .host, .lastCheckedOK: .init(rawValue, "s", .readWrite)
-        case .approvalPending: .init(rawValue, "b")
-        case .expires, .lastApprovalRequest, .lastEnabled: .init(rawValue, "s")
-        case .lastCheckerStatus: .init(rawValue, "n")
-        case .created, .fingerprint, .keyID, .name: .init(rawValue, "s", .read, .constant)
-        case .objectPath: .init(rawValue, "o", .read, .constant, isDeprecated: true)
-        case .secret: .init(rawValue, "ay", .write, .withoutValue)
+            .init(name: rawValue, type: "t", access: .readWrite)
+        case .approvedByDefault, .checkerRunning, .enabled: .init(name: rawValue, type: "b", access: .readWrite)
+        case .checker, .host, .lastCheckedOK: .init(name: rawValue, type: "s", access: .readWrite)
+        case .approvalPending: .init(name: rawValue, type: "b")
+        case .expires, .lastApprovalRequest, .lastEnabled: .init(name: rawValue, type: "s")
+        case .lastCheckerStatus: .init(name: rawValue, type: "n")
+        case .created, .fingerprint, .keyID, .name:
+            .init(name: rawValue, type: "s", access: .read, changeSignal: .constant)
+        case .objectPath: .init(name: rawValue, type: "o", access: .read, changeSignal: .constant, isDeprecated: true)
+        case .secret: .init(name: rawValue, type: "ay", access: .write, changeSignal: .withoutValue)
         }
     }
 }

@@ -43,47 +43,25 @@ public enum Interface: String, CaseIterable, Sendable {
         }
     }
 
-    /// `type` is a D-Bus signature.
-    public struct Argument: Equatable, Sendable {
-        public let name: String
-        public let type: String
+    /// Names of arguments and their D-Bus signatures.
+    public typealias Arguments = KeyValuePairs<String, String>
 
-        init(_ name: String, _ type: String) {
-            self.name = name
-            self.type = type
-        }
+    public struct Method: Sendable {
+        public let name: String
+        public var takes: Arguments = [:]
+        public var gives: Arguments = [:]
+        public var isDeprecated = false
     }
 
-    public struct Method: Equatable, Sendable {
+    public struct Signal: Sendable {
         public let name: String
-        public let takes: [Argument]
-        public let gives: [Argument]
-        public let isDeprecated: Bool
-
-        init(_ name: String, takes: [Argument] = [], gives: [Argument] = [], isDeprecated: Bool = false) {
-            self.name = name
-            self.takes = takes
-            self.gives = gives
-            self.isDeprecated = isDeprecated
-        }
+        public var carries: Arguments = [:]
+        public var isDeprecated = false
     }
 
-    public struct Signal: Equatable, Sendable {
-        public let name: String
-        public let carries: [Argument]
-        public let isDeprecated: Bool
-
-        init(_ name: String, _ carries: [Argument] = [], isDeprecated: Bool = false) {
-            self.name = name
-            self.carries = carries
-            self.isDeprecated = isDeprecated
-        }
-    }
-
-    public struct Property: Equatable, Sendable {
+    public struct Property: Sendable {
         public enum Access: String, Sendable {
-            case read
-            case write
+            case read, write
             case readWrite = "readwrite"
         }
 
@@ -98,19 +76,8 @@ public enum Interface: String, CaseIterable, Sendable {
 
         public let name: String
         public let type: String
-        public let access: Access
-        public let changeSignal: ChangeSignal
-        public let isDeprecated: Bool
-
-        init(
-            _ name: String, _ type: String, _ access: Access = .read, _ changeSignal: ChangeSignal = .withValue,
-            isDeprecated: Bool = false
-        ) {
-            self.name = name
-            self.type = type
-            self.access = access
-            self.changeSignal = changeSignal
-            self.isDeprecated = isDeprecated
-        }
+        public var access = Access.read
+        public var changeSignal = ChangeSignal.withValue
+        public var isDeprecated = false
     }
 }

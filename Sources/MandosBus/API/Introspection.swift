@@ -21,8 +21,8 @@ extension Interface.Method {
     fileprivate var xml: String {
         element(
             "method name=\"\(name)\"",
-            takes.map { "<arg name=\"\($0.name)\" type=\"\($0.type)\" direction=\"in\"/>" }
-                + gives.map { "<arg name=\"\($0.name)\" type=\"\($0.type)\" direction=\"out\"/>" }
+            takes.map { "<arg name=\"\($0.key)\" type=\"\($0.value)\" direction=\"in\"/>" }
+                + gives.map { "<arg name=\"\($0.key)\" type=\"\($0.value)\" direction=\"out\"/>" }
                 + deprecation(isDeprecated))
     }
 }
@@ -31,7 +31,7 @@ extension Interface.Signal {
     fileprivate var xml: String {
         element(
             "signal name=\"\(name)\"",
-            carries.map { "<arg name=\"\($0.name)\" type=\"\($0.type)\"/>" } + deprecation(isDeprecated))
+            carries.map { "<arg name=\"\($0.key)\" type=\"\($0.value)\"/>" } + deprecation(isDeprecated))
     }
 }
 

@@ -29,42 +29,6 @@ extension DeclaredMember {
     static var declarations: [Declaration] { allCases.map(\.declaration) }
 }
 
-/// A method of any of the server's interfaces.
-public enum ServerObjectMethod: Sendable {
-    case introspectable(IntrospectableMethod)
-    case properties(PropertiesMethod)
-    case objectManager(ObjectManagerMethod)
-    case server(ServerMethod)
-    case server1(Server1Method)
-    case client(ClientMethod)
-
-    /// nil if `interface` has no such method.
-    public init?(_ name: String, of interface: Interface) {
-        let method: Self? =
-            switch interface {
-            case .introspectable: IntrospectableMethod(rawValue: name).map(Self.introspectable)
-            case .properties: PropertiesMethod(rawValue: name).map(Self.properties)
-            case .objectManager: ObjectManagerMethod(rawValue: name).map(Self.objectManager)
-            case .server: ServerMethod(rawValue: name).map(Self.server)
-            case .server1: Server1Method(rawValue: name).map(Self.server1)
-            case .client: ClientMethod(rawValue: name).map(Self.client)
-            }
-        guard let method else { return nil }
-        self = method
-    }
-
-    public var declaration: Interface.Method {
-        switch self {
-        case .introspectable(let method): method.declaration
-        case .properties(let method): method.declaration
-        case .objectManager(let method): method.declaration
-        case .server(let method): method.declaration
-        case .server1(let method): method.declaration
-        case .client(let method): method.declaration
-        }
-    }
-}
-
 /// A signal of any of the server's interfaces.
 public enum ServerObjectSignal: Sendable {
     case properties(PropertiesSignal)
@@ -72,21 +36,6 @@ public enum ServerObjectSignal: Sendable {
     case server(ServerSignal)
     case server1(Server1Signal)
     case client(ClientSignal)
-
-    /// nil if no interface of the server has such a signal.
-    public init?(_ notice: BusNotice) {
-        let signal: Self? =
-            switch Interface(rawValue: notice.interface) {
-            case .properties: PropertiesSignal(notice).map(Self.properties)
-            case .objectManager: ObjectManagerSignal(notice).map(Self.objectManager)
-            case .server: ServerSignal(notice).map(Self.server)
-            case .server1: Server1Signal(notice).map(Self.server1)
-            case .client: ClientSignal(notice).map(Self.client)
-            case .introspectable, nil: nil
-            }
-        guard let signal else { return nil }
-        self = signal
-    }
 }
 
 /// A property of any of the server's interfaces.
@@ -94,22 +43,32 @@ public enum ServerObjectProperty: Sendable {
     case server1(ServerProperty)
     case client(ClientProperty)
 
-    /// nil if `interface` has no such property.
-    public init?(_ name: String, of interface: Interface) {
-        let property: Self? =
-            switch interface {
-            case .server1: ServerProperty(rawValue: name).map(Self.server1)
-            case .client: ClientProperty(rawValue: name).map(Self.client)
-            case .introspectable, .properties, .objectManager, .server: nil
-            }
-        guard let property else { return nil }
-        self = property
-    }
-
     public var declaration: Interface.Property {
         switch self {
         case .server1(let property): property.declaration
         case .client(let property): property.declaration
+        }
+    }
+}
+
+extension Interface {
+    /// The signal of that name; nil if there is none.
+    public func signal(_ name: String) -> ServerObjectSignal? {
+        switch self {
+        case .introspectable: nil
+        case .properties: PropertiesSignal(rawValue: name).map { .properties($0) }
+        case .objectManager: ObjectManagerSignal(rawValue: name).map { .objectManager($0) }
+        case .server: ServerSignal(rawValue: name).map { .server($0) }
+        case .server1: Server1Signal(rawValue: name).map { .server1($0) }
+        case .client: ClientSignal(rawValue: name).map { .client($0) }
+        }
+    }
+
+    public func property(_ name: String) -> ServerObjectProperty? {
+        switch self {
+        case .introspectable, .properties, .objectManager, .server: nil
+        case .server1: ServerProperty(rawValue: name).map { .server1($0) }
+        case .client: ClientProperty(rawValue: name).map { .client($0) }
         }
     }
 }

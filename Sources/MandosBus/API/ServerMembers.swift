@@ -14,9 +14,9 @@ public enum ServerMethod: String, BusMethod, DeclaredMember {
 
     public var declaration: Interface.Method {
         switch self {
-        case .removeClient: .init(rawValue, takes: [.init("object_path", "o")])
-        case .getAllClients: .init(rawValue, gives: [.init("", "ao")], isDeprecated: true)
-        case .getAllClientsWithProperties: .init(rawValue, gives: [.init("", "a{oa{sv}}")], isDeprecated: true)
+        case .removeClient: .init(name: rawValue, takes: ["object_path": "o"])
+        case .getAllClients: .init(name: rawValue, gives: ["": "ao"], isDeprecated: true)
+        case .getAllClientsWithProperties: .init(name: rawValue, gives: ["": "a{oa{sv}}"], isDeprecated: true)
         }
     }
 }
@@ -30,9 +30,9 @@ public enum ServerSignal: String, BusSignalName, DeclaredMember {
 
     public var declaration: Interface.Signal {
         switch self {
-        case .clientNotFound: .init(rawValue, [.init("key_id", "s"), .init("address", "s")])
-        case .clientAdded: .init(rawValue, [.init("objpath", "o")])
-        case .clientRemoved: .init(rawValue, [.init("objpath", "o"), .init("name", "s")], isDeprecated: true)
+        case .clientNotFound: .init(name: rawValue, carries: ["key_id": "s", "address": "s"])
+        case .clientAdded: .init(name: rawValue, carries: ["objpath": "o"])
+        case .clientRemoved: .init(name: rawValue, carries: ["objpath": "o", "name": "s"], isDeprecated: true)
         }
     }
 }
@@ -48,10 +48,9 @@ public enum Server1Method: String, BusMethod, DeclaredMember {
         switch self {
         case .listClients:
             .init(
-                rawValue, takes: [.init("properties", "as"), .init("after", "s"), .init("limit", "u")],
-                gives: [.init("clients", "a(oav)")])
-        case .addClient: .init(rawValue, takes: [.init("section", "s")], gives: [.init("client", "o")])
-        case .reload: .init(rawValue)
+                name: rawValue, takes: ["properties": "as", "after": "s", "limit": "u"], gives: ["clients": "a(oav)"])
+        case .addClient: .init(name: rawValue, takes: ["section": "s"], gives: ["client": "o"])
+        case .reload: .init(name: rawValue)
         }
     }
 }
@@ -64,7 +63,7 @@ public enum Server1Signal: String, BusSignalName, DeclaredMember {
     public var declaration: Interface.Signal {
         switch self {
         case .approvalRequested:
-            .init(rawValue, [.init("client", "o"), .init("timeout", "t"), .init("address", "s")])
+            .init(name: rawValue, carries: ["client": "o", "timeout": "t", "address": "s"])
         }
     }
 }
@@ -84,12 +83,12 @@ public enum ServerProperty: String, DeclaredMember {
 
     public var declaration: Interface.Property {
         switch self {
-        case .version, .address, .interface: .init(rawValue, "s", .read, .constant)
-        case .port: .init(rawValue, "u", .read, .constant)
-        case .logLevels: .init(rawValue, "s", .readWrite, .none)
-        case .secretsSent: .init(rawValue, "t", .read, .none)
+        case .version, .address, .interface: .init(name: rawValue, type: "s", access: .read, changeSignal: .constant)
+        case .port: .init(name: rawValue, type: "u", access: .read, changeSignal: .constant)
+        case .logLevels: .init(name: rawValue, type: "s", access: .readWrite, changeSignal: .none)
+        case .secretsSent: .init(name: rawValue, type: "t", access: .read, changeSignal: .none)
         // By reason, and by state.
-        case .refusals, .clients: .init(rawValue, "a{st}", .read, .none)
+        case .refusals, .clients: .init(name: rawValue, type: "a{st}", access: .read, changeSignal: .none)
         }
     }
 }

@@ -7,7 +7,7 @@ public enum IntrospectableMethod: String, BusMethod, DeclaredMember {
 
     public var declaration: Interface.Method {
         switch self {
-        case .introspect: .init(rawValue, gives: [.init("xml_data", "s")])
+        case .introspect: .init(name: rawValue, gives: ["xml_data": "s"])
         }
     }
 }
@@ -20,13 +20,10 @@ public enum PropertiesMethod: String, BusMethod, DeclaredMember {
     public static let declaredIn = Interface.properties
 
     public var declaration: Interface.Method {
-        let interface = Interface.Argument("interface_name", "s")
-        let property = Interface.Argument("property_name", "s")
-        let value = Interface.Argument("value", "v")
-        return switch self {
-        case .get: .init(rawValue, takes: [interface, property], gives: [value])
-        case .set: .init(rawValue, takes: [interface, property, value])
-        case .getAll: .init(rawValue, takes: [interface], gives: [.init("props", "a{sv}")])
+        switch self {
+        case .get: .init(name: rawValue, takes: ["interface_name": "s", "property_name": "s"], gives: ["value": "v"])
+        case .set: .init(name: rawValue, takes: ["interface_name": "s", "property_name": "s", "value": "v"])
+        case .getAll: .init(name: rawValue, takes: ["interface_name": "s"], gives: ["props": "a{sv}"])
         }
     }
 }
@@ -40,11 +37,8 @@ public enum PropertiesSignal: String, BusSignalName, DeclaredMember {
         switch self {
         case .propertiesChanged:
             .init(
-                rawValue,
-                [
-                    .init("interface_name", "s"), .init("changed_properties", "a{sv}"),
-                    .init("invalidated_properties", "as"),
-                ])
+                name: rawValue,
+                carries: ["interface_name": "s", "changed_properties": "a{sv}", "invalidated_properties": "as"])
         }
     }
 }
@@ -57,7 +51,7 @@ public enum ObjectManagerMethod: String, BusMethod, DeclaredMember {
     public var declaration: Interface.Method {
         switch self {
         case .getManagedObjects:
-            .init(rawValue, gives: [.init("objpath_interfaces_and_properties", "a{oa{sa{sv}}}")])
+            .init(name: rawValue, gives: ["objpath_interfaces_and_properties": "a{oa{sa{sv}}}"])
         }
     }
 }
@@ -69,10 +63,10 @@ public enum ObjectManagerSignal: String, BusSignalName, DeclaredMember {
     public static let declaredIn = Interface.objectManager
 
     public var declaration: Interface.Signal {
-        let path = Interface.Argument("object_path", "o")
-        return switch self {
-        case .interfacesAdded: .init(rawValue, [path, .init("interfaces_and_properties", "a{sa{sv}}")])
-        case .interfacesRemoved: .init(rawValue, [path, .init("interfaces", "as")])
+        switch self {
+        case .interfacesAdded:
+            .init(name: rawValue, carries: ["object_path": "o", "interfaces_and_properties": "a{sa{sv}}"])
+        case .interfacesRemoved: .init(name: rawValue, carries: ["object_path": "o", "interfaces": "as"])
         }
     }
 }

@@ -110,7 +110,7 @@ private struct Loader<Files: ConfigurationFiles> {
     private mutating func add(_ client: ClientSettings, section: ConfigFile.Section) {
         if let other = placeOfName.updateValue(Place(section), forKey: client.name) {
             problems.append(
-                section.problem(nil, "is defined twice: also at \(other.path):\(other.line); rename or remove one"))
+                section.problem(nil, "is here twice: also at \(other.path):\(other.line); rename or remove one"))
         }
         if let keyID = client.keyID {
             if let other = placeOfKey.updateValue(Place(section), forKey: keyID) {
@@ -140,7 +140,7 @@ private struct Loader<Files: ConfigurationFiles> {
         case .failure(let error):
             if isRequired || !error.isNoSuchFile { problems.append(ConfigProblem(path: path, message: error.reason)) }
             return nil
-        case .names: preconditionFailure("nobody asked for names")
+        case .names: preconditionFailure("names answer a question about a directory only")
         }
     }
 
@@ -150,7 +150,7 @@ private struct Loader<Files: ConfigurationFiles> {
         case .failure(let error):
             if !error.isNoSuchFile { problems.append(ConfigProblem(path: directory, message: error.reason)) }
             return []
-        case .contents: preconditionFailure("nobody asked for contents")
+        case .contents: preconditionFailure("contents answer a question about a file only")
         }
     }
 
@@ -159,7 +159,7 @@ private struct Loader<Files: ConfigurationFiles> {
         switch files.answer(FileQuestion(kind: .secret, path: path)) {
         case .contents(let contents, _): .success(contents)
         case .failure(let error): .failure(FileProblem(reason: "\(error)"))
-        case .names: preconditionFailure("nobody asked for names")
+        case .names: preconditionFailure("names answer a question about a directory only")
         }
     }
 }

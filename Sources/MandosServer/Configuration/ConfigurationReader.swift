@@ -62,18 +62,12 @@ public final class ConfigurationReader: Sendable {
     }
 
     private func readAndWait() -> Result<Configuration, Failure> {
-        let answers: ByteBuffer?
-        do throws(SystemError) {
-            answers = try privilegedAnswers()
-        } catch {
-            return .failure(.unreadable(error))
-        }
-        do throws(ConfigProblems) {
-            guard let answers else { return .success(try Configuration.load(directory: directory)) }
-            var files = AnsweredFiles(answers)
-            return .success(try Configuration.load(directory: directory, from: &files))
-        } catch {
-            return .failure(.invalid(error))
+        Result { () throws(SystemError) in try privilegedAnswers() }.mapError(Failure.unreadable).flatMap { answers in
+            Result { () throws(ConfigProblems) in
+                guard let answers else { return try Configuration.load(directory: directory) }
+                var files = AnsweredFiles(answers)
+                return try Configuration.load(directory: directory, from: &files)
+            }.mapError(Failure.invalid)
         }
     }
 

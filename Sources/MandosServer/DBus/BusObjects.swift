@@ -15,13 +15,7 @@ struct BusObjects: Sendable {
     func answer(_ notice: BusNotice) async -> Result<[BusValue], BusError> {
         do throws(BusError) {
             let object = try await object(at: notice.path)
-            let method = try method(for: notice, of: object)
-            let takes = method.declaration.takes.map(\.type).joined()
-            let given = notice.arguments.map(\.signature).joined()
-            guard takes == given else {
-                throw BusError(.invalidArguments, "\(notice.member) takes \"\(takes)\", and was given \"\(given)\"")
-            }
-            return .success(try await call(method, notice, of: object))
+            return .success(try await call(notice, of: object, interface(of: notice, object)))
         } catch {
             return .failure(error)
         }
@@ -51,37 +45,48 @@ struct BusObjects: Sendable {
         return .client(name)
     }
 
-    /// The method that is called. A call may leave out the interface.
-    private func method(for notice: BusNotice, of object: Object) throws(BusError) -> ServerObjectMethod {
+    /// The interface of the method that is called. A call may leave it out.
+    private func interface(of notice: BusNotice, _ object: Object) throws(BusError) -> Interface {
         if notice.interface.isEmpty {
-            for interface in object.interfaces {
-                if let method = ServerObjectMethod(notice.member, of: interface) { return method }
-            }
+            let isKnown = { (interface: Interface) in interface.methods.contains { $0.name == notice.member } }
+            if let interface = object.interfaces.first(where: isKnown) { return interface }
             throw BusError(.unknownMethod, "\(notice.path) has no method \(notice.member)")
         }
-        guard let interface = Interface(rawValue: notice.interface), object.interfaces.contains(interface) else {
-            throw BusError(.unknownInterface, "\(notice.path) has no interface \(notice.interface)")
+        if let interface = Interface(rawValue: notice.interface), object.interfaces.contains(interface) {
+            return interface
         }
-        guard let method = ServerObjectMethod(notice.member, of: interface) else {
-            throw BusError(.unknownMethod, "\(interface.name) has no method \(notice.member)")
+        throw BusError(.unknownInterface, "\(notice.path) has no interface \(notice.interface)")
+    }
+
+    /// The method that is called; checks the types of its arguments.
+    private func method<Method: DeclaredMember>(of notice: BusNotice) throws(BusError) -> Method
+    where Method.Declaration == Interface.Method {
+        guard let method = Method(rawValue: notice.member) else {
+            throw BusError(.unknownMethod, "\(Method.interfaceName) has no method \(notice.member)")
         }
-        return method
+        let takes = method.declaration.takes.map(\.value).joined()
+        let given = notice.arguments.map(\.signature).joined()
+        if takes == given { return method }
+        throw BusError(.invalidArguments, "\(notice.member) takes \"\(takes)\", and was given \"\(given)\"")
     }
 
     private func call(
-        _ method: ServerObjectMethod, _ notice: BusNotice, of object: Object
+        _ notice: BusNotice, of object: Object, _ interface: Interface
     ) async throws(BusError) -> [BusValue] {
-        switch method {
-        case .introspectable(.introspect): return [.string(await introspection(of: object))]
-        case .properties(let method): return try await call(method, notice, of: object)
-        case .objectManager(.getManagedObjects): return [try await managedObjects()]
-        case .server(let method): return try await call(method, notice.arguments)
-        case .server1(let method): return try await call(method, notice.arguments)
-        case .client(let method):
-            guard case .client(let name) = object else {
-                throw BusError(.unknownMethod, "\(notice.path) has no method \(notice.member)")
+        switch interface {
+        case .introspectable:
+            switch try method(of: notice) as IntrospectableMethod {
+            case .introspect: return [.string(await introspection(of: object))]
             }
-            try await call(method, notice.arguments, ofClient: name)
+        case .properties: return try await callProperties(method(of: notice), notice, of: object)
+        case .objectManager:
+            switch try method(of: notice) as ObjectManagerMethod {
+            case .getManagedObjects: return [try await managedObjects()]
+            }
+        case .server: return try await callServer(method(of: notice), notice.arguments)
+        case .server1: return try await callServer1(method(of: notice), notice.arguments)
+        case .client:
+            if case .client(let name) = object { try await callClient(name, method(of: notice), notice.arguments) }
             return []
         }
     }

@@ -4,7 +4,7 @@ import MandosFormats
 
 /// The objects `/clients/NAME`.
 extension BusObjects {
-    func call(_ method: ClientMethod, _ arguments: [BusValue], ofClient name: String) async throws(BusError) {
+    func callClient(_ name: String, _ method: ClientMethod, _ arguments: [BusValue] = []) async throws(BusError) {
         switch method {
         case .approve:
             try await attempt {
@@ -39,8 +39,8 @@ extension BusObjects {
         case .checker: try await change(.checker(value.text ?? ""))
         case .host: try await change(.host(value.text ?? ""))
         case .secret: if case .bytes(let bytes) = value { try await change(.secret(bytes)) }
-        case .enabled: try await call(isTrue ? .enable : .disable, [], ofClient: name)
-        case .checkerRunning: try await call(isTrue ? .startChecker : .stopChecker, [], ofClient: name)
+        case .enabled: try await callClient(name, isTrue ? .enable : .disable)
+        case .checkerRunning: try await callClient(name, isTrue ? .startChecker : .stopChecker)
         // The time that is given does not matter: the client was seen now.
         case .lastCheckedOK: await registry.wasSeen(name)
         case .approvalPending, .created, .expires, .fingerprint, .keyID, .lastApprovalRequest, .lastCheckerStatus,

@@ -2,7 +2,7 @@ import MandosBus
 
 /// The interface `org.freedesktop.DBus.Properties` of the server's objects.
 extension BusObjects {
-    func call(
+    func callProperties(
         _ method: PropertiesMethod, _ notice: BusNotice, of object: Object
     ) async throws(BusError) -> [BusValue] {
         let interfaceName = notice.arguments[0].text ?? ""
@@ -11,7 +11,7 @@ extension BusObjects {
         }
         func property() throws(BusError) -> ServerObjectProperty {
             let name = notice.arguments[1].text ?? ""
-            guard let property = ServerObjectProperty(name, of: interface) else {
+            guard let property = interface.property(name) else {
                 throw BusError(.unknownProperty, "\(interfaceName) has no property \(name)")
             }
             return property

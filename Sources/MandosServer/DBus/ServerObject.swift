@@ -37,7 +37,7 @@ extension BusObjects {
         return .dictionary(entries, of: "oa{sa{sv}}")
     }
 
-    func call(_ method: ServerMethod, _ arguments: [BusValue]) async throws(BusError) -> [BusValue] {
+    func callServer(_ method: ServerMethod, _ arguments: [BusValue]) async throws(BusError) -> [BusValue] {
         switch method {
         case .removeClient:
             let path = arguments[0].text ?? ""
@@ -58,7 +58,7 @@ extension BusObjects {
         }
     }
 
-    func call(_ method: Server1Method, _ arguments: [BusValue]) async throws(BusError) -> [BusValue] {
+    func callServer1(_ method: Server1Method, _ arguments: [BusValue]) async throws(BusError) -> [BusValue] {
         switch method {
         case .listClients: return [try await page(arguments)]
         case .addClient:

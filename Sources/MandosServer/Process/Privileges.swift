@@ -1,6 +1,6 @@
 import FoundationEssentials
 import Glibc
-public import POSIXKit
+import POSIXKit
 
 /// Gives up root's privileges.
 public enum Privileges {
@@ -8,18 +8,10 @@ public enum Privileges {
     private static let userNames = ["_mandos", "mandos", "nobody"]
     private static let lastResort: uid_t = 65534
 
-    public enum Failure: Error, CustomStringConvertible {
-        case system(SystemError)
-        case unfitStateDirectory(String)
+    public struct Failure: Error, CustomStringConvertible {
+        public let description: String
 
-        public var description: String {
-            switch self {
-            case .system(let error): error.description
-            case .unfitStateDirectory(let reason): reason
-            }
-        }
-
-        static func system(_ action: String) -> Failure { .system(SystemError(action)) }
+        fileprivate static func system(_ action: String) -> Failure { Failure(description: "\(SystemError(action))") }
     }
 
     /// Makes root the Mandos user, irrevocably and without root's groups, and gives `stateDirectory` to that user. Does nothing
@@ -36,7 +28,7 @@ public enum Privileges {
         do throws(SystemError) {
             try Hardening.become(user: user, group: group)
         } catch {
-            throw .system(error)
+            throw Failure(description: "\(error)")
         }
     }
 
@@ -54,16 +46,17 @@ public enum Privileges {
         var status = stat()
         guard unsafe lstat(directory, &status) == 0 else {
             guard errno == ENOENT else { throw .system("looking at " + directory) }
-            throw .unfitStateDirectory(
-                "there is no directory \(directory) for the state; run: install -d -m 700 \(directory)")
+            throw Failure(
+                description: "there is no directory \(directory) for the state; run: install -d -m 700 \(directory)")
         }
-        guard status.st_mode & S_IFMT == S_IFDIR else { throw .unfitStateDirectory("\(directory) is not a directory") }
+        guard status.st_mode & S_IFMT == S_IFDIR else { throw Failure(description: "\(directory) is not a directory") }
         guard unsafe access(directory, W_OK) == 0 else { throw .system("writing to \(directory)") }
         let user = geteuid() == 0 ? mandosUser().0 : geteuid()
         if status.st_uid == user || geteuid() != 0 { return false }
         guard status.st_uid == 0, status.st_mode & 0o077 == 0 else {
-            throw .unfitStateDirectory(
-                "\(directory) belongs to another user or is open to others, so it is probably not meant for the"
+            throw Failure(
+                description:
+                    "\(directory) belongs to another user or is open to others, so it is probably not meant for the"
                     + " state; if it is, run: chown root \(directory) && chmod 700 \(directory)")
         }
         return true
