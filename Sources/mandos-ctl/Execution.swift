@@ -5,7 +5,7 @@ import POSIXKit
 
 /// The work of the command.
 extension MandosCtl {
-    func run() throws {
+    func run() {
         do throws(BusError) {
             let server = try ServerProxy(isTracing: debug)
             if check { return try tell("The bus answers, and \(server.greeting()).") }

@@ -57,16 +57,18 @@ struct ServerStart {
         defer { logQueue.finish() }
         let log = Log(settings.logLevels, to: [logQueue])
         for warning in configuration.warnings { log[.configuration].warning("\(warning)") }
-        try prepareDispatch()
+        // Makes Dispatch open the descriptors of its timers now: it crashes if it cannot open them later.
+        try waiting { try await Task.sleep(for: .milliseconds(1)) }
         let registry = try registry(configuration, settings, spareDescriptors, log)
         let listener = try Listener(
             socket: socket, registry: registry, priority: priority, spareDescriptors: spareDescriptors, log: log)
         let reloader = Reloader(
             at: try waiting { await UnixSignalsSequence(trapping: .sighup) }, reader, registry, log,
             running: options.applied(to: configuration.server), override: options.applied)
-        let group = serviceGroup(
-            [registry, listener, reloader] + interfaces(settings, socket, registry, reloader, log))
-
+        let group = ServiceGroup(
+            services: [registry, listener, reloader] + optionalServices(settings, socket, registry, reloader, log),
+            gracefulShutdownSignals: [.sigterm, .sigint],
+            logger: Logger(label: "lifecycle") { _ in SwiftLogNoOpLogHandler() })
         returnFreeMemory()
         try processIDFile?.write()
         if let daemon = daemon.take() { try daemon.isReady() }
@@ -107,11 +109,6 @@ struct ServerStart {
         return settings.debug ? [StandardErrorSink(), SyslogSink()] : [StandardErrorSink()]
     }
 
-    /// Makes Dispatch open the descriptors of its timers now: it crashes if it cannot open them later.
-    private func prepareDispatch() throws {
-        try waiting { try await Task.sleep(for: .milliseconds(1)) }
-    }
-
     /// The clients with their saved state.
     private func registry(
         _ configuration: Configuration, _ settings: ServerSettings, _ spareDescriptors: Int, _ log: Log
@@ -127,8 +124,7 @@ struct ServerStart {
             .init(store: store, checkers: checkers, log: log, spareDescriptors: spareDescriptors))
     }
 
-    /// The optional services.
-    private func interfaces(
+    private func optionalServices(
         _ settings: ServerSettings, _ socket: ListeningSocket, _ registry: Registry, _ reloader: Reloader, _ log: Log
     ) -> [any Service] {
         var services: [any Service] = []
@@ -139,12 +135,6 @@ struct ServerStart {
         }
         if let interval = ServiceManager.watchdogInterval { services.append(Watchdog(every: interval, registry)) }
         return services
-    }
-
-    private func serviceGroup(_ services: [any Service]) -> ServiceGroup {
-        ServiceGroup(
-            services: services, gracefulShutdownSignals: [.sigterm, .sigint],
-            logger: Logger(label: "lifecycle") { _ in SwiftLogNoOpLogHandler() })
     }
 
     /// Waits for `body` on the main thread: an asynchronous `main` would end that thread, and the kernel would go on to show

@@ -67,12 +67,10 @@ struct StartupCheck {
             let toServer = client.takeOutput()
             server.receive(toServer.span)
         }
-        guard serverIsDone, try server.peerKeyID == keys.keyID else { throw HandshakeFailure() }
+        guard serverIsDone, try server.peerKeyID == keys.keyID else {
+            throw Failure(description: "a handshake with an internal client proved no key; check the priority string")
+        }
         return "a handshake with an internal client works"
-    }
-
-    private struct HandshakeFailure: Error, CustomStringConvertible {
-        let description = "a handshake with an internal client proved no key; check the priority string"
     }
 
     /// Whether the programs of all checkers can be found.
@@ -85,7 +83,7 @@ struct StartupCheck {
         let missing = clientOfProgram.filter { !exists($0.key) }.sorted { $0.key < $1.key }
         guard missing.isEmpty else {
             let list = missing.map { "\($0.key), for [\($0.value)] and maybe others" }.joined(separator: "; ")
-            throw MissingPrograms(
+            throw Failure(
                 description: "not found: \(list); install the program, or these clients will be disabled")
         }
         return clientOfProgram.isEmpty ? "none" : "found \(clientOfProgram.keys.sorted().joined(separator: " "))"
@@ -96,7 +94,7 @@ struct StartupCheck {
         unsafe system("command -v \(program) >/dev/null 2>&1") == 0
     }
 
-    private struct MissingPrograms: Error, CustomStringConvertible {
+    private struct Failure: Error, CustomStringConvertible {
         let description: String
     }
 }

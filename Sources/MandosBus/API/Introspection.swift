@@ -19,19 +19,13 @@ extension Interface {
 
 extension Interface.Method {
     fileprivate var xml: String {
-        element(
-            "method name=\"\(name)\"",
-            takes.map { "<arg name=\"\($0.key)\" type=\"\($0.value)\" direction=\"in\"/>" }
-                + gives.map { "<arg name=\"\($0.key)\" type=\"\($0.value)\" direction=\"out\"/>" }
-                + deprecation(isDeprecated))
+        element("method name=\"\(name)\"", arguments(takes, "in") + arguments(gives, "out") + deprecation(isDeprecated))
     }
 }
 
 extension Interface.Signal {
     fileprivate var xml: String {
-        element(
-            "signal name=\"\(name)\"",
-            carries.map { "<arg name=\"\($0.key)\" type=\"\($0.value)\"/>" } + deprecation(isDeprecated))
+        element("signal name=\"\(name)\"", arguments(carries) + deprecation(isDeprecated))
     }
 }
 
@@ -42,6 +36,11 @@ extension Interface.Property {
             "property name=\"\(name)\" type=\"\(type)\" access=\"\(access.rawValue)\"",
             (changeSignal == .withValue ? [] : [emits]) + deprecation(isDeprecated))
     }
+}
+
+private func arguments(_ arguments: Interface.Arguments, _ direction: String? = nil) -> [String] {
+    let end = direction.map { " direction=\"\($0)\"/>" } ?? "/>"
+    return arguments.map { "<arg name=\"\($0.key)\" type=\"\($0.value)\"\(end)" }
 }
 
 private func element(_ opening: String, _ contents: [String]) -> String {
