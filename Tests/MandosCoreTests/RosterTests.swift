@@ -1,4 +1,5 @@
 import MandosFormats
+import TestSupport
 import Testing
 
 @testable import MandosCore
@@ -169,13 +170,13 @@ private struct World {
 private struct RandomRosterHistory {
     private static let names = ["a", "b", "c", "d"]
 
-    private var random: SplitMix64
+    private var random: SeededGenerator
     private var world = World()
     /// By name: the key in the configuration files.
     private var files: [String: Int] = [:]
     private(set) var log: [String] = []
 
-    init(seed: UInt64) { random = SplitMix64(state: seed) }
+    init(seed: UInt64) { random = SeededGenerator(seed: seed) }
 
     mutating func step() throws {
         let name = Self.names.randomElement(using: &random) ?? "a"
@@ -259,21 +260,10 @@ private struct RandomRosterHistory {
     private var story: String { "after: " + log.suffix(30).joined(separator: "\n") }
 }
 
-/// Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators".
-private struct SplitMix64: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var value = state
-        value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
-        return value ^ (value >> 31)
-    }
-}
-
 @Suite struct `A random history of a roster` {
-    @Test(arguments: 0..<50) func `never gives a disabled key its rights back, and keeps no more than is known`(seed: Int) throws {
+    @Test(arguments: 0..<50) func `never gives a disabled key its rights back, and keeps no more than is known`(
+        seed: Int
+    ) throws {
         var history = RandomRosterHistory(seed: UInt64(seed))
         for _ in 0..<300 { try history.step() }
     }

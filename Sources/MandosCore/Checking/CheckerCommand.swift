@@ -41,7 +41,8 @@ public struct CheckerCommand: Equatable, Sendable {
         }
 
         private static let unknown =
-            " is not a field that checkers can refer to; use one of: " + Field.allCases.map(\.rawValue).joined(separator: " ")
+            " is not a field that checkers can refer to; use one of: "
+            + Field.allCases.map(\.rawValue).joined(separator: " ")
     }
 
     public static let standard = "fping -q -- %(host)s"

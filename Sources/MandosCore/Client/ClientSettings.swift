@@ -144,7 +144,8 @@ extension ClientSettings {
         do throws(TimestampSyntaxError) {
             return try Timestamp(rfc3339: text)
         } catch {
-            values.report("key_expires", "\"\(text)\" is not a date; write one such as 2027-01-31 or 2027-01-31T12:00:00Z")
+            values.report(
+                "key_expires", "\"\(text)\" is not a date; write one such as 2027-01-31 or 2027-01-31T12:00:00Z")
             return nil
         }
     }
