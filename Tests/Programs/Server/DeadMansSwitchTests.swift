@@ -26,7 +26,9 @@ import Testing
         let alive = try await Keys.make()
         let dead = try await Keys.make()
         let clients =
+            // A secret that is sent sets the end of the lease to extended_timeout from then.
             try await section(alive, checker: "true", timeout: "PT1H").replacing("[foo]", with: "[alive]")
+            .replacing("extended_timeout = PT1S", with: "extended_timeout = PT1H")
             + section(dead, checker: "false").replacing("[foo]", with: "[dead]")
         let bus = try await TestBus()
         let server = try await started(clients, on: bus)
