@@ -29,7 +29,7 @@ INITRAMFS_PROGRAMS = $(SETUID_PLUGINS) $(PLUGINS) $(BOOT_PROGRAMS)
 help:
 	@echo "make demo      build, and watch a password travel from the server to an encrypted volume"
 	@echo "make test      run every test"
-	@echo "make lint      check format, imports and linkage"
+	@echo "make lint      check format, imports, sizes and linkage"
 	@echo "make build     build the programs"
 	@echo "make bench-server  measure the server, beside what it should reach"
 	@echo "make bench-client  measure how soon a client has its password, beside the reference's"
@@ -57,6 +57,7 @@ lint: build-initramfs
 	@scripts/install-dependencies lint
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
 	@scripts/check-imports
+	@scripts/check-size
 	@scripts/check-unit
 ifeq ($(shell uname -m),x86_64)
 	@scripts/check-linkage $(INITRAMFS)
