@@ -13,12 +13,10 @@ enum CrashRestart {
         until stop: borrowing StopSignals, report: (String) -> Void, _ work: () -> Never
     ) throws(SystemError) -> TerminationStatus {
         while true {
-            let processID = try forkProcess("starting a process", boundBy: SIGKILL)
-            if processID == 0 { work() }
-            let watch = try FileDescriptor.watching(processID, leadsGroup: false, "watching a process")
+            let process = try ChildProcess.fork("a process", boundBy: SIGKILL, work)
             var asked: Int32?
             while true {
-                switch ChildProcess.ending(of: processID) {
+                switch process.status() {
                 case .exit(let status): return .exit(status: status)
                 case .signal(let number):
                     if asked != nil || !isCrash(number) { return .signal(asked ?? number) }
@@ -26,12 +24,12 @@ enum CrashRestart {
                     if let signal = pause(stop) { return .signal(signal) }
                 case nil:
                     var set = PollSet()
-                    set.add(watch.number)
+                    set.add(process.descriptor)
                     set.add(stop.descriptor.number)
                     set.wait()
                     if let signal = stop.next() {
                         asked = signal
-                        kill(processID, signal)
+                        process.signal(signal)
                     }
                     continue
                 }

@@ -126,7 +126,7 @@ struct GnuPG {
     }
 
     private func run(
-        _ action: String, _ arguments: [String], input: SecretBuffer = SecretBuffer([]),
+        _ action: String, _ arguments: [String], input: SecretBuffer? = nil,
         until stop: borrowing StopSignals
     ) throws -> SecretBuffer {
         let common = [path, "--homedir", home.path, "--batch", "--no-tty", "--quiet", "--no-options"]
@@ -148,7 +148,7 @@ enum Program {
     /// - Returns: what it printed.
     /// - Throws: if it fails, does not end, or if a signal asks us to stop.
     static func run(
-        _ action: String, _ path: String, _ arguments: [String], input: SecretBuffer = SecretBuffer([]),
+        _ action: String, _ path: String, _ arguments: [String], input: SecretBuffer? = nil,
         patience: Int64 = patience, until stop: borrowing StopSignals
     ) throws -> SecretBuffer {
         let environment = ProcessInfo.processInfo.environment.map { "\($0.key)=\($0.value)" }
@@ -158,9 +158,8 @@ enum Program {
         let deadline = BootTime.now().after(milliseconds: patience)
         while true {
             switch process.advance() {
-            case .exit(status: 0): return process.output
-            case .exit(let status): throw KeygenError("\(action): \(failure(process, "exit status \(status)"))")
-            case .signal(let number): throw KeygenError("\(action): \(failure(process, "ended by signal \(number)"))")
+            case .ended(.success): return process.output
+            case .ended(let status): throw KeygenError("\(action): \(process.reason(of: status))")
             case .tooMuchOutput: throw KeygenError("\(action): \(path) printed too much")
             case nil: break
             }
@@ -172,10 +171,6 @@ enum Program {
             set.wait()
             if let signal = stop.next() { throw Interrupted(signal: signal) }
         }
-    }
-
-    private static func failure(_ process: PipedChild, _ ending: String) -> String {
-        process.lastWords.isEmpty ? ending : process.lastWords
     }
 }
 

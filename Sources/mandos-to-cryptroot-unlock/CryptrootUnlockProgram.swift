@@ -23,9 +23,10 @@ import POSIXKit
         _ = reader.read(version: mandosVersion)
         ProgramEnding.of(program) { (stop) throws(SystemError) in
             BackgroundProgram.leaveSession()
-            let mark: PIDFile?
+            var file: PIDFile?
             do throws(SystemError) {
-                mark = try PIDFile.write(pidFile)
+                file = try PIDFile.lock(pidFile)
+                try file?.write()
             } catch {
                 if error.isHeldByAnother {
                     complain(program, "another one runs already, see " + pidFile)
@@ -33,10 +34,10 @@ import POSIXKit
                 }
                 // That must not keep a machine from booting.
                 complain(program, "\(error); going on, but nobody can end us by that file")
-                mark = nil
+                file = nil
             }
             let ending = run(until: stop)
-            mark?.remove()
+            file.take()?.remove()
             return ending
         }
     }

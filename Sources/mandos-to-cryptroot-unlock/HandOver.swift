@@ -1,96 +1,66 @@
 import MandosFormats
 import POSIXKit
 
-/// A cryptroot-unlock that is given a password for the prompt that is there; it ends with this object.
+/// A running cryptroot-unlock that is given a password for the current prompt; it ends with this object.
 ///
-/// It looks for the prompt and for who waits behind it, passes its standard input on, and waits until the volume is open.
+/// It looks for the prompt and for the process behind it, passes its standard input on, and waits until the volume is open.
 /// Source: README.initramfs of Debian's cryptsetup-initramfs.
 final class HandOver {
-    /// Where it is, with and without a merged `/usr`.
+    /// With and without a merged `/usr`.
     private static let paths = ["/bin/cryptroot-unlock", "/usr/bin/cryptroot-unlock"]
     static var path: String? { paths.first { isExecutable($0) } }
 
     /// Held open from before the scripts for local-top until we end.
     ///
     /// cryptroot-unlock does nothing while cryptsetup's table is older than `/proc/1`. But the kernel makes that directory, and
-    /// its time, anew when somebody looks at it first; were that cryptroot-unlock, the table would always be older.
+    /// its time, anew at the first look at it; were that cryptroot-unlock's, the table would always be older.
     static func fixTimeOfBoot() throws(SystemError) -> FileDescriptor { try .directory("/proc/1") }
 
     /// Its own limits of 10 s for the prompt and 10 s for the answer are counted in turns, which take longer on a slow
-    /// machine; this one, in milliseconds, is for one that hangs.
-    private static let longest: Int64 = 180_000
+    /// machine; this one, in milliseconds, is for a cryptroot-unlock that hangs.
+    private static let timeLimit: Int64 = 180_000
     private static let environment = ["PATH=/sbin:/usr/sbin:/bin:/usr/bin"]
-    /// How much of what it says is kept for messages, in bytes.
-    private static let diagnosticsLimit = 4096
 
-    enum Outcome {
+    enum Outcome: Equatable {
         /// The volume is open.
         case opened
         /// Nothing was left to be opened, and the password is unread.
         case nothingLeft
         /// It did not find the prompt; the password is unread.
-        case notTaken(why: String)
+        case notTaken(reason: String)
         /// The prompt has the password, and the volume is not open, or not yet.
-        case notOpened(why: String)
+        case notOpened
     }
 
-    /// The prompt that it is for.
-    let prompt: Prompt
-    private let process: ChildProcess
-    private let input: SecretInput
-    private let errors: FileDescriptor
-    private let diagnostics = SecretBuffer(limit: HandOver.diagnosticsLimit)
-    private var areErrorsOver = false
-    private var isOver = false
-    private let deadline = BootTime.now().after(milliseconds: HandOver.longest)
+    private let process: PipedChild
+    private let deadline = BootTime.now().after(milliseconds: HandOver.timeLimit)
 
-    init(_ path: String, _ password: SecretBuffer, for prompt: Prompt) throws(SystemError) {
-        self.prompt = prompt
-        let nothing = try FileDescriptor.nothing()
-        let errorPipe = try Pipe()
-        try errorPipe.reading.setNonBlocking()
-        input = try SecretInput(password)
-        process = try ChildProcess.start(
-            path, arguments: ["cryptroot-unlock"], environment: Self.environment,
-            standard: [input.descriptor, nothing.number, errorPipe.writing.number])
-        errors = errorPipe.keepReading()
+    init(_ path: String, _ password: SecretBuffer) throws(SystemError) {
+        process = try PipedChild(input: password, output: nil) { (standard) throws(SystemError) in
+            try ChildProcess.start(
+                path, arguments: ["cryptroot-unlock"], environment: Self.environment, standard: standard)
+        }
     }
-
-    deinit { if !isOver { process.endGroup() } }
 
     /// Whether it has begun to read the password, which it does when it has found the prompt.
-    var isTaken: Bool { input.isTaken }
+    var isTaken: Bool { process.hasReadInput }
 
     func register(in set: inout PollSet) {
-        set.add(process.descriptor)
-        input.register(in: &set)
-        if !areErrorsOver { set.add(errors.number) }
+        process.register(in: &set)
         set.limit(to: deadline)
     }
 
-    /// - Returns: what came of it, once it has ended.
+    /// - Returns: the outcome, once it has ended.
     func advance() -> Outcome? {
-        input.feed()
-        if !areErrorsOver { areErrorsOver = diagnostics.drain(errors.number) }
-        guard let ending = process.endingWithGroup() else {
-            if BootTime.now() < deadline { return nil }
-            process.endGroup()
-            isOver = true
-            return isTaken ? .notOpened(why: "took too long") : .notTaken(why: "took too long")
-        }
-        isOver = true
-        if !areErrorsOver { _ = diagnostics.drain(errors.number) }
-        if ending == .exit(status: 0) { return isTaken ? .opened : .nothingLeft }
-        return isTaken ? .notOpened(why: words(ending)) : .notTaken(why: words(ending))
-    }
-
-    /// The last line that it said.
-    private func words(_ ending: TerminationStatus) -> String {
-        let line = diagnostics.lastLine
-        if !line.utf8.isEmpty { return line }
-        switch ending {
-        case .exit(let status): return "exit status \(status)"
-        case .signal(let number): return "ended by signal \(number)"
+        switch process.advance() {
+        case nil where BootTime.now() < deadline: return nil
+        case nil:
+            process.end()
+            return isTaken ? .notOpened : .notTaken(reason: "took too long")
+        case .ended(.success): return isTaken ? .opened : .nothingLeft
+        case .ended(let status): return isTaken ? .notOpened : .notTaken(reason: process.reason(of: status))
+        // Its output goes to /dev/null.
+        case .tooMuchOutput: return .notOpened
         }
     }
 }

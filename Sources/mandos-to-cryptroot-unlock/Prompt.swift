@@ -1,34 +1,27 @@
 import MandosFormats
 import POSIXKit
 
-/// A question for a password that cryptsetup's askpass has on the console, and takes an answer to through its FIFO.
+/// A running askpass of cryptsetup's: it asks for a password on the console, and takes an answer through its FIFO too.
 final class Prompt {
     private static let program = "/lib/cryptsetup/askpass"
     static let directory = "/lib/cryptsetup"
     static let fifo = "passfifo"
 
-    private let process: ObservedProcess
+    private let process: ForeignProcess
     /// The volume that it is for; "" if it does not say.
     let volume: String
-    /// It has got a password from us, or will not take any.
-    var isAnswered = false
-    /// Pauses between tries to hand a password over to it: cryptsetup, for which it asks, may start a moment later, and
-    /// cryptroot-unlock wants to see both. An hour of them.
-    var pauses = Backoff(first: 100, longest: 10_000, most: 360)
-    /// After so many of them, 3 s, it is no matter of a moment any more, and told.
-    static let quietPauses = 5
 
-    private init(_ process: consuming ObservedProcess) {
+    private init(_ process: consuming ForeignProcess) {
         volume = process.environmentValue("CRYPTTAB_NAME") ?? ""
         self.process = process
     }
 
-    /// Readable when it is gone, whoever answered.
+    /// Becomes readable when the prompt is gone, whoever answered.
     var descriptor: Int32 { process.descriptor }
 
-    /// The one that is there, if any. Never opens the FIFO: to open and close it is to answer with an empty password.
+    /// Finds the current prompt. Never opens the FIFO: to open and close it is to answer with an empty password.
     static func find() -> Prompt? {
-        guard let process = ObservedProcess.find(running: program, holding: directory + "/" + fifo) else { return nil }
+        guard let process = ForeignProcess.find(running: program, holding: directory + "/" + fifo) else { return nil }
         return Prompt(process)
     }
 }
@@ -36,12 +29,12 @@ final class Prompt {
 /// Waits for prompts.
 struct PromptWatch: ~Copyable {
     private let watch: DirectoryWatch
-    // Whoever opens a file is told about shortly before it shows in /proc.
+    // inotify tells of an opened file shortly before it shows in /proc.
     private static let looksPerEvent = 11
     /// In milliseconds; it doubles from look to look.
     private static let firstPause: Int64 = 5
 
-    /// One may be there already.
+    /// A prompt may be there already.
     private var looks = 1
     private var pause = PromptWatch.firstPause
     private var due = BootTime.now()
@@ -60,7 +53,7 @@ struct PromptWatch: ~Copyable {
         due = .now()
     }
 
-    /// Takes notice of what happened to the FIFO; if `isWanted`, looks for a prompt as far as there is reason to.
+    /// Reads the events of the FIFO; if `isWanted`, looks for a prompt when they give reason to.
     mutating func advance(isWanted: Bool) -> Prompt? {
         let wasOpened = watch.changes().contains { change in
             switch change {

@@ -46,9 +46,9 @@ struct ServerStart {
         let priority = try Priority(settings.priority ?? Priority.standard)
         let spareDescriptors = ResourceLimits.raiseOpenFiles()
         let socket = try ListeningSocket.open(settings) { complain("mandos", "\($0)") }
-        var processIDFile: ProcessIDFile?
+        var pidFile: PIDFile?
         if !settings.foreground {
-            processIDFile = try ProcessIDFile()
+            pidFile = try PIDFile.open("mandos.pid")
             daemon = try Daemon.begin()
         }
         try Privileges.drop(stateDirectory: settings.stateDirectory)
@@ -70,12 +70,12 @@ struct ServerStart {
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: Logger(label: "lifecycle") { _ in SwiftLogNoOpLogHandler() })
         returnFreeMemory()
-        try processIDFile?.write()
+        try pidFile?.write()
         if let daemon = daemon.take() { try daemon.isReady() }
         ServiceManager.notify(.ready, .status("serving \(configuration.clients.count) clients"))
         try waiting { try await group.run() }
         ServiceManager.notify(.stopping)
-        processIDFile = nil
+        pidFile = nil
     }
 
     private func loadConfiguration() -> Configuration {

@@ -34,12 +34,11 @@ enum Agent {
         // An answer is a "+", and the password as it is.
         let message = SecretBuffer(limit: 1 + longestPassword + 1)
         append(UInt8(ascii: "+"), to: message)
-        let client: UnprivilegedClient
-        do throws(UnprivilegedClient.Problem) {
+        let client: PipedChild
+        do throws(SystemError) {
             setEnvironment("MANDOSPLUGINHELPERDIR", to: settings.helperDirectory)
-            client = try UnprivilegedClient(
-                settings.client[0], arguments: settings.client, user: settings.user, group: settings.group,
-                output: message)
+            client = try UnprivilegedClient.start(
+                settings.client, user: settings.user, group: settings.group, output: message)
         } catch {
             report("\(error)")
             return .exit(.osError)
@@ -56,23 +55,20 @@ enum Agent {
             questions.register(in: &set)
             set.wait()
             if let signal = stop.next() { return .signal(signal) }
-            switch client.advance() {
-            case nil: break
-            case .exit(status: 0):
-                // As systemd's own agents end it.
-                append(0, to: message)
-                hasPassword = true
-            case .some(let ending):
-                report(settings.client[0] + " " + explanation(of: ending) + "; the questions remain unanswered")
+            guard !hasPassword, let outcome = client.advance() else { continue }
+            guard outcome == .ended(.success) else {
+                report(settings.client[0] + " " + explanation(of: outcome) + "; the questions remain unanswered")
                 return .exit(.unavailable)
             }
+            // systemd's own agents end it with a zero byte.
+            append(0, to: message)
+            hasPassword = true
         }
     }
 
-    private static func explanation(of ending: UnprivilegedClient.Ending) -> String {
-        switch ending {
-        case .exit(let status): "failed with exit status " + String(status)
-        case .signal(let number): "was ended by signal " + String(number)
+    private static func explanation(of outcome: PipedChild.Outcome) -> String {
+        switch outcome {
+        case .ended(let status): "failed with \(status)"
         case .tooMuchOutput: "printed more than " + String(longestPassword) + " bytes, which is no password"
         }
     }

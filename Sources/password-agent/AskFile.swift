@@ -1,3 +1,5 @@
+import MandosFormats
+
 /// A question for a password, as a file `ask.xxxx` in /run/systemd/ask-password has it.
 ///
 /// Of its section `[Ask]`, only what is needed to answer it; everything else is for people. Values are taken as they are.
@@ -27,14 +29,14 @@ struct AskFile: Equatable, Sendable {
         var notAfter: ArraySlice<UInt8>?
         var isInSection = false
         for line in contents.split(separator: UInt8(ascii: "\n")) {
-            let text = Self.trimmed(line)
+            let text = trimmed(line)
             if text.first == UInt8(ascii: "[") {
                 isInSection = text.elementsEqual("[Ask]".utf8)
                 continue
             }
             guard isInSection, let equals = text.firstIndex(of: UInt8(ascii: "=")) else { continue }
-            let key = Self.trimmed(text[..<equals])
-            let value = Self.trimmed(text[(equals + 1)...])
+            let key = trimmed(text[..<equals])
+            let value = trimmed(text[(equals + 1)...])
             if key.elementsEqual("Socket".utf8) {
                 socket = value
             } else if key.elementsEqual("PID".utf8) {
@@ -47,12 +49,12 @@ struct AskFile: Equatable, Sendable {
             throw Problem(description: "it does not say where the answer goes (Socket=)")
         }
         guard socket.first == UInt8(ascii: "/") else { throw Problem(description: "Socket= is no absolute path") }
-        guard let processID, let number = Self.number(processID), number > 0, number <= Int32.max else {
+        guard let processID, let number = decimalNumber(processID), number > 0, number <= Int32.max else {
             throw Problem(description: "it does not say who asks (PID=)")
         }
         self.socket = path
         self.processID = Int32(number)
-        let time = notAfter.map { Self.number($0) }
+        let time = notAfter.map { decimalNumber($0) }
         complaint =
             switch time {
             case .some(nil): "NotAfter= is no number; the question is taken for one without an end"
@@ -68,28 +70,4 @@ struct AskFile: Equatable, Sendable {
 
     /// Whether nobody wants an answer any more at `time`, in microseconds on CLOCK_MONOTONIC.
     func isOver(at time: Int64) -> Bool { notAfter.map { $0 <= time } ?? false }
-
-    /// Decimal digits; what is more than any time is the latest time.
-    private static func number(_ digits: ArraySlice<UInt8>) -> Int64? {
-        guard !digits.isEmpty else { return nil }
-        var number: Int64 = 0
-        for digit in digits {
-            guard digit >= UInt8(ascii: "0"), digit <= UInt8(ascii: "9") else { return nil }
-            let (tens, overflow) = number.multipliedReportingOverflow(by: 10)
-            let (sum, carry) = tens.addingReportingOverflow(Int64(digit - UInt8(ascii: "0")))
-            number = overflow || carry ? .max : sum
-        }
-        return number
-    }
-
-    private static func trimmed(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
-        var bytes = bytes
-        while let first = bytes.first, isBlank(first) { bytes.removeFirst() }
-        while let last = bytes.last, isBlank(last) { bytes.removeLast() }
-        return bytes
-    }
-
-    private static func isBlank(_ byte: UInt8) -> Bool {
-        byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") || byte == UInt8(ascii: "\r")
-    }
 }

@@ -19,14 +19,14 @@ final class Question {
     /// The file's name.
     let name: String
     private let ask: AskFile
-    private let asker: ProcessWatch
+    private let asker: ForeignProcess
     private var queue: DatagramSocket?
     private var failures = 0
     private var nextAttempt: BootTime?
 
     /// - Returns: nil if nobody asks it any more.
     init?(_ name: String, _ ask: AskFile) {
-        guard let asker = ProcessWatch(ask.processID) else { return nil }
+        guard let asker = ForeignProcess(ask.processID) else { return nil }
         self.name = name
         self.ask = ask
         self.asker = asker
@@ -54,7 +54,7 @@ final class Question {
 
     /// Waits for the end of the question, and for what lets an attempt be repeated.
     func register(in set: inout PollSet) {
-        asker.register(in: &set)
+        set.add(asker.descriptor)
         if let number = queue?.descriptor { set.add(number, for: .writing) }
         set.limit(to: nextAttempt)
         if let notAfter = ask.notAfter {

@@ -91,9 +91,6 @@ struct SelfTest {
     }
 
     private static func say(_ line: String) {
-        let bytes = Array((line + "\n").utf8)
-        _ = unsafe bytes.withUnsafeBufferPointer {
-            try? unsafe writeAll(UnsafeRawBufferPointer($0), to: ExitStatus.standardOutput)
-        }
+        _ = try? writeAll(Array((line + "\n").utf8), to: ExitStatus.standardOutput)
     }
 }

@@ -24,7 +24,7 @@ enum PlymouthDetection {
     /// What gives it away, or nil if nothing does; nothing can where /proc is missing.
     static func sign() -> Sign? {
         if unsafe access(processIDFile.description, R_OK) == 0 { return .processIDFile }
-        return processes().first(where: isPlymouth).map { .process($0) }
+        return ForeignProcess.allIDs().first(where: isPlymouth).map { .process($0) }
     }
 
     /// Compares the last component of the name it was started with. Plymouth writes "@" over the first character of that,
@@ -33,8 +33,7 @@ enum PlymouthDetection {
         // A process that is gone by now is not it.
         guard let file = try? FileDescriptor.open("/proc/\(id)/cmdline", O_RDONLY) else { return false }
         var buffer = [UInt8](repeating: 0, count: longestPath)
-        let transfer = unsafe buffer.withUnsafeMutableBytes { try? unsafe file.read(into: $0) }
-        guard let transfer, case .bytes(let count) = transfer else { return false }
+        guard case .bytes(let count)? = try? file.read(into: &buffer) else { return false }
         let path = buffer[..<count].prefix { $0 != 0 }
         let name = path.suffix(processName.utf8CodeUnitCount)
         guard name.elementsEqual(processName.description.utf8) else { return false }

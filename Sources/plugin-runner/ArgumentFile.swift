@@ -1,3 +1,5 @@
+import MandosFormats
+
 /// A file of command line options.
 ///
 /// Source: plugin-runner(8mandos), FILES: words between white space; everything from "#" to the end of a line is ignored.
@@ -13,6 +15,4 @@ enum ArgumentFile {
         }
         return words
     }
-
-    private static func isSpace(_ byte: UInt8) -> Bool { byte == UInt8(ascii: " ") || (9...13).contains(byte) }
 }

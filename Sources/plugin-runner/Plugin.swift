@@ -1,3 +1,4 @@
+import CMandosSystem
 import MandosFormats
 import POSIXKit
 
@@ -24,13 +25,9 @@ final class Plugin {
 
     private var process: PluginProcess?
     private var output = SecretBuffer(limit: 1)
-    private var restarts = 0
+    /// Pauses before a plugin that asks for it is started again.
+    private var pauses = Backoff(first: 1000, longest: 60_000, most: 10)
 
-    /// How often a plugin that asks for it is started again, and after how long at first, in milliseconds; each time twice as
-    /// long, up to a limit.
-    private static let mostRestarts = 10
-    private static let firstRest: Int64 = 1000
-    private static let longestRest: Int64 = 60_000
     /// How long what somebody else holds open may still bring output, once a plugin has succeeded, in milliseconds: more, when
     /// there is some, and any at all.
     private static let outputGrace: Int64 = 1000
@@ -76,35 +73,28 @@ final class Plugin {
         if case .resting(let until) = state, now >= until { start() }
         guard let process else { return }
         // In this order: what it wrote before it ended is there once it has ended.
-        let ending = process.ending()
+        let status = process.collectStatus()
         process.drainOutput(into: output)
         voices?.passOnErrors(of: process, name)
         if output.isFull {
             report("plugin \(name) printed more than \(ProtocolLimits.largestSecret) bytes")
-            process.end()
+            process.signal(SIGKILL)
         }
-        if let ending { settle(ending, process, at: now) }
+        if let status { settle(status, process, at: now) }
         switch state {
         case .running, .lingering: break
         case .resting, .succeeded, .failed: self.process = nil
         }
     }
 
-    private func settle(_ ending: TerminationStatus, _ process: PluginProcess, at now: BootTime) {
-        switch ending {
-        case .exit(status: 0) where output.isFull: state = .failed
-        case .exit(status: 0):
-            linger(process, at: now)
-        case .exit(status: ExitStatus.temporaryFailure.rawValue) where restarts < Self.mostRestarts:
-            let rest = min(Self.firstRest << Int64(restarts), Self.longestRest)
-            restarts += 1
-            report("plugin \(name) will be started again in \(rest / 1000) s")
-            state = .resting(until: now.after(milliseconds: rest))
-        case .exit(let status):
-            report("plugin \(name) failed with exit status \(status)")
-            state = .failed
-        case .signal(let number):
-            report("plugin \(name) was ended by signal \(number)")
+    private func settle(_ status: TerminationStatus, _ process: PluginProcess, at now: BootTime) {
+        if status.isSuccess {
+            if output.isFull { state = .failed } else { linger(process, at: now) }
+        } else if status == .exit(status: ExitStatus.temporaryFailure.rawValue), let pause = pauses.next() {
+            report("plugin \(name) will be started again in \(pause / 1000) s")
+            state = .resting(until: now.after(milliseconds: pause))
+        } else {
+            report("plugin \(name) failed with \(status)")
             state = .failed
         }
     }
@@ -137,20 +127,18 @@ final class Plugin {
 
     // MARK: Ending it
 
-    /// Whether it is still there, once ``reap()`` has been called.
+    /// Whether it still ran when ``collectStatus()`` was called.
     var isRunning: Bool { process != nil }
 
-    func terminate() { process?.terminate() }
+    func signal(_ number: Int32) { process?.signal(number) }
 
-    func end() { process?.end() }
-
-    /// Takes notice of its end, and drops what it prints.
-    func reap() {
+    /// Sees whether it has ended, and drops what it prints.
+    func collectStatus() {
         guard let process else { return }
         let dropped = SecretBuffer(limit: 1)
         process.drainOutput(into: dropped)
         voices?.passOnErrors(of: process, name)
-        if process.ending() != nil { self.process = nil }
+        if process.collectStatus() != nil { self.process = nil }
     }
 
     func registerEnd(in set: inout PollSet) { process?.register(in: &set) }

@@ -2,7 +2,7 @@ import CMandosSystem
 import MandosFormats
 import POSIXKit
 
-/// A program that may be started again and again, also after we have given up the right to see where it is.
+/// A program that can be started again and again, also after we have given up the right to reach its directory.
 final class PluginFile {
     let path: String
     private let file: FileDescriptor
@@ -15,106 +15,68 @@ final class PluginFile {
     }
 
     /// Starts it in our process group, so that it may ask at the terminal, and with our standard input; `arguments` with its
-    /// own name first. What it says on standard error is ours to read if `takesErrors`, and goes where ours goes otherwise.
+    /// own name first. Its standard error is captured if `capturesErrors`, and is ours otherwise.
     func start(
-        arguments: [String], environment: [String], takesErrors: Bool
+        arguments: [String], environment: [String], capturesErrors: Bool
     ) throws(SystemError) -> PluginProcess {
-        let output = try Pipe()
-        try output.reading.setNonBlocking()
-        guard takesErrors else {
-            let processID = try spawn(arguments, environment, output.writing.number, STDERR_FILENO)
-            return try PluginProcess(processID, consume output.reading, nil)
-        }
-        let errors = try Pipe()
-        try errors.reading.setNonBlocking()
-        let processID = try spawn(arguments, environment, output.writing.number, errors.writing.number)
-        return try PluginProcess(processID, consume output.reading, consume errors.reading)
-    }
-
-    private func spawn(
-        _ arguments: [String], _ environment: [String], _ output: Int32, _ errors: Int32
-    ) throws(SystemError) -> pid_t {
-        var spawn = Spawn(
-            path: path, arguments: arguments, environment: environment, standard: [STDIN_FILENO, output, errors],
-            belonging: .toOurGroup)
-        do throws(SystemError) {
-            return try spawn.start()
-        } catch {
-            guard error.code == EACCES else { throw error }
-        }
-        // Its directory is closed to whom we have become.
-        spawn = Spawn(
-            path: "/proc/self/fd/3", arguments: arguments, environment: environment,
-            standard: [STDIN_FILENO, output, errors], belonging: .toOurGroup, kept: file.number)
-        do throws(SystemError) {
-            return try spawn.start()
-        } catch {
-            throw SystemError("starting " + path, code: error.code)
+        try PluginProcess(capturesErrors: capturesErrors) { (output, errors) throws(SystemError) in
+            try ChildProcess.start(
+                path, arguments: arguments, environment: environment, standard: [STDIN_FILENO, output, errors],
+                group: .inherited, file: file.number)
         }
     }
 }
 
-/// A plugin that was started.
+/// A plugin's process, and its output, which may outlive it.
 final class PluginProcess {
-    let processID: pid_t
-    private let watch: FileDescriptor
-    private var output: FileDescriptor?
-    private var errors: FileDescriptor?
-    private var knownEnding: TerminationStatus?
+    private let process: ChildProcess
+    private var output: ChildOutput
+    private var errors: ChildOutput
+    private var status: TerminationStatus?
 
-    /// Starts a process of ours that does what a plugin does: what it prints is the password. For a process that still has
-    /// one thread. Of our descriptors, it has the standard ones only.
-    static func ofOurs(_ work: () -> Never) throws(SystemError) -> PluginProcess {
-        let output = try Pipe()
-        try output.reading.setNonBlocking()
-        // Not by SIGKILL: it may have a terminal to put in order. Whoever started us may have had SIGTERM ignored.
-        let processID = try forkProcess("starting a process", boundBy: SIGTERM)
-        if processID == 0 {
-            cmandos_default_signal(SIGTERM)
-            _ = dup2(output.writing.number, STDOUT_FILENO)
-            cmandos_close_range(UInt32(STDERR_FILENO) + 1, UInt32.max)
-            work()
+    /// Starts a process of this program that does what a plugin does: its output is the password. For a process that still
+    /// has one thread. Of our descriptors, it has the standard ones only.
+    static func fork(_ work: () -> Never) throws(SystemError) -> PluginProcess {
+        try PluginProcess(capturesErrors: false) { (output, _) throws(SystemError) in
+            // Not by SIGKILL: it may have a terminal to restore. The program that started us may ignore SIGTERM.
+            try ChildProcess.fork("a process", boundBy: SIGTERM) {
+                cmandos_default_signal(SIGTERM)
+                _ = dup2(output, STDOUT_FILENO)
+                cmandos_close_range(UInt32(STDERR_FILENO) + 1, UInt32.max)
+                work()
+            }
         }
-        return try PluginProcess(processID, consume output.reading, nil)
     }
 
     fileprivate init(
-        _ processID: pid_t, _ output: consuming FileDescriptor, _ errors: consuming FileDescriptor?
+        capturesErrors: Bool, start: (_ output: Int32, _ errors: Int32) throws(SystemError) -> ChildProcess
     ) throws(SystemError) {
-        watch = try FileDescriptor.watching(processID, leadsGroup: false, "watching a plugin")
-        self.processID = processID
-        self.output = consume output
-        self.errors = consume errors
+        let outputPipe = try Pipe.make(nonBlocking: .reading)
+        var errorPipe: Pipe?
+        if capturesErrors { errorPipe = try Pipe.make(nonBlocking: .reading) }
+        process = try start(outputPipe.writing.number, errorPipe?.writing.number ?? STDERR_FILENO)
+        output = ChildOutput(outputPipe)
+        errors = ChildOutput(errorPipe.take())
     }
 
     func register(in set: inout PollSet) {
-        if knownEnding == nil { set.add(watch.number) }
-        if let number = output?.number { set.add(number) }
-        if let number = errors?.number { set.add(number) }
+        if status == nil { set.add(process.descriptor) }
+        output.register(in: &set)
+        errors.register(in: &set)
     }
 
-    /// How it ended, once it has.
-    func ending() -> TerminationStatus? {
-        knownEnding = knownEnding ?? ChildProcess.ending(of: processID)
-        return knownEnding
+    /// - Returns: how it ended, once it has.
+    func collectStatus() -> TerminationStatus? {
+        if status == nil { status = process.status() }
+        return status
     }
 
-    /// Whether somebody may still write to its standard output.
-    var mayPrint: Bool { output != nil }
+    /// Whether a process may still write to its standard output.
+    var mayPrint: Bool { output.isOpen }
 
-    /// Takes what it has printed.
-    func drainOutput(into buffer: SecretBuffer) {
-        if buffer.drain(output?.number) { output = nil }
-    }
+    func drainOutput(into buffer: SecretBuffer) { output.drain(into: buffer) }
 
-    /// Takes what it has said on standard error.
-    func drainErrors(into buffer: SecretBuffer) {
-        if buffer.drain(errors?.number) { errors = nil }
-    }
+    func drainErrors(into buffer: SecretBuffer) { errors.drain(into: buffer) }
 
-    /// Asks it to end.
-    func terminate() { if knownEnding == nil { kill(processID, SIGTERM) } }
-
-    /// Ends it.
-    func end() { if knownEnding == nil { kill(processID, SIGKILL) } }
+    func signal(_ number: Int32) { if status == nil { process.signal(number) } }
 }

@@ -16,9 +16,7 @@ struct PluginRun {
     private let prompt: Plugin
     private let voices: PluginVoices?
 
-    /// How long plugins may take to end when they are asked to, and then when they are not asked any more, in milliseconds.
-    private static let patience: Int64 = 5000
-    private static let lastPatience: Int64 = 1000
+    private static let teardown = Teardown(termination: 5000, kill: 1000)
 
     init(_ plugins: [Plugin], prompt: Plugin, voices: PluginVoices?) {
         all = plugins + [prompt]
@@ -60,20 +58,21 @@ struct PluginRun {
         }
     }
 
-    /// Ends every plugin that is left: asks, and then does not ask any more. A set-uid one may be beyond our reach.
+    /// Ends every plugin that is left. A set-uid one may be beyond our reach.
     func endAll() {
-        for plugin in all { plugin.terminate() }
-        waitForAll(Self.patience)
-        for plugin in all { plugin.end() }
-        waitForAll(Self.lastPatience)
+        Self.teardown.run { number in
+            for plugin in all { plugin.signal(number) }
+        } hasEnded: {
+            haveAllEnded(by: $0)
+        }
         voices?.finish()
     }
 
-    private func waitForAll(_ patience: Int64) {
-        let deadline = BootTime.now().after(milliseconds: patience)
+    private func haveAllEnded(by deadline: BootTime) -> Bool {
         while true {
-            for plugin in all { plugin.reap() }
-            guard all.contains(where: { $0.isRunning }), BootTime.now() < deadline else { return }
+            for plugin in all { plugin.collectStatus() }
+            guard all.contains(where: { $0.isRunning }) else { return true }
+            if BootTime.now() >= deadline { return false }
             var set = PollSet()
             for plugin in all { plugin.registerEnd(in: &set) }
             voices?.register(in: &set)

@@ -24,7 +24,7 @@ import POSIXKit
         becomeUnprivileged(settings)
         for plugin in plugins { plugin.start() }
         let prompt = Plugin(name: "(console)", voices: nil, report: report) { () throws(SystemError) in
-            try .ofOurs { ProgramEnding.of(program) { (stop) throws(SystemError) in ask(until: stop) } }
+            try .fork { ProgramEnding.of(program) { (stop) throws(SystemError) in ask(until: stop) } }
         }
         let run = PluginRun(plugins, prompt: prompt, voices: voices)
         defer { run.endAll() }
@@ -60,7 +60,7 @@ import POSIXKit
                 let arguments = [name] + settings.plugins.options(of: name)
                 let environment = settings.environment(of: name)
                 let plugin = Plugin(name: name, voices: voices, report: report) { () throws(SystemError) in
-                    try file.start(arguments: arguments, environment: environment, takesErrors: voices != nil)
+                    try file.start(arguments: arguments, environment: environment, capturesErrors: voices != nil)
                 }
                 plugins.append(plugin)
             } else {

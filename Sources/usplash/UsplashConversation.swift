@@ -73,9 +73,7 @@ struct UsplashConversation: ~Copyable {
     private static func command(_ text: String) -> [UInt8] { Array(text.utf8) + [0] }
 
     private borrowing func send(_ text: String, until stop: borrowing StopSignals) throws(SystemError) -> Bool {
-        try unsafe Self.command(text).withUnsafeBufferPointer { (bytes) throws(SystemError) in
-            try unsafe writeAll(UnsafeRawBufferPointer(bytes), to: commands.number, unless: stop.descriptor.number)
-        }
+        try writeAll(Self.command(text), to: commands.number, unless: stop.descriptor.number)
     }
 
     /// Nobody types a zero byte: one at the end is the end of a C string.

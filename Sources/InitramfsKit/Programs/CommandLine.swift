@@ -192,10 +192,7 @@ public struct CommandLineReader<ID: Equatable & Sendable>: Sendable {
     }
 
     private func answer(_ text: String) -> Never {
-        let bytes = Array(text.utf8)
-        _ = unsafe bytes.withUnsafeBufferPointer {
-            try? unsafe writeAll(UnsafeRawBufferPointer($0), to: STDOUT_FILENO)
-        }
+        _ = try? writeAll(Array(text.utf8), to: STDOUT_FILENO)
         exit(0)
     }
 

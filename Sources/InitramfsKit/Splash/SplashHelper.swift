@@ -17,11 +17,10 @@ struct SplashHelper {
 
     // In milliseconds, and each the worst case: what behaves takes a few of them.
     private static let longestPing: Int64 = 5000
-    private static let longestEndOfQuestion: Int64 = 1000
+    private static let questionTeardown = Teardown(termination: 1000)
     // A theme may want to end an animation first.
     private static let longestQuit: Int64 = 5000
-    private static let longestTermination: Int64 = 2000
-    private static let longestKill: Int64 = 1000
+    private static let daemonTeardown = Teardown(termination: 2000, kill: 1000)
     private static let longestStart: Int64 = 5000
     private static let longestShowing: Int64 = 5000
 
@@ -42,7 +41,7 @@ struct SplashHelper {
     func serve(_ socket: borrowing FileDescriptor, output: Int32) {
         guard becomeRootAlone(), isRunning() else { return say(.notRunning, on: socket) }
         // Whoever else answers a ping may want to give a wrong password.
-        guard let found = FoundProcess.ofRoot(running: screen.daemon) else {
+        guard let found = ForeignProcess.ofRoot(running: screen.daemon) else {
             debug("no process of root's runs " + screen.daemon)
             return say(.notRunning, on: socket)
         }
@@ -60,7 +59,7 @@ struct SplashHelper {
         case abandoned
     }
 
-    private func ask(_ daemon: borrowing FoundProcess, _ socket: borrowing FileDescriptor, _ output: Int32) -> Outcome {
+    private func ask(_ daemon: borrowing ForeignProcess, _ socket: borrowing FileDescriptor, _ output: Int32) -> Outcome {
         guard let question = screen.question else {
             say(.ready, on: socket)
             return watch(daemon, socket)
@@ -73,9 +72,9 @@ struct SplashHelper {
         _ = FileDescriptor(owning: output)
         say(.ready, on: socket)
         while true {
-            if let ending = process.endingWithGroup() {
-                debug(question.path + " ended: " + Self.describe(ending))
-                say(ending == .exit(status: 0) ? .answered : .failed, on: socket)
+            if let status = process.statusEndingGroup() {
+                debug(question.path + " ended: \(status)")
+                say(status.isSuccess ? .answered : .failed, on: socket)
                 return .settled
             }
             var set = PollSet()
@@ -85,29 +84,21 @@ struct SplashHelper {
             if set.isReady(socket.number) && !set.isReady(process.descriptor) { break }
         }
         debug("nobody waits for the answer any more; ending " + question.path)
-        end(process)
+        process.end(by: Self.questionTeardown)
         return .abandoned
     }
 
     /// Waits for the other process, which asks by itself, to have its answer.
-    private func watch(_ daemon: borrowing FoundProcess, _ socket: borrowing FileDescriptor) -> Outcome {
+    private func watch(_ daemon: borrowing ForeignProcess, _ socket: borrowing FileDescriptor) -> Outcome {
         var set = PollSet()
         set.add(socket.number)
         set.add(daemon.descriptor)
         while !set.isReady(socket.number) && !set.isReady(daemon.descriptor) { set.wait() }
         if set.isReady(socket.number) {
-            var byte: UInt8 = 0
-            let transfer = unsafe withUnsafeMutableBytes(of: &byte) { try? unsafe socket.read(into: $0) }
-            return transfer == .bytes(1) ? .settled : .abandoned
+            return (try? socket.receiveByte()) != nil ? .settled : .abandoned
         }
         say(.failed, on: socket)
         return .settled
-    }
-
-    private func end(_ process: borrowing ChildProcess) {
-        kill(process.processID, SIGTERM)
-        guard waitFor(process.descriptor, milliseconds: Self.longestEndOfQuestion) else { return process.endGroup() }
-        _ = process.endingWithGroup()
     }
 
     // MARK: The daemon
@@ -117,15 +108,16 @@ struct SplashHelper {
         return run(ping, milliseconds: Self.longestPing)
     }
 
-    private func restart(_ former: borrowing FoundProcess) {
-        // With it, the question is gone; whoever has started another one wants that.
+    private func restart(_ former: borrowing ForeignProcess) {
+        // Plymouth changes its own name in there, to tell others not to end it.
+        let formerArguments = former.arguments.dropFirst()
+        // With it, the question is gone; another one was started on purpose.
         if former.hasEnded { return }
         former.takeLimits()
         guard hasEnded(former) else { return tell(screen.daemon + " does not end; it goes on asking") }
         let arguments =
             switch screen.arguments {
-            // Plymouth changes its own name in there, to tell others not to end it.
-            case .asBefore: Array(former.arguments.dropFirst())
+            case .asBefore: Array(formerArguments)
             case .these(let arguments): arguments
             }
         do throws(SystemError) {
@@ -133,12 +125,12 @@ struct SplashHelper {
             let nothing = try FileDescriptor.nothing()
             let started = try ChildProcess.start(
                 screen.daemon, arguments: [screen.daemon] + arguments, environment: Self.environment,
-                standard: [nothing.number, nothing.number, nothing.number], directory: "/", outlivesUs: true)
+                standard: [nothing.number, nothing.number, nothing.number], directory: "/", group: .ownSession)
             switch screen.showing {
             case .nothing: break
             case .command(let command):
                 // It goes into the background by itself: then what was started has ended.
-                if waitFor(started.descriptor, milliseconds: Self.longestStart) { _ = started.ending() }
+                if waitUntilReadable(started.descriptor, until: Self.deadline(Self.longestStart)) { _ = started.status() }
                 _ = run(command, milliseconds: Self.longestShowing)
             case .write(let bytes, let path): write(bytes, toFIFO: path)
             }
@@ -148,36 +140,24 @@ struct SplashHelper {
     }
 
     /// Ends it, ever more firmly.
-    private func hasEnded(_ former: borrowing FoundProcess) -> Bool {
+    private func hasEnded(_ former: borrowing ForeignProcess) -> Bool {
         if case .command(let command) = screen.quitting, run(command, milliseconds: Self.longestQuit),
-            former.wait(milliseconds: Self.longestQuit)
+            former.wait(until: Self.deadline(Self.longestQuit))
         {
             return true
         }
-        for (signal, limit) in [(SIGTERM, Self.longestTermination), (SIGKILL, Self.longestKill)] {
-            do throws(SystemError) {
-                try former.signal(signal)
-            } catch {
-                tell("\(error)")
-            }
-            if former.wait(milliseconds: limit) { return true }
-        }
-        return false
+        return former.end(by: Self.daemonTeardown, report: tell)
     }
 
     /// Opening a FIFO waits for somebody who reads: for that, there is a process.
     private func write(_ bytes: [UInt8], toFIFO path: String) {
-        guard let writer = try? forkProcess("starting a process") else { return }
-        guard writer == 0 else {
-            while waitpid(writer, nil, 0) < 0 && cmandos_errno() == EINTR {}
-            return
+        let writer = try? ChildProcess.fork("a process that writes to " + path) {
+            cmandos_default_signal(SIGALRM)
+            _ = alarm(UInt32(Self.longestShowing / 1000))
+            if let fifo = try? FileDescriptor.open(path, O_WRONLY | O_NOFOLLOW) { _ = try? fifo.write(bytes) }
+            _exit(0)
         }
-        cmandos_default_signal(SIGALRM)
-        _ = alarm(UInt32(Self.longestShowing / 1000))
-        if let fifo = try? FileDescriptor.open(path, O_WRONLY | O_NOFOLLOW) {
-            _ = unsafe bytes.withUnsafeBytes { try? unsafe fifo.write($0) }
-        }
-        _exit(0)
+        _ = writer?.waitForStatus()
     }
 
     // MARK: Programs
@@ -186,14 +166,10 @@ struct SplashHelper {
     private func run(_ command: SplashScreen.Command, milliseconds: Int64) -> Bool {
         // Our own standard output leads nowhere.
         guard let process = start(command, output: STDOUT_FILENO) else { return false }
-        guard waitFor(process.descriptor, milliseconds: milliseconds) else {
-            process.endGroup()
-            debug(command.path + " took too long, and was ended")
-            return false
-        }
-        let ending = process.endingWithGroup()
-        if let ending { debug(command.path + " ended: " + Self.describe(ending)) }
-        return ending == .exit(status: 0)
+        let hasEnded = waitUntilReadable(process.descriptor, until: Self.deadline(milliseconds))
+        let status = process.end()
+        debug(command.path + (hasEnded ? " ended: \(status)" : " took too long, and was killed"))
+        return hasEnded && status.isSuccess
     }
 
     /// - Returns: nil if it cannot be started; why, is said.
@@ -209,12 +185,7 @@ struct SplashHelper {
         }
     }
 
-    private static func describe(_ ending: TerminationStatus) -> String {
-        switch ending {
-        case .exit(let status): "exit status \(status)"
-        case .signal(let number): "signal \(number)"
-        }
-    }
+    private static func deadline(_ milliseconds: Int64) -> BootTime { .now().after(milliseconds: milliseconds) }
 
     /// Root in every sense, if we are root at all: programs ask who started them.
     private func becomeRootAlone() -> Bool {
@@ -230,8 +201,7 @@ struct SplashHelper {
     }
 
     private func say(_ message: Message, on socket: borrowing FileDescriptor) {
-        let bytes = [message.rawValue]
         // If nobody hears it, the next wait tells.
-        _ = unsafe bytes.withUnsafeBytes { try? unsafe socket.write($0) }
+        try? socket.send(message.rawValue)
     }
 }

@@ -1,4 +1,5 @@
 import CMandosSystem
+import MandosFormats
 public import POSIXKit
 
 /// Asking for a password by way of a splash screen, without privileges: those are left to a process of its own, which puts
@@ -16,7 +17,7 @@ public struct SplashQuestion: ~Copyable {
     /// No password is longer, in bytes.
     public static var longestPassword: Int { 1 << 20 }
 
-    private let keeper: PrivilegedHelper
+    private let helper: PrivilegedHelper
     private let output: FileDescriptor
 
     /// Starts the process that keeps our privileges, and gives them up in this one for good.
@@ -26,24 +27,20 @@ public struct SplashQuestion: ~Copyable {
     public static func begin(
         _ screen: SplashScreen, program: StaticString, isVerbose: Bool = false
     ) throws(SystemError) -> SplashQuestion {
-        let pipe = try Pipe()
+        let pipe = try Pipe.make(nonBlocking: .reading)
         let writing = pipe.writing.number
-        let keeper = SplashHelper(
+        let splash = SplashHelper(
             screen: screen, tell: { complain(program, $0) }, debug: { if isVerbose { complain(program, $0) } })
-        let companion = try PrivilegedHelper.start(
-            name: "mandos-splash", keeping: [writing, STDERR_FILENO]
-        ) { socket in
-            keeper.serve(socket, output: writing)
+        let helper = try PrivilegedHelper.start(name: "mandos-splash", keeping: [writing, STDERR_FILENO]) { socket in
+            splash.serve(socket, output: writing)
         }
         do throws(SystemError) {
             try Hardening.dropPrivileges()
         } catch {
-            companion.end()
+            helper.end()
             throw error
         }
-        let output = consume pipe.reading
-        try output.setNonBlocking()
-        return SplashQuestion(keeper: companion, output: output)
+        return SplashQuestion(helper: helper, output: pipe.keepReading())
     }
 
     /// Waits until there is an answer. After everything but a password, ``end()`` puts the screen back in order.
@@ -53,12 +50,12 @@ public struct SplashQuestion: ~Copyable {
         while true {
             var set = PollSet()
             set.add(stop.descriptor.number)
-            set.add(keeper.socket.number)
+            set.add(helper.socket.number)
             if isOpen { set.add(output.number) }
             set.wait()
             if let signal = stop.next() { return .stopped(signal: signal) }
             if isOpen { isOpen = try Self.drain(output, into: password) }
-            guard set.isReady(keeper.socket.number) else { continue }
+            guard set.isReady(helper.socket.number) else { continue }
             switch message() {
             case .ready: continue
             case .notRunning: return .notRunning
@@ -79,10 +76,10 @@ public struct SplashQuestion: ~Copyable {
         while true {
             var set = PollSet()
             set.add(stop.descriptor.number)
-            set.add(keeper.socket.number)
+            set.add(helper.socket.number)
             set.wait()
             if let signal = stop.next() { return .stopped(signal: signal) }
-            guard set.isReady(keeper.socket.number) else { continue }
+            guard set.isReady(helper.socket.number) else { continue }
             guard let message = message() else {
                 throw SystemError("asking, with a process of ours that somebody has ended", code: ESRCH)
             }
@@ -91,29 +88,26 @@ public struct SplashQuestion: ~Copyable {
     }
 
     /// For a program that asks by itself: waits also for what ``isPointless`` tells of.
-    public func register(in set: inout PollSet) { set.add(keeper.socket.number) }
+    public func register(in set: inout PollSet) { set.add(helper.socket.number) }
 
     /// For a program that asks by itself: whether the splash screen has ended meanwhile.
-    public var isPointless: Bool { isReadable(keeper.socket.number) }
+    public var isPointless: Bool { isReadable(helper.socket.number) }
 
     /// Waits for that, but no longer.
     public func waitUntilPointless(milliseconds: Int64) {
-        _ = waitFor(keeper.socket.number, milliseconds: milliseconds)
+        _ = waitUntilReadable(helper.socket.number, until: .now().after(milliseconds: milliseconds))
     }
 
     /// Says that a program that asks by itself has its answer, so that the screen stays as it is.
     public borrowing func isAnswered() {
-        let bytes: [UInt8] = [1]
-        _ = unsafe bytes.withUnsafeBytes { try? unsafe keeper.socket.write($0) }
+        try? helper.socket.send(1)
     }
 
     /// Waits until the screen is in order again, if it has to be put in order.
-    public consuming func end() { keeper.end() }
+    public consuming func end() { helper.end() }
 
     private borrowing func message() -> SplashHelper.Message? {
-        var byte: UInt8 = 0
-        let transfer = unsafe withUnsafeMutableBytes(of: &byte) { try? unsafe keeper.socket.read(into: $0) }
-        return transfer == .bytes(1) ? SplashHelper.Message(rawValue: byte) : nil
+        (try? helper.socket.receiveByte()).flatMap { SplashHelper.Message(rawValue: $0) }
     }
 
     /// Takes what there is.

@@ -61,21 +61,18 @@ public final class Decryption {
         while true {
             if running == nil { try begin(at: now) }
             guard let (program, step, process) = running else { return nil }
-            var ending = process.advance()
-            if ending == nil, let deadline, now >= deadline {
+            guard let outcome = process.advance() else {
+                guard let deadline, now >= deadline else { return nil }
                 running = nil
                 note(program, "took too long")
                 continue
             }
-            guard let ended = ending else { return nil }
-            ending = nil
             running = nil
-            switch (ended, step) {
-            case (.exit(status: 0), .importKey): begin(program, .decrypt, at: now)
-            case (.exit(status: 0), .decrypt) where process.output.count > 0: return process.output
-            case (.exit(status: 0), .decrypt): note(program, "the password in the message is empty")
-            case (.exit(let status), _): note(program, "exit status \(status): \(process.lastWords)")
-            case (.signal(let number), _): note(program, "ended by signal \(number)")
+            switch (outcome, step) {
+            case (.ended(.success), .importKey): begin(program, .decrypt, at: now)
+            case (.ended(.success), .decrypt) where process.output.count > 0: return process.output
+            case (.ended(.success), .decrypt): note(program, "the password in the message is empty")
+            case (.ended(let status), _): note(program, "\(status): \(process.lastErrorLine)")
             case (.tooMuchOutput, _): note(program, "the password is longer than \(ProtocolLimits.largestSecret) bytes")
             }
         }
@@ -101,7 +98,7 @@ public final class Decryption {
         do throws(SystemError) {
             let process = try PipedChild(
                 program.path, arguments: try arguments(for: program, step), environment: Self.environment,
-                input: step == .decrypt ? message : SecretBuffer([]), outputLimit: ProtocolLimits.largestSecret)
+                input: step == .decrypt ? message : nil, outputLimit: ProtocolLimits.largestSecret)
             running = (program, step, process)
             deadline = now.after(milliseconds: Self.timeLimit)
         } catch {

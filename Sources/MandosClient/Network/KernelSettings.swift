@@ -1,4 +1,5 @@
 import CMandosSystem
+import MandosFormats
 import POSIXKit
 
 /// How much of what the kernel says goes to the console. Source: syslog(2), proc(5).
@@ -6,8 +7,7 @@ enum KernelConsole {
     /// Messages that are less grave than this stay away. Nil if the kernel does not say.
     static var level: Int32? {
         guard let contents = try? readFile("/proc/sys/kernel/printk", limit: 256) else { return nil }
-        let digits = contents.prefix { $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }
-        return Int32(String(decoding: digits, as: UTF8.self))
+        return decimalNumber(contents.prefix { decimalDigit($0) != nil }).map { Int32(clamping: $0) }
     }
 
     /// Warnings and what is graver.
@@ -31,8 +31,6 @@ struct KernelSetting {
 
     func set(_ value: [UInt8]) throws(SystemError) {
         let file = try FileDescriptor.open(path, O_WRONLY)
-        _ = try unsafe value.withUnsafeBufferPointer { (bytes) throws(SystemError) in
-            try unsafe file.write(UnsafeRawBufferPointer(bytes))
-        }
+        try file.write(value)
     }
 }

@@ -64,12 +64,10 @@ final class NetworkHelper {
         }
         var message = [UInt8](repeating: 0, count: NetworkRequest.longest)
         while true {
-            let transfer = unsafe message.withUnsafeMutableBytes { bytes in try? unsafe socket.read(into: bytes) }
-            guard case .bytes(let count) = transfer else { break }
+            guard case .bytes(let count)? = try? socket.read(into: &message) else { break }
             guard let request = NetworkRequest(message[..<count]) else { continue }
             perform(request, unlessGone: socket)
-            let answer = [request.number]
-            _ = unsafe answer.withUnsafeBytes { bytes in try? unsafe socket.write(bytes) }
+            try? socket.send(request.number)
         }
         cleanUp()
     }
@@ -133,15 +131,9 @@ final class NetworkHelper {
         }
         let deadline = begin.after(milliseconds: hooks.timeLimit)
         while BootTime.now() < deadline {
-            switch process.ending() {
-            case .exit(status: 0): return true
-            case .exit(let status):
-                complain("network hook \(hook) \(mode.text) failed with exit status \(status)")
+            if let status = process.status() {
+                if !status.isSuccess { complain("network hook \(hook) \(mode.text) failed with \(status)") }
                 return true
-            case .signal(let number):
-                complain("network hook \(hook) \(mode.text) was ended by signal \(number)")
-                return true
-            case nil: break
             }
             var set = PollSet()
             set.add(process.descriptor)
@@ -149,11 +141,11 @@ final class NetworkHelper {
             set.limit(to: deadline)
             set.wait()
             if let interruption, set.isReady(interruption, for: .hangUp) {
-                process.endGroup()
+                process.end()
                 return false
             }
         }
-        process.endGroup()
+        process.end()
         complain("network hook \(hook) \(mode.text) took longer than \(hooks.timeLimit / 1000) s, and was ended")
         return true
     }

@@ -90,17 +90,14 @@ public final class NetworkSetup {
 
     /// If it is gone, what is up already has to do.
     private func ask(_ request: NetworkRequest) {
-        let message = request.message
-        _ = unsafe message.withUnsafeBytes { bytes in try? unsafe caretaker?.socket.write(bytes) }
+        _ = try? caretaker?.socket.write(request.message)
     }
 
     private func takeAnswers(at now: BootTime) -> Bool {
         var hasAnswered = false
         var answer: [UInt8] = [0]
         while caretaker != nil {
-            let transfer = unsafe answer.withUnsafeMutableBytes { bytes in
-                try? unsafe caretaker?.socket.read(into: bytes)
-            }
+            let transfer = try? caretaker?.socket.read(into: &answer)
             if transfer == .notReady { break }
             if transfer != .bytes(1) {
                 report("the process that takes up interfaces has ended; going on with those that are up")

@@ -27,21 +27,7 @@ final class NameLookup {
         let number = eventfd(0, Int32(EFD_CLOEXEC) | Int32(EFD_NONBLOCK))
         guard number >= 0 else { throw SystemError("looking up a name") }
         finished = FileDescriptor(owning: number)
-
-        var thread = pthread_t()
-        let reference = unsafe Unmanaged.passRetained(self)
-        let code = unsafe pthread_create(
-            &thread, nil,
-            { argument in
-                guard let argument = unsafe argument else { return nil }
-                unsafe Unmanaged<NameLookup>.fromOpaque(argument).takeRetainedValue().run()
-                return nil
-            }, reference.toOpaque())
-        guard code == 0 else {
-            unsafe reference.release()
-            throw SystemError("looking up a name", code: code)
-        }
-        pthread_detach(thread)
+        try DetachedThread.start("looking up a name", run)
     }
 
     private func run() {

@@ -17,12 +17,8 @@ public struct ConfigProblem: Error, Equatable, CustomStringConvertible {
         var text = path
         if line > 0 { text += ":" + String(line) }
         if let option { text += ": " + option }
-        return Self.oneLine(text + ": " + message)
-    }
-
-    /// What is quoted from a file must neither end the line nor look like another one.
-    private static func oneLine(_ text: String) -> String {
-        String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? " " : $0 }))
+        // A quotation from a file must neither end the line nor look like another one.
+        return singleLine(text + ": " + message)
     }
 }
 
@@ -229,11 +225,4 @@ public struct ConfigFile: Sendable {
             byte >= UInt8(ascii: "A") && byte <= UInt8(ascii: "Z") ? byte | 0x20 : byte
         }
     }
-}
-
-private func trimmed(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
-    var bytes = bytes
-    while let first = bytes.first, isSpace(first) { bytes.removeFirst() }
-    while let last = bytes.last, isSpace(last) { bytes.removeLast() }
-    return bytes
 }

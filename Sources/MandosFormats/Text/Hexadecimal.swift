@@ -3,10 +3,9 @@ public enum Hexadecimal {
     /// The value of one digit, or nil.
     @inline(always) static func digit(_ byte: UInt8) -> UInt8? {
         switch byte {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
         case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
         case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
-        default: nil
+        default: decimalDigit(byte)
         }
     }
 
@@ -40,6 +39,3 @@ public enum Hexadecimal {
         digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10
     }
 }
-
-/// White space as Python's `str.split` and the `C` locale see it.
-@inlinable public func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0D).contains(byte) }

@@ -204,7 +204,3 @@ extension TimeSpan {
         }
     }
 }
-
-@inline(always) func decimalDigit(_ byte: UInt8) -> UInt8? {
-    byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9") ? byte - UInt8(ascii: "0") : nil
-}

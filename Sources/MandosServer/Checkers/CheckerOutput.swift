@@ -3,21 +3,20 @@ import Glibc
 import POSIXKit
 import Synchronization
 
-/// What a checker prints: the beginning is kept, and the rest is read too, so that the checker is never held up.
+/// Reads the output of a checker: keeps the beginning, and drops the rest, so that the checker never blocks.
 final class CheckerOutput: Sendable {
     /// In bytes.
-    static let mostKept = 4096
+    static let keptSize = 4096
 
     private let kept = Mutex<[UInt8]>([])
     private let source: any DispatchSourceRead
     private let writing: Mutex<FileDescriptor?>
-    /// Where the checker prints to.
+    /// The checker's standard output and error.
     let descriptor: Int32
 
     init() throws(SystemError) {
-        let pipe = try Pipe()
-        try pipe.reading.setNonBlocking()
-        // The cancel handler closes it: until then the source may look at it.
+        let pipe = try Pipe.make(nonBlocking: .reading)
+        // The cancel handler closes it: until then the source may use it.
         let reading = fcntl(pipe.reading.number, F_DUPFD_CLOEXEC, 0)
         guard reading >= 0 else { throw SystemError("making a pipe") }
         let copy = fcntl(pipe.writing.number, F_DUPFD_CLOEXEC, 0)
@@ -34,10 +33,10 @@ final class CheckerOutput: Sendable {
         source.activate()
     }
 
-    /// The checker has its own; without ours the output ends with it.
+    /// The checker has its own copy; once ours is closed, the output ends with the checker.
     func closeDescriptor() { writing.withLock { $0 = nil } }
 
-    /// What there is. Programs that the checker has left behind may go on printing, and nobody reads it.
+    /// Stops reading, and returns what was kept. Later output of processes that the checker has left behind is ignored.
     func end() -> String {
         drain(Int32(source.handle))
         source.cancel()
@@ -47,17 +46,17 @@ final class CheckerOutput: Sendable {
 
     private func drain(_ descriptor: Int32) {
         kept.withLock { kept in
-            // Then the descriptor is closed, or about to be.
+            // The descriptor is closed, or about to be.
             if source.isCancelled { return }
-            var buffer = [UInt8](repeating: 0, count: Self.mostKept)
-            // A pipe holds some 16 of these; whoever prints more than we read here is read at the next event.
+            var buffer = [UInt8](repeating: 0, count: Self.keptSize)
+            // A pipe holds some 16 of these; what is more is read at the next event.
             for _ in 0..<32 {
                 let count = unsafe read(descriptor, &buffer, buffer.count)
                 guard count > 0 else {
                     if count == 0 { source.cancel() }
                     return
                 }
-                kept += buffer[..<count].prefix(Self.mostKept - kept.count)
+                kept += buffer[..<count].prefix(Self.keptSize - kept.count)
             }
         }
     }

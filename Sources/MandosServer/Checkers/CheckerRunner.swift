@@ -8,23 +8,23 @@ import Synchronization
 
 /// Runs checkers.
 public protocol CheckerRunning: Sendable {
-    /// Runs `command` for the client `name` to its end.
+    /// Runs `command` for the client `name`, and waits for its end.
     ///
-    /// - Throws: if it could not be started, or never got to its end.
+    /// - Throws: if it cannot be started.
     func run(_ command: String, for name: String) async throws -> TerminationStatus
 
-    /// Ends the checker of `name`, if one is running or about to, and all that it has started in its process group.
+    /// Kills the checker of `name`, if one is running or about to run, with its process group.
     func kill(_ name: String)
 
-    /// Ends all of them, and lets none begin any more.
+    /// Kills all checkers, and starts no more.
     func killAll()
 }
 
-/// Runs each checker by the shell, in a process group of its own.
+/// Runs each checker with the shell, in a process group of its own.
 ///
 /// Source: mandos-clients.conf(5) `checker`.
 public final class CheckerRunner: CheckerRunning {
-    /// Where a checker stands. It can be killed before there is a process.
+    /// A checker can be killed before it has a process.
     private enum Stage {
         case starting
         case running(pid_t)
@@ -38,13 +38,13 @@ public final class CheckerRunner: CheckerRunning {
 
     private let state = Mutex(State())
     private let logger: Logger
-    /// Opened once, so that a lack of descriptors later is nothing to it.
+    /// Opened once, so that it is there when we are out of descriptors.
     private let null: FileDescriptor
 
-    /// What checkers print is of interest only where `logger` tells what helps to find errors.
+    /// The output of checkers is logged only if `logger` logs at level debug.
     public init(logger: Logger) throws {
         self.logger = logger
-        null = try FileDescriptor.open("/dev/null", O_RDWR)
+        null = try FileDescriptor.nothing()
     }
 
     public func run(_ command: String, for name: String) async throws -> TerminationStatus {
@@ -59,7 +59,7 @@ public final class CheckerRunner: CheckerRunning {
         return try await run(command, for: name, output: output.descriptor) { output.closeDescriptor() }
     }
 
-    /// `started` is called once the checker has a descriptor of its own for its output.
+    /// `started` is called once the checker has its own copy of `output`.
     private func run(
         _ command: String, for name: String, output: Int32, started: @Sendable () -> Void = {}
     ) async throws -> TerminationStatus {
@@ -79,30 +79,24 @@ public final class CheckerRunner: CheckerRunning {
             state.stages[name] = .running(processID)
             return false
         }
-        if wasKilled { process.killGroup() }
+        if wasKilled { process.signal(SIGKILL, to: .group) }
         while true {
-            if let ending = process.ending() {
-                return switch ending {
-                case .exit(let status): .exit(status: status)
-                case .signal(let number): .signal(number)
-                }
-            }
-            await Self.readable(process.descriptor)
+            if let status = process.status() { return status }
+            await Self.waitUntilReadable(process.descriptor)
         }
     }
 
-    /// Returns when there is something to read.
-    private static func readable(_ descriptor: Int32) async {
+    private static func waitUntilReadable(_ descriptor: Int32) async {
         await withCheckedContinuation { continuation in
             let source = DispatchSource.makeReadSource(fileDescriptor: descriptor)
             source.setEventHandler { source.cancel() }
-            // Only now does nobody look at the descriptor any more.
+            // Only now does the source no longer use the descriptor.
             source.setCancelHandler { continuation.resume() }
             source.activate()
         }
     }
 
-    /// Ours, without what the service manager means for us alone.
+    /// Ours, without the variables that the service manager set for us alone.
     private static let environment = ProcessInfo.processInfo.environment
         .filter { !ServiceManager.variables.contains($0.key) }.map { "\($0.key)=\($0.value)" }
 
@@ -117,7 +111,7 @@ public final class CheckerRunner: CheckerRunning {
 
     /// Under the lock, so that the process group is still the checker's.
     private static func kill(_ name: String, _ state: inout State) {
-        // A checker has had its chance to end; what it leaves undone is a network request.
+        // SIGKILL at once: all that a checker leaves undone is a network request.
         if case .running(let processID) = state.stages[name] { Glibc.kill(-processID, SIGKILL) }
         if state.stages[name] != nil { state.stages[name] = .killed }
     }

@@ -91,9 +91,7 @@ public struct LogEntry: Sendable {
 
     /// The message with its facts in one line, without control characters.
     public var line: String {
-        let text = message + facts.map { " \($0.name)=\($0.value)" }.joined()
-        return String(
-            String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? " " : $0 }))
+        singleLine(message + facts.map { " \($0.name)=\($0.value)" }.joined())
     }
 }
 

@@ -1,5 +1,4 @@
 import Dispatch
-import Glibc
 import Logging
 import MandosCore
 public import POSIXKit
@@ -28,22 +27,7 @@ public final class LogQueue: LogSink {
     /// - Throws: if there can be no thread.
     public init(to sinks: [any LogSink]) throws(SystemError) {
         self.sinks = sinks
-        var thread = pthread_t()
-        // The thread's, until it ends.
-        let us = unsafe Unmanaged.passRetained(self)
-        let code = unsafe pthread_create(
-            &thread, nil,
-            { argument in
-                if let argument = unsafe argument {
-                    unsafe Unmanaged<LogQueue>.fromOpaque(argument).takeRetainedValue().work()
-                }
-                return nil
-            }, us.toOpaque())
-        guard code == 0 else {
-            unsafe us.release()
-            throw SystemError("starting the thread of the log", code: code)
-        }
-        pthread_detach(thread)
+        try DetachedThread.start("starting the thread of the log", work)
     }
 
     public func write(_ entry: LogEntry) {

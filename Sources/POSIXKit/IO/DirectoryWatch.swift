@@ -50,8 +50,7 @@ public struct DirectoryWatch: ~Copyable {
         var changes: [Change] = []
         var buffer = [UInt8](repeating: 0, count: Self.bytesAtOnce)
         while true {
-            let transfer = unsafe buffer.withUnsafeMutableBytes { try? unsafe queue.read(into: $0) }
-            guard let transfer, case .bytes(let count) = transfer else { return changes }
+            guard case .bytes(let count)? = try? queue.read(into: &buffer) else { return changes }
             Self.parse(buffer[..<count], into: &changes)
         }
     }

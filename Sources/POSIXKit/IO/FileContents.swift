@@ -62,7 +62,16 @@ public func writeAll(
     return true
 }
 
-/// Reads a whole file that somebody else has put there; whatever it is, this does not wait.
+@discardableResult
+public func writeAll(
+    _ bytes: [UInt8], to descriptor: Int32, unless interruption: Int32? = nil
+) throws(SystemError) -> Bool {
+    try unsafe bytes.withUnsafeBufferPointer { (bytes) throws(SystemError) in
+        try unsafe writeAll(UnsafeRawBufferPointer(bytes), to: descriptor, unless: interruption)
+    }
+}
+
+/// Reads a whole file that another program has put there; whatever it is, this does not wait.
 ///
 /// - Throws: also if it is no regular file (EINVAL), or longer than `limit` bytes (EFBIG).
 public func readRegularFile(_ path: String, limit: Int) throws(SystemError) -> [UInt8] {
@@ -78,7 +87,5 @@ public func readRegularFile(_ path: String, limit: Int) throws(SystemError) -> [
 /// - Throws: also if there is something at `path` already (EEXIST).
 public func writeNewFile(_ path: String, _ contents: [UInt8]) throws(SystemError) {
     let file = try FileDescriptor.open(path, O_WRONLY | O_CREAT | O_EXCL, mode: 0o600)
-    _ = try unsafe contents.withUnsafeBufferPointer { (bytes) throws(SystemError) in
-        try unsafe writeAll(UnsafeRawBufferPointer(bytes), to: file.number)
-    }
+    try writeAll(contents, to: file.number)
 }

@@ -1,4 +1,4 @@
-public import CMandosSystem
+import CMandosSystem
 
 /// An open file descriptor, close-on-exec, closed when its owner goes.
 public struct FileDescriptor: ~Copyable, Sendable {
@@ -9,10 +9,10 @@ public struct FileDescriptor: ~Copyable, Sendable {
 
     deinit { close(number) }
 
-    /// What one read or write came to.
+    /// The result of one read or write.
     public enum Transfer: Equatable {
         case bytes(Int)
-        /// The descriptor is not blocking, and not ready.
+        /// The descriptor is non-blocking, and not ready.
         case notReady
         case end
     }
@@ -42,47 +42,57 @@ public struct FileDescriptor: ~Copyable, Sendable {
         }
     }
 
+    /// Reads up to as many bytes as `bytes` has, which keeps its size.
+    public func read(into bytes: inout [UInt8]) throws(SystemError) -> Transfer {
+        try unsafe bytes.withUnsafeMutableBufferPointer { (bytes) throws(SystemError) -> Transfer in
+            try unsafe read(into: UnsafeMutableRawBufferPointer(bytes))
+        }
+    }
+
+    @discardableResult
+    public func write(_ bytes: [UInt8]) throws(SystemError) -> Transfer {
+        try unsafe bytes.withUnsafeBufferPointer { (bytes) throws(SystemError) -> Transfer in
+            try unsafe write(UnsafeRawBufferPointer(bytes))
+        }
+    }
+
     public static func open(_ path: String, _ flags: Int32, mode: UInt32 = 0) throws(SystemError) -> FileDescriptor {
         let number = unsafe cmandos_open(path, flags | O_CLOEXEC, mode)
         return FileDescriptor(owning: try SystemError.check("opening " + path, number))
     }
 
-    /// Takes everything, and gives nothing.
+    /// /dev/null.
     public static func nothing() throws(SystemError) -> FileDescriptor { try open("/dev/null", O_RDWR) }
 
-    /// A name for a file, good for nothing but to start it. Source: open(2), O_PATH.
+    /// Opens a program so that it can be started, and nothing else. Source: open(2), O_PATH.
     public static func openPath(_ path: String) throws(SystemError) -> FileDescriptor {
         FileDescriptor(owning: try SystemError.check("opening " + path, unsafe cmandos_open_path(path)))
     }
 
-    /// The terminal of our session. Source: tty(4).
+    /// Opens the terminal of our session. Source: tty(4).
     public static func openTerminal() throws(SystemError) -> FileDescriptor { try open("/dev/tty", O_RDWR) }
 
-    /// A directory that is held on to.
+    /// Opens a directory, to hold on to it.
     public static func directory(_ path: String) throws(SystemError) -> FileDescriptor { try open(path, O_RDONLY) }
-
-    /// Watches a child: readable when it ends. A child that cannot be watched is ended, with its group if it leads one.
-    public static func watching(
-        _ child: pid_t, leadsGroup: Bool, _ action: @autoclosure () -> String
-    ) throws(SystemError) -> FileDescriptor {
-        let number = cmandos_pidfd_open(child)
-        if number >= 0 { return FileDescriptor(owning: number) }
-        let error = SystemError(action())
-        kill(leadsGroup ? -child : child, SIGKILL)
-        _ = waitpid(child, nil, 0)
-        throw error
-    }
 
     public func setNonBlocking() throws(SystemError) {
         try SystemError.check("making a descriptor non-blocking", cmandos_set_nonblocking(number))
     }
-}
 
-extension FileDescriptor {
-    /// A file that is nowhere but in memory, and gone with its last descriptor.
+    /// Makes a file that exists in memory only, until its last descriptor is closed.
     public static func inMemory(_ name: StaticString) throws(SystemError) -> FileDescriptor {
         let characters = unsafe UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
         return FileDescriptor(
             owning: try SystemError.check("making a file in memory", unsafe cmandos_memory_file(characters)))
+    }
+}
+
+extension Optional where Wrapped == FileDescriptor {
+    /// Its number, without consuming it.
+    var number: Int32? {
+        switch self {
+        case .some(let descriptor): descriptor.number
+        case .none: nil
+        }
     }
 }

@@ -2,6 +2,8 @@ import CMandosSystem
 
 /// Both ends of a pipe.
 @frozen public struct Pipe: ~Copyable {
+    public enum End: Sendable { case reading, writing }
+
     public let reading: FileDescriptor
     public let writing: FileDescriptor
 
@@ -10,6 +12,16 @@ import CMandosSystem
         try unsafe SystemError.check("making a pipe", cmandos_pipe(&ends))
         reading = FileDescriptor(owning: ends[0])
         writing = FileDescriptor(owning: ends[1])
+    }
+
+    /// Makes a pipe of which one end does not block.
+    public static func make(nonBlocking end: End) throws(SystemError) -> Pipe {
+        let pipe = try Pipe()
+        switch end {
+        case .reading: try pipe.reading.setNonBlocking()
+        case .writing: try pipe.writing.setNonBlocking()
+        }
+        return pipe
     }
 
     /// The end to read from; the other one is closed.

@@ -1,14 +1,14 @@
 import CMandosSystem
 public import MandosFormats
 
-/// What one turn of a poll loop waits for; made anew each turn.
+/// The descriptors and the deadline that one turn of a poll loop waits for; made anew each turn.
 public struct PollSet {
     private var entries: [pollfd] = []
     private var deadline: BootTime?
 
     public init() {}
 
-    /// What to wait for on a descriptor; errors and hang-ups always count.
+    /// The event to wait for on a descriptor; errors and hang-ups always count.
     public enum Interest { case reading, writing, both, hangUp }
 
     /// Waits also for `descriptor`.
@@ -32,14 +32,12 @@ public struct PollSet {
     }
 
     /// Waits until something is ready, a deadline passes, or the wait is interrupted.
-    public mutating func wait() {
-        wait(milliseconds: -1)
-    }
+    public mutating func wait() { wait(milliseconds: -1) }
 
-    /// Waits also for what a library waits for: `count` of poll(2)'s entries at `others`, and no longer than `milliseconds`
-    /// if that is not negative.
+    /// Waits also for a library's entries, `count` of poll(2)'s at `others`, and no longer than `milliseconds` unless that is
+    /// negative.
     ///
-    /// - Returns: how many of the library's entries are ready.
+    /// - Returns: the number of the library's entries that are ready.
     public mutating func wait(with others: UnsafeMutableRawPointer?, count: Int, milliseconds: Int32) -> Int32 {
         guard let others = unsafe others?.assumingMemoryBound(to: pollfd.self) else {
             wait(milliseconds: milliseconds)
@@ -70,17 +68,17 @@ public struct PollSet {
         }
     }
 
-    /// Whether what `interest` is for happened on `descriptor`, or an error or a hang-up. One descriptor may be waited for to
-    /// read and, elsewhere, to write.
+    /// Whether the event happened on `descriptor`, or an error or a hang-up. One descriptor may have several entries.
     public func isReady(_ descriptor: Int32, for interest: Interest = .reading) -> Bool {
         let events = Self.events(interest) | Int16(POLLERR | POLLHUP | POLLNVAL)
         return entries.contains { $0.fd == descriptor && $0.revents & events != 0 }
     }
 }
 
-/// - Returns: whether something happened on `descriptor` within that time.
-public func waitFor(_ descriptor: Int32, milliseconds: Int64) -> Bool {
-    let deadline = BootTime.now().after(milliseconds: milliseconds)
+/// Waits until there is something to read on `descriptor`, or its end.
+///
+/// - Returns: false if there is nothing by `deadline`.
+public func waitUntilReadable(_ descriptor: Int32, until deadline: BootTime) -> Bool {
     while true {
         var set = PollSet()
         set.add(descriptor)
@@ -92,4 +90,4 @@ public func waitFor(_ descriptor: Int32, milliseconds: Int64) -> Bool {
 }
 
 /// Whether there is something to read on `descriptor`, or its end; never waits.
-public func isReadable(_ descriptor: Int32) -> Bool { waitFor(descriptor, milliseconds: 0) }
+public func isReadable(_ descriptor: Int32) -> Bool { waitUntilReadable(descriptor, until: .now()) }

@@ -1,110 +1,137 @@
 import CMandosSystem
-import MandosFormats
+public import MandosFormats
 
-/// A program that is given bytes on its standard input and gives bytes back on its standard output.
+/// A child whose standard input, output and error are pipes; it ends, with its process group, when this object goes.
 ///
-/// It runs in a process group of its own, which ends with this object. Its output is kept as a secret, since a
-/// password may be in it; of what it says on standard error, the beginning is kept for messages.
+/// Its output is kept as a secret, since a password may be in it. Of its standard error, the beginning is kept for messages.
 public final class PipedChild {
-    /// How it ended.
-    public enum Ending: Equatable {
-        case exit(status: Int32)
-        case signal(Int32)
-        /// It wrote more than it was allowed.
+    public enum Outcome: Equatable {
+        case ended(TerminationStatus)
+        /// It wrote as much as its output may hold, or more, and was ended.
         case tooMuchOutput
     }
 
-    private static let diagnosticsLimit = 4096
+    public enum StandardError: Sendable { case captured, inherited }
+
+    private static let errorLimit = 4096
 
     public let output: SecretBuffer
-    private let errors = SecretBuffer(limit: PipedChild.diagnosticsLimit)
+    private let errors = SecretBuffer(limit: PipedChild.errorLimit)
 
     private let process: ChildProcess
-    private var ending: Ending?
-    // Each is closed when there is nothing more to write or read.
-    private var inputEnd: FileDescriptor?
-    private var outputEnd: FileDescriptor?
-    private var errorEnd: FileDescriptor?
-    private let input: SecretBuffer
-    private var written = 0
+    private let teardown: Teardown?
+    private let recipient: ChildProcess.Recipient
+    private var outcome: Outcome?
+    private var inputPipe: SecretInput?
+    private var outputPipe: ChildOutput
+    private var errorPipe: ChildOutput
+
+    /// `start` starts the child with the given standard descriptors. Without `input` or `output`, /dev/null takes its place;
+    /// with `output`, the child's output is appended to it.
+    ///
+    /// The child is ended by `teardown`, whose SIGTERM `recipient` gets, or at once if there is none.
+    public init(
+        input: SecretBuffer?, output: SecretBuffer?, errors: StandardError = .captured, teardown: Teardown? = nil,
+        signalling recipient: ChildProcess.Recipient = .process,
+        start: (_ standard: [Int32]) throws(SystemError) -> ChildProcess
+    ) throws(SystemError) {
+        let nothing = try FileDescriptor.nothing()
+        var inputPipe: SecretInput?
+        if let input { inputPipe = try SecretInput(input) }
+        var outputPipe: Pipe?
+        if output != nil { outputPipe = try Pipe.make(nonBlocking: .reading) }
+        var errorPipe: Pipe?
+        if errors == .captured { errorPipe = try Pipe.make(nonBlocking: .reading) }
+        process = try start([
+            inputPipe?.descriptor ?? nothing.number, outputPipe?.writing.number ?? nothing.number,
+            errorPipe?.writing.number ?? STDERR_FILENO,
+        ])
+        self.output = output ?? SecretBuffer(limit: 1)
+        self.teardown = teardown
+        self.recipient = recipient
+        self.inputPipe = inputPipe.take()
+        self.outputPipe = ChildOutput(outputPipe.take())
+        self.errorPipe = ChildOutput(errorPipe.take())
+    }
 
     /// Starts the program at `path` with `arguments`, its own name first, and with `environment` only.
-    public init(
-        _ path: String, arguments: [String], environment: [String], input: SecretBuffer, outputLimit: Int
+    public convenience init(
+        _ path: String, arguments: [String], environment: [String], input: SecretBuffer?, outputLimit: Int
     ) throws(SystemError) {
-        let standardInput = try Pipe()
-        let standardOutput = try Pipe()
-        let standardError = try Pipe()
-        try standardInput.writing.setNonBlocking()
-        try standardOutput.reading.setNonBlocking()
-        try standardError.reading.setNonBlocking()
-        process = try ChildProcess.start(
-            path, arguments: arguments, environment: environment,
-            standard: [standardInput.reading.number, standardOutput.writing.number, standardError.writing.number])
-        self.input = input
-        output = SecretBuffer(limit: outputLimit)
-        inputEnd = consume standardInput.writing
-        outputEnd = consume standardOutput.reading
-        errorEnd = consume standardError.reading
+        try self.init(input: input, output: SecretBuffer(limit: outputLimit)) { (standard) throws(SystemError) in
+            try ChildProcess.start(path, arguments: arguments, environment: environment, standard: standard)
+        }
     }
 
-    deinit { if ending == nil { process.endGroup() } }
+    deinit { end() }
 
-    /// What it said last on standard error.
-    public var lastWords: String { errors.lastLine }
+    /// Whether it has begun to read its input.
+    public var hasReadInput: Bool { inputPipe?.isTaken ?? false }
 
-    /// Waits for what ``advance()`` can act on.
+    /// The last line that it wrote to standard error; that one usually tells most.
+    public var lastErrorLine: String { errors.lastLine }
+
+    /// Why it failed: its last error line, or else `status`.
+    public func reason(of status: TerminationStatus) -> String {
+        lastErrorLine.utf8.isEmpty ? status.description : lastErrorLine
+    }
+
+    /// Waits for the events that ``advance()`` handles.
     public func register(in set: inout PollSet) {
+        guard outcome == nil else { return }
         set.add(process.descriptor)
-        if let end = inputEnd?.number { set.add(end, for: .writing) }
-        if let end = outputEnd?.number { set.add(end) }
-        if let end = errorEnd?.number { set.add(end) }
+        inputPipe?.register(in: &set)
+        outputPipe.register(in: &set)
+        errorPipe.register(in: &set)
     }
 
-    /// Gives it input and takes its output, as far as both are ready.
+    /// Writes its input and reads its output, as far as that is possible without waiting.
     ///
-    /// - Returns: how it ended, once it has.
-    public func advance() -> Ending? {
-        if let ending { return ending }
-        feed()
-        if output.drain(outputEnd?.number) { outputEnd = nil }
-        if errors.drain(errorEnd?.number) { errorEnd = nil }
+    /// - Returns: the outcome, once it has ended.
+    public func advance() -> Outcome? {
+        guard outcome == nil else { return outcome }
+        // Before its output is read, so that nothing it wrote before its end is missed.
+        let hasEnded = process.hasEnded
+        inputPipe?.feed()
+        drain()
         if output.isFull {
-            process.endGroup()
-            return end(.tooMuchOutput)
+            end()
+            outcome = .tooMuchOutput
+        } else if hasEnded {
+            end()
         }
-        // Whatever it left behind in its group must not outlive it.
-        guard let ending = process.endingWithGroup() else { return nil }
-        // What it wrote before it ended may still be on its way.
-        _ = output.drain(outputEnd?.number)
-        _ = errors.drain(errorEnd?.number)
-        return switch ending {
-        case .exit(let status): end(.exit(status: status))
-        case .signal(let number): end(.signal(number))
+        return outcome
+    }
+
+    /// Ends it, and waits for that.
+    public func end() {
+        guard outcome == nil else { return }
+        if let teardown, !process.hasEnded {
+            outcome = .ended(process.end(by: teardown, signalling: recipient, waitDraining))
+        } else {
+            outcome = .ended(process.end())
+        }
+        outputPipe.close()
+        errorPipe.close()
+    }
+
+    /// It may have to write before it can end.
+    private func waitDraining(until deadline: BootTime) {
+        while !process.hasEnded && BootTime.now() < deadline {
+            var set = PollSet()
+            set.add(process.descriptor)
+            outputPipe.register(in: &set)
+            errorPipe.register(in: &set)
+            set.limit(to: deadline)
+            set.wait()
+            drain()
         }
     }
 
-    private func end(_ ending: Ending) -> Ending {
-        self.ending = ending
-        inputEnd = nil
-        outputEnd = nil
-        errorEnd = nil
-        return ending
-    }
-
-    private func feed() {
-        guard inputEnd != nil else { return }
-        while written < input.count {
-            let transfer = unsafe input.withBytes { bytes in
-                try? unsafe inputEnd?.write(UnsafeRawBufferPointer(rebasing: bytes[written...]))
-            }
-            switch transfer {
-            case .bytes(let count): written += count
-            case .notReady: return
-            // It does not want the rest; its exit status tells whether that is an error.
-            case .end, nil: written = input.count
-            }
-        }
-        inputEnd = nil
+    private func drain() {
+        outputPipe.drain(into: output)
+        errorPipe.drain(into: errors)
+        // It sees with its next write that nobody reads what is too much, and never waits for us.
+        if output.isFull { outputPipe.close() }
     }
 }

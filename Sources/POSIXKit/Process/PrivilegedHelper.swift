@@ -1,15 +1,15 @@
-public import CMandosSystem
+import CMandosSystem
 
-/// A process of our own that keeps the privileges we have at its start, and ends when we do.
+/// A process of this program that keeps the privileges we have at its start, and ends when we do.
 public struct PrivilegedHelper: ~Copyable, Sendable {
-    /// Messages to it and from it, each whole; it sees the end when we are gone, however that happens.
+    /// Carries messages to it and from it, each whole; it sees the end when we are gone, however that happens.
     public let socket: FileDescriptor
-    private let processID: pid_t
+    private let process: ChildProcess
 
     /// Starts it; for a process that still has one thread.
     ///
-    /// `name` is what ps(1) shows, 15 characters at most. Of our descriptors it keeps `descriptors` only, and the standard
-    /// ones lead nowhere unless they are among those. It ends when `body`, which has the other end of the socket, does.
+    /// `name` is its name in ps(1), 15 characters at most. Of our descriptors it keeps `descriptors` only, and a standard
+    /// one that is not among them leads to /dev/null. It ends when `body`, which gets the other end of the socket, does.
     public static func start(
         name: StaticString, keeping descriptors: [Int32], body: (borrowing FileDescriptor) -> Void
     ) throws(SystemError) -> PrivilegedHelper {
@@ -19,23 +19,23 @@ public struct PrivilegedHelper: ~Copyable, Sendable {
             socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends))
         let ours = FileDescriptor(owning: ends[0])
         let its = FileDescriptor(owning: ends[1])
-        let processID = try forkProcess("starting the process \(name)")
-        guard processID == 0 else { return PrivilegedHelper(socket: ours, processID: processID) }
-        _ = consume ours
-        become(name, keeping: descriptors + [its.number])
-        body(its)
-        _exit(0)
+        let process = try ChildProcess.fork("the process \(name)") {
+            become(name, keeping: descriptors + [its.number])
+            body(its)
+            _exit(0)
+        }
+        return PrivilegedHelper(socket: ours, process: process)
     }
 
     /// Lets it end, and waits for that.
     public consuming func end() {
-        let processID = processID
+        let process = consume process
         _ = consume socket
-        while waitpid(processID, nil, 0) < 0 && cmandos_errno() == EINTR {}
+        _ = process.waitForStatus()
     }
 
-    /// Whoever looks for us by name, or signals our terminal, does not mean it. Nothing that waits for the end of our output
-    /// waits for it.
+    /// killall(1) by our name does not match it, terminal signals do not reach it, and nothing that waits for the end of our
+    /// output waits for it.
     private static func become(_ name: StaticString, keeping descriptors: [Int32]) {
         _ = setsid()
         for signal in [SIGHUP, SIGINT, SIGQUIT, SIGPIPE] { cmandos_ignore_signal(signal) }
@@ -46,7 +46,7 @@ public struct PrivilegedHelper: ~Copyable, Sendable {
                 _ = dup2(null.number, number)
             }
         }
-        // Neither a socket of systemd's nor anything else is its business.
+        // It needs neither systemd's sockets nor our end of the pair.
         var first = STDERR_FILENO + 1
         for descriptor in descriptors.sorted() where descriptor >= first {
             if first < descriptor { cmandos_close_range(UInt32(first), UInt32(descriptor - 1)) }
@@ -56,8 +56,13 @@ public struct PrivilegedHelper: ~Copyable, Sendable {
     }
 }
 
-/// fork(2). For a process that still has one thread. When we end, the child gets `signal`, if there is one.
-public func forkProcess(_ action: @autoclosure () -> String, boundBy signal: Int32? = nil) throws(SystemError) -> pid_t
-{
-    try SystemError.check(action(), signal.map { cmandos_fork_bound($0) } ?? cmandos_fork())
+extension FileDescriptor {
+    /// Sends a message of one byte.
+    public func send(_ byte: UInt8) throws(SystemError) { try write([byte]) }
+
+    /// Receives a message of one byte; nil if the other side has closed the socket.
+    public func receiveByte() throws(SystemError) -> UInt8? {
+        var byte: [UInt8] = [0]
+        return try read(into: &byte) == .bytes(1) ? byte[0] : nil
+    }
 }

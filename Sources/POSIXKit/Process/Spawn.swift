@@ -1,46 +1,33 @@
-public import CMandosSystem
+import CMandosSystem
 
-/// How a program is started: with three descriptors and nothing else of ours, and no signal blocked or ignored.
-public struct Spawn {
-    /// What it gets signals with.
-    public enum Belonging {
-        case toOurGroup
-        case toOwnGroup
-        /// So that neither our terminal nor our end is its business.
-        case toOwnSession
-    }
-
+/// A call of posix_spawn(3): the program gets three descriptors and no other, and no signal is blocked or ignored for it.
+struct Spawn {
     let path: String
     /// Its own name first.
     let arguments: [String]
     let environment: [String]
     /// Its standard input, output and error.
     let standard: [Int32]
-    var directory: String?
-    let belonging: Belonging
-    /// One more that it gets, after the standard ones: what `path` goes through.
-    var kept: Int32?
+    let directory: String?
+    let group: ChildProcess.Group
+    /// An open descriptor of the program, used if our user may not reach `path`.
+    let file: Int32?
 
-    private static let mostTries = 25
+    private static let maximumTries = 25
 
-    public init(
-        path: String, arguments: [String], environment: [String], standard: [Int32], directory: String? = nil,
-        belonging: Belonging, kept: Int32? = nil
-    ) {
-        self.path = path
-        self.arguments = arguments
-        self.environment = environment
-        self.standard = standard
-        self.directory = directory
-        self.belonging = belonging
-        self.kept = kept
+    func start() throws(SystemError) -> pid_t {
+        do throws(SystemError) {
+            return try start(path, standard)
+        } catch {
+            guard let file, error.code == EACCES else { throw error }
+            return try start("/proc/self/fd/3", standard + [file])
+        }
     }
 
-    public func start() throws(SystemError) -> pid_t {
+    private func start(_ program: String, _ descriptors: [Int32]) throws(SystemError) -> pid_t {
         var actions = unsafe posix_spawn_file_actions_t()
         unsafe posix_spawn_file_actions_init(&actions)
         defer { unsafe posix_spawn_file_actions_destroy(&actions) }
-        let descriptors = standard + (kept.map { [$0] } ?? [])
         for (number, descriptor) in descriptors.enumerated() {
             unsafe posix_spawn_file_actions_adddup2(&actions, descriptor, Int32(number))
         }
@@ -57,10 +44,10 @@ public struct Spawn {
         unsafe posix_spawnattr_setsigdefault(&attributes, &all)
         unsafe posix_spawnattr_setpgroup(&attributes, 0)
         let ownership: Int32 =
-            switch belonging {
-            case .toOurGroup: 0
-            case .toOwnGroup: POSIX_SPAWN_SETPGROUP
-            case .toOwnSession: cmandos_spawn_in_session()
+            switch group {
+            case .inherited: 0
+            case .own: POSIX_SPAWN_SETPGROUP
+            case .ownSession: cmandos_spawn_in_session()
             }
         unsafe posix_spawnattr_setflags(
             &attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | ownership))
@@ -69,10 +56,10 @@ public struct Spawn {
         let environmentList = CStringList(environment)
         var processID: pid_t = 0
         var code: Int32 = 0
-        // Somebody may be about to let go of a file that has just been written.
-        for _ in 0..<Self.mostTries {
+        // ETXTBSY: a process that is about to exec may still have a program open that was just written.
+        for _ in 0..<Self.maximumTries {
             code = unsafe posix_spawn(
-                &processID, path, &actions, &attributes, argumentList.pointers, environmentList.pointers)
+                &processID, program, &actions, &attributes, argumentList.pointers, environmentList.pointers)
             guard code == ETXTBSY else { break }
             _ = usleep(20_000)
         }
@@ -81,7 +68,7 @@ public struct Spawn {
     }
 }
 
-/// A null-terminated array of C strings, as exec(3) wants it.
+/// A null-terminated array of C strings, as exec(3) takes it.
 @safe public struct CStringList: ~Copyable {
     public let pointers: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
     public let count: Int

@@ -53,8 +53,7 @@ public struct DatagramSocket: ~Copyable {
     /// The message that came first, up to `limit` bytes of it; nil if there is none. Never waits.
     public borrowing func receive(limit: Int) -> [UInt8]? {
         var bytes = [UInt8](repeating: 0, count: limit)
-        let transfer = unsafe bytes.withUnsafeMutableBytes { try? unsafe socket.read(into: $0) }
-        return switch transfer {
+        return switch try? socket.read(into: &bytes) {
         case .bytes(let count): Array(bytes[..<count])
         case .end: []
         case .notReady, nil: nil

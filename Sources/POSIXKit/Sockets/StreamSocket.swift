@@ -61,15 +61,10 @@ public struct StreamSocket: ~Copyable {
 
     /// Receives into `buffer`, which keeps its size.
     public func receive(into buffer: inout [UInt8]) throws(SystemError) -> FileDescriptor.Transfer {
-        try unsafe buffer.withUnsafeMutableBufferPointer {
-            (bytes) throws(SystemError) -> FileDescriptor.Transfer in
-            try unsafe descriptor.read(into: UnsafeMutableRawBufferPointer(bytes))
-        }
+        try descriptor.read(into: &buffer)
     }
 
     public func send(_ bytes: [UInt8]) throws(SystemError) -> FileDescriptor.Transfer {
-        try unsafe bytes.withUnsafeBufferPointer { (bytes) throws(SystemError) -> FileDescriptor.Transfer in
-            try unsafe descriptor.write(UnsafeRawBufferPointer(bytes))
-        }
+        try descriptor.write(bytes)
     }
 }

@@ -22,8 +22,7 @@ public enum Hardening {
         cmandos_take_plain_limits()
         cmandos_take_plain_scheduling()
         if let file = try? FileDescriptor.open("/proc/self/oom_score_adj", O_WRONLY) {
-            let none = [UInt8(ascii: "0")]
-            _ = unsafe none.withUnsafeBytes { try? unsafe file.write($0) }
+            _ = try? file.write([UInt8(ascii: "0")])
         }
     }
 
