@@ -152,7 +152,7 @@ enum Program {
         patience: Int64 = patience, until stop: borrowing StopSignals
     ) throws -> SecretBuffer {
         let environment = ProcessInfo.processInfo.environment.map { "\($0.key)=\($0.value)" }
-        let process = try PipedChild(
+        let process = try PipedChild.start(
             path, arguments: arguments, environment: environment, input: input,
             outputLimit: 2 * ProtocolLimits.largestSecret)
         let deadline = BootTime.now().after(milliseconds: patience)

@@ -21,7 +21,7 @@ final class HandOver {
     private static let timeLimit: Int64 = 180_000
     private static let environment = ["PATH=/sbin:/usr/sbin:/bin:/usr/bin"]
 
-    enum Outcome: Equatable {
+    enum Outcome {
         /// The volume is open.
         case opened
         /// Nothing was left to be opened, and the password is unread.
@@ -36,10 +36,10 @@ final class HandOver {
     private let deadline = BootTime.now().after(milliseconds: HandOver.timeLimit)
 
     init(_ path: String, _ password: SecretBuffer) throws(SystemError) {
-        process = try PipedChild(input: password, output: nil) { (standard) throws(SystemError) in
-            try ChildProcess.start(
-                path, arguments: ["cryptroot-unlock"], environment: Self.environment, standard: standard)
-        }
+        let pipes = try ChildPipes.make(input: password, capturesOutput: false, capturesErrors: true)
+        let child = try ChildProcess.start(
+            path, arguments: ["cryptroot-unlock"], environment: Self.environment, standard: pipes.standard)
+        process = PipedChild(child, pipes, output: SecretBuffer(limit: 1))
     }
 
     /// Whether it has begun to read the password, which it does when it has found the prompt.

@@ -21,14 +21,12 @@ final class PluginRunner {
     private let process: PipedChild
 
     init() throws(SystemError) {
-        let output = SecretBuffer(limit: Self.longestPassword + 1)
-        process = try PipedChild(
-            input: nil, output: output, errors: .inherited, teardown: Self.teardown
-        ) { (standard) throws(SystemError) in
-            try ChildProcess.start(
-                Self.path, arguments: ["plugin-runner"] + Self.conflicting.map { "--disable=" + $0 },
-                environment: ProcessEnvironment.settings, standard: standard)
-        }
+        let pipes = try ChildPipes.make(capturesErrors: false)
+        let child = try ChildProcess.start(
+            Self.path, arguments: ["plugin-runner"] + Self.conflicting.map { "--disable=" + $0 },
+            environment: ProcessEnvironment.settings, standard: pipes.standard)
+        process = PipedChild(
+            child, pipes, output: SecretBuffer(limit: Self.longestPassword + 1), teardown: Self.teardown)
     }
 
     func register(in set: inout PollSet) { process.register(in: &set) }

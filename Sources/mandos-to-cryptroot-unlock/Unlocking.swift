@@ -101,8 +101,8 @@ final class Unlocking {
             return nil
         } catch {
             let reason = "\(error)"
-            let isFetch = action == .fetchPassword
-            return perform(isFetch ? state.fetchFailed(reason, at: .now()) : state.handOverFailed(reason, at: .now()))
+            if case .fetchPassword = action { return perform(state.fetchFailed(reason, at: .now())) }
+            return perform(state.handOverFailed(reason, at: .now()))
         }
     }
 

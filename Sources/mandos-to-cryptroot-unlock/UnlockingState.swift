@@ -4,7 +4,7 @@ import MandosFormats
 ///
 /// Starts nothing, reads no clock: ``Unlocking`` passes events to it, and performs the actions that come back.
 struct UnlockingState {
-    enum Action: Equatable {
+    enum Action {
         /// Run plugin-runner; then call ``fetched(isNew:)`` or ``fetchFailed(_:at:)``.
         case fetchPassword
         /// Run cryptroot-unlock with the password; then call ``handedOver(_:at:)``.

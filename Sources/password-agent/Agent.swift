@@ -68,7 +68,7 @@ enum Agent {
 
     private static func explanation(of outcome: PipedChild.Outcome) -> String {
         switch outcome {
-        case .ended(let status): "failed with \(status)"
+        case .ended(let status): "failed with " + status.description
         case .tooMuchOutput: "printed more than " + String(longestPassword) + " bytes, which is no password"
         }
     }

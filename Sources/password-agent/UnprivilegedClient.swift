@@ -16,19 +16,17 @@ enum UnprivilegedClient {
     static func start(
         _ arguments: [String], user: UInt32, group: UInt32, output: SecretBuffer
     ) throws(SystemError) -> PipedChild {
-        try PipedChild(
-            input: nil, output: output, errors: .inherited, teardown: teardown, signalling: .group
-        ) { (standard) throws(SystemError) in
-            let list = CStringList(arguments)
-            var step = CMANDOS_CLIENT_FORK
-            let processID = unsafe cmandos_start_client(
-                arguments[0], list.pointers, standard[0], standard[1], user, group, &step)
-            if processID < 0 {
-                let code = cmandos_errno()
-                throw SystemError(action(of: step, arguments[0], user, group), code: code)
-            }
-            return try ChildProcess.holding(processID, leadsGroup: true, arguments[0])
+        let pipes = try ChildPipes.make(capturesErrors: false)
+        let list = CStringList(arguments)
+        var step = CMANDOS_CLIENT_FORK
+        let processID = unsafe cmandos_start_client(
+            arguments[0], list.pointers, pipes.standard[0], pipes.standard[1], user, group, &step)
+        if processID < 0 {
+            let code = cmandos_errno()
+            throw SystemError(action(of: step, arguments[0], user, group), code: code)
         }
+        let process = try ChildProcess.holding(processID, leadsGroup: true, arguments[0])
+        return PipedChild(process, pipes, output: output, teardown: teardown, signalling: .group)
     }
 
     private static func action(

@@ -94,7 +94,7 @@ final class Plugin {
             report("plugin \(name) will be started again in \(pause / 1000) s")
             state = .resting(until: now.after(milliseconds: pause))
         } else {
-            report("plugin \(name) failed with \(status)")
+            report("plugin " + name + " failed with " + status.description)
             state = .failed
         }
     }

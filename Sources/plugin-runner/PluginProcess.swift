@@ -19,11 +19,11 @@ final class PluginFile {
     func start(
         arguments: [String], environment: [String], capturesErrors: Bool
     ) throws(SystemError) -> PluginProcess {
-        try PluginProcess(capturesErrors: capturesErrors) { (output, errors) throws(SystemError) in
-            try ChildProcess.start(
-                path, arguments: arguments, environment: environment, standard: [STDIN_FILENO, output, errors],
-                group: .inherited, file: file.number)
-        }
+        let pipes = try ChildPipes.make(capturesErrors: capturesErrors)
+        let process = try ChildProcess.start(
+            path, arguments: arguments, environment: environment, standard: [STDIN_FILENO] + pipes.standard.dropFirst(),
+            group: .inherited, file: file.number)
+        return PluginProcess(process, pipes)
     }
 }
 
@@ -37,26 +37,22 @@ final class PluginProcess {
     /// Starts a process of this program that does what a plugin does: its output is the password. For a process that still
     /// has one thread. Of our descriptors, it has the standard ones only.
     static func fork(_ work: () -> Never) throws(SystemError) -> PluginProcess {
-        try PluginProcess(capturesErrors: false) { (output, _) throws(SystemError) in
-            // Not by SIGKILL: it may have a terminal to restore. The program that started us may ignore SIGTERM.
-            try ChildProcess.fork("a process", boundBy: SIGTERM) {
-                cmandos_default_signal(SIGTERM)
-                _ = dup2(output, STDOUT_FILENO)
-                cmandos_close_range(UInt32(STDERR_FILENO) + 1, UInt32.max)
-                work()
-            }
+        let pipes = try ChildPipes.make(capturesErrors: false)
+        let output = pipes.standard[1]
+        // Not by SIGKILL: it may have a terminal to restore. The program that started us may ignore SIGTERM.
+        let process = try ChildProcess.fork("a process", boundBy: SIGTERM) {
+            cmandos_default_signal(SIGTERM)
+            _ = dup2(output, STDOUT_FILENO)
+            cmandos_close_range(UInt32(STDERR_FILENO) + 1, UInt32.max)
+            work()
         }
+        return PluginProcess(process, pipes)
     }
 
-    fileprivate init(
-        capturesErrors: Bool, start: (_ output: Int32, _ errors: Int32) throws(SystemError) -> ChildProcess
-    ) throws(SystemError) {
-        let outputPipe = try Pipe.make(nonBlocking: .reading)
-        var errorPipe: Pipe?
-        if capturesErrors { errorPipe = try Pipe.make(nonBlocking: .reading) }
-        process = try start(outputPipe.writing.number, errorPipe?.writing.number ?? STDERR_FILENO)
-        output = ChildOutput(outputPipe)
-        errors = ChildOutput(errorPipe.take())
+    fileprivate init(_ process: consuming ChildProcess, _ pipes: consuming ChildPipes) {
+        self.process = process
+        output = ChildOutput(pipes.output.take())
+        errors = ChildOutput(pipes.errors.take())
     }
 
     func register(in set: inout PollSet) {

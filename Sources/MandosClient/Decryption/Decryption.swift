@@ -72,7 +72,7 @@ public final class Decryption {
             case (.ended(.success), .importKey): begin(program, .decrypt, at: now)
             case (.ended(.success), .decrypt) where process.output.count > 0: return process.output
             case (.ended(.success), .decrypt): note(program, "the password in the message is empty")
-            case (.ended(let status), _): note(program, "\(status): \(process.lastErrorLine)")
+            case (.ended(let status), _): note(program, status.description + ": " + process.lastErrorLine)
             case (.tooMuchOutput, _): note(program, "the password is longer than \(ProtocolLimits.largestSecret) bytes")
             }
         }
@@ -96,7 +96,7 @@ public final class Decryption {
 
     private func begin(_ program: DecryptionProgram, _ step: Step, at now: BootTime) {
         do throws(SystemError) {
-            let process = try PipedChild(
+            let process = try PipedChild.start(
                 program.path, arguments: try arguments(for: program, step), environment: Self.environment,
                 input: step == .decrypt ? message : nil, outputLimit: ProtocolLimits.largestSecret)
             running = (program, step, process)

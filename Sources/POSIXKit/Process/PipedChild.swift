@@ -1,4 +1,3 @@
-import CMandosSystem
 public import MandosFormats
 
 /// A child whose standard input, output and error are pipes; it ends, with its process group, when this object goes.
@@ -10,8 +9,6 @@ public final class PipedChild {
         /// It wrote as much as its output may hold, or more, and was ended.
         case tooMuchOutput
     }
-
-    public enum StandardError: Sendable { case captured, inherited }
 
     private static let errorLimit = 4096
 
@@ -26,41 +23,30 @@ public final class PipedChild {
     private var outputPipe: ChildOutput
     private var errorPipe: ChildOutput
 
-    /// `start` starts the child with the given standard descriptors. Without `input` or `output`, /dev/null takes its place;
-    /// with `output`, the child's output is appended to it.
+    /// Takes over `process`, which was started with `pipes`; its output is appended to `output`.
     ///
     /// The child is ended by `teardown`, whose SIGTERM `recipient` gets, or at once if there is none.
     public init(
-        input: SecretBuffer?, output: SecretBuffer?, errors: StandardError = .captured, teardown: Teardown? = nil,
-        signalling recipient: ChildProcess.Recipient = .process,
-        start: (_ standard: [Int32]) throws(SystemError) -> ChildProcess
-    ) throws(SystemError) {
-        let nothing = try FileDescriptor.nothing()
-        var inputPipe: SecretInput?
-        if let input { inputPipe = try SecretInput(input) }
-        var outputPipe: Pipe?
-        if output != nil { outputPipe = try Pipe.make(nonBlocking: .reading) }
-        var errorPipe: Pipe?
-        if errors == .captured { errorPipe = try Pipe.make(nonBlocking: .reading) }
-        process = try start([
-            inputPipe?.descriptor ?? nothing.number, outputPipe?.writing.number ?? nothing.number,
-            errorPipe?.writing.number ?? STDERR_FILENO,
-        ])
-        self.output = output ?? SecretBuffer(limit: 1)
+        _ process: consuming ChildProcess, _ pipes: consuming ChildPipes, output: SecretBuffer,
+        teardown: Teardown? = nil, signalling recipient: ChildProcess.Recipient = .process
+    ) {
+        self.process = process
+        self.output = output
         self.teardown = teardown
         self.recipient = recipient
-        self.inputPipe = inputPipe.take()
-        self.outputPipe = ChildOutput(outputPipe.take())
-        self.errorPipe = ChildOutput(errorPipe.take())
+        inputPipe = pipes.input.take()
+        outputPipe = ChildOutput(pipes.output.take())
+        errorPipe = ChildOutput(pipes.errors.take())
     }
 
     /// Starts the program at `path` with `arguments`, its own name first, and with `environment` only.
-    public convenience init(
+    public static func start(
         _ path: String, arguments: [String], environment: [String], input: SecretBuffer?, outputLimit: Int
-    ) throws(SystemError) {
-        try self.init(input: input, output: SecretBuffer(limit: outputLimit)) { (standard) throws(SystemError) in
-            try ChildProcess.start(path, arguments: arguments, environment: environment, standard: standard)
-        }
+    ) throws(SystemError) -> PipedChild {
+        let pipes = try ChildPipes.make(input: input, capturesErrors: true)
+        let process = try ChildProcess.start(
+            path, arguments: arguments, environment: environment, standard: pipes.standard)
+        return PipedChild(process, pipes, output: SecretBuffer(limit: outputLimit))
     }
 
     deinit { end() }
