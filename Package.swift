@@ -138,6 +138,10 @@ let testTargets: [Target] = [
         name: "MandosKeygenTests", dependencies: ["mandos-keygen", "MandosFormats", "TestSupport"],
         swiftSettings: strict),
     .testTarget(name: "PasswordAgentTests", dependencies: ["password-agent"], swiftSettings: strict),
+    .testTarget(
+        name: "MandosToCryptrootUnlockTests", dependencies: ["mandos-to-cryptroot-unlock", "MandosFormats"],
+        swiftSettings: strict),
+    .testTarget(name: "POSIXKitTests", dependencies: ["MandosFormats", "POSIXKit"], swiftSettings: strict),
     // Whole programs, from outside.
     .testTarget(
         name: "ProgramTests",
