@@ -4,5 +4,5 @@
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 
-// gnutls_free is a mutable variable that holds a function, which Swift 6 cannot touch.
+// gnutls_free is a mutable variable that holds a function; Swift 6 does not allow access to it.
 static inline void cgnutls_free(void *memory) { gnutls_free(memory); }

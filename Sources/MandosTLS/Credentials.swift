@@ -1,19 +1,19 @@
 import CGnuTLS
 
-/// What one side of a handshake shows of itself: a raw public key (the Mandos client) or nothing (the Mandos server).
+/// The credentials of one side of a handshake: a raw public key (the Mandos client) or none (the Mandos server).
 @safe public final class Credentials: @unchecked Sendable {  // immutable once made
     let handle: gnutls_certificate_credentials_t
     private let parameters: gnutls_dh_params_t?
 
-    /// Shows nothing, as the Mandos server does.
+    /// No key, as on the Mandos server.
     public init() throws(TLSError) {
         unsafe handle = try Self.allocate()
         unsafe parameters = nil
     }
 
-    /// Where the primes for a finite-field Diffie-Hellman key exchange come from; TLS 1.3 has its own and ignores this.
+    /// The parameters of a finite-field Diffie-Hellman key exchange; TLS 1.3 has its own and ignores this.
     public enum DiffieHellman {
-        /// As the security profile in the priority string implies.
+        /// Those of GnuTLS's highest security level.
         case automatic
         /// A standard group of at least this many bits (RFC 7919).
         case bits(UInt32)
@@ -21,9 +21,9 @@ import CGnuTLS
         case parameters([UInt8])
     }
 
-    /// Shows the raw public key and can prove to have its private key; both are contents of PEM files.
+    /// A raw public key and its private key; both are contents of PEM files.
     ///
-    /// - Throws: also if the two do not belong together, which GnuTLS itself would notice in the handshake only.
+    /// - Throws: also if the keys do not belong together, which GnuTLS itself would notice only in the handshake.
     public init(publicKey: [UInt8], privateKey: [UInt8], diffieHellman: DiffieHellman) throws(TLSError) {
         let keyID = try PublicKey.read(pem: publicKey).keyID
         guard try PublicKey.derive(from: .read(pem: privateKey)).keyID == keyID else {
@@ -61,7 +61,7 @@ import CGnuTLS
         return unsafe raw
     }
 
-    /// - Returns: parameters that must live as long as the credentials, if any were made.
+    /// - Returns: parameters that must live as long as the credentials, or nil.
     private static func set(
         _ diffieHellman: DiffieHellman, in handle: gnutls_certificate_credentials_t
     ) throws(TLSError) -> gnutls_dh_params_t? {

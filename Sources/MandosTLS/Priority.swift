@@ -1,16 +1,16 @@
 import CGnuTLS
 
-/// Which algorithms and protocol versions a handshake may use, in GnuTLS's notation.
+/// The algorithms and protocol versions that a handshake may use, in GnuTLS's notation.
 ///
 /// Source: gnutls_priority_init(3); mandos(8) `--priority`.
 @safe public final class Priority: @unchecked Sendable {  // immutable once made
-    /// What both sides use unless told otherwise: raw public keys over TLS 1.3.
+    /// The default of both sides: raw public keys over TLS 1.3.
     public static let standard =
         "SECURE128:!CTYPE-X.509:+CTYPE-RAWPK:!RSA:!VERS-ALL:+VERS-TLS1.3:%PROFILE_ULTRA"
 
     let handle: gnutls_priority_t
 
-    /// - Throws: if GnuTLS does not understand the text; the error quotes it from the part that it rejects.
+    /// - Throws: if GnuTLS rejects the text; the error quotes it from the rejected part on.
     public init(_ text: String = Priority.standard) throws(TLSError) {
         var raw: gnutls_priority_t?
         var rejected = ""

@@ -1,9 +1,9 @@
 import CGnuTLS
 public import MandosFormats
 
-/// A TLS private key, as tls-privkey.pem holds it.
+/// A TLS private key, as in tls-privkey.pem.
 @safe public struct PrivateKey: ~Copyable {
-    /// The kinds of key that can sign a TLS 1.3 handshake. Source: mandos-keygen(8) `--tls-keytype`; certtool(1).
+    /// Key types that can sign a TLS 1.3 handshake. Source: mandos-keygen(8) `--tls-keytype`; certtool(1).
     public enum Kind: String, CaseIterable, Sendable {
         case ed25519, ed448, ecdsa, rsa
         case rsaPSS = "rsa-pss"
@@ -21,7 +21,7 @@ public import MandosFormats
 
     let handle: gnutls_privkey_t
 
-    /// Makes a new key, of `bits` or of the size that GnuTLS advises for 256-bit security; RSA keys of that size take
+    /// Generates a key with `bits`, or with the size that GnuTLS advises for 256-bit security; RSA keys of that size take
     /// many seconds.
     public static func generate(_ kind: Kind, bits: UInt32? = nil) throws(TLSError) -> PrivateKey {
         let key = try PrivateKey()
@@ -49,7 +49,7 @@ public import MandosFormats
         unsafe handle = raw
     }
 
-    /// PKCS#8, not encrypted.
+    /// The key as unencrypted PKCS#8.
     public var pem: [UInt8] {
         get throws(TLSError) {
             var raw: gnutls_x509_privkey_t?
@@ -64,7 +64,7 @@ public import MandosFormats
     }
 }
 
-/// A new pair of TLS keys, as mandos-keygen(8) writes them.
+/// A new pair of TLS keys, as written by mandos-keygen(8).
 public struct KeyPair: Sendable {
     /// Contents of PEM files.
     public let privateKey: [UInt8]

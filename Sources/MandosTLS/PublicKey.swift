@@ -1,7 +1,7 @@
 import CGnuTLS
 public import MandosFormats
 
-/// A raw public key, as tls-pubkey.pem holds it.
+/// A raw public key, as in tls-pubkey.pem.
 @safe public struct PublicKey: ~Copyable {
     private let handle: gnutls_pubkey_t
 
@@ -25,7 +25,7 @@ public import MandosFormats
         return key
     }
 
-    /// How many bytes the public exponent of an RSA key has; 0 for other keys.
+    /// Length of an RSA key's public exponent, in bytes; 0 for other keys.
     var rsaExponentSize: Int {
         get throws(TLSError) {
             let algorithm = unsafe gnutls_pubkey_get_pk_algorithm(handle, nil)
@@ -57,7 +57,7 @@ public import MandosFormats
         unsafe handle = raw
     }
 
-    /// What the server looks the key up by.
+    /// The ID by which the server finds the client.
     public var keyID: KeyID {
         get throws(TLSError) {
             var id = [UInt8](repeating: 0, count: KeyID.byteCount)

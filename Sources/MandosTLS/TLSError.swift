@@ -1,6 +1,6 @@
 import CGnuTLS
 
-/// GnuTLS refused something: what we were doing, and its reason.
+/// A failure of GnuTLS: the action that failed, and GnuTLS's reason.
 public struct TLSError: Error, CustomStringConvertible {
     let action: String
     let code: Int32
@@ -14,34 +14,34 @@ public struct TLSError: Error, CustomStringConvertible {
         return String(decoding: reason, as: UTF8.self)
     }
 
-    /// It is about Diffie-Hellman parameters, which TLS 1.3 does not need.
+    /// Whether reading the Diffie-Hellman parameters failed, which TLS 1.3 does not need.
     public var isAboutDiffieHellman: Bool { action.utf8.elementsEqual(Self.readingDiffieHellman.utf8) }
     static let readingDiffieHellman = "reading Diffie-Hellman parameters"
 
-    /// The other side ended the connection without the TLS goodbye, so what it sent may be cut short.
+    /// Whether the peer ended the connection without the TLS close alert, so that its data may be cut short.
     public var isPrematureEnd: Bool { code == GNUTLS_E_PREMATURE_TERMINATION }
 }
 
-/// Throws unless a GnuTLS call succeeded; such calls return a negative number for failure.
+/// Throws if a GnuTLS call failed, which a negative return value means.
 @discardableResult
 func check(_ action: String, _ code: Int32) throws(TLSError) -> Int32 {
     if code < 0 { throw TLSError(action: action, code: code) }
     return code
 }
 
-/// Calls `body` with the bytes as GnuTLS takes them; the datum is valid during the call only.
+/// Calls `body` with a datum that refers to the bytes; it is valid only during the call.
 func withDatum<Result, Failure: Error>(
     _ bytes: [UInt8], _ body: (inout gnutls_datum_t) throws(Failure) -> Result
 ) throws(Failure) -> Result {
     try unsafe bytes.withUnsafeBufferPointer { (buffer) throws(Failure) -> Result in
-        // GnuTLS declares the pointer mutable and reads only.
+        // GnuTLS declares the pointer mutable, but only reads.
         var datum = unsafe gnutls_datum_t(
             data: UnsafeMutablePointer(mutating: buffer.baseAddress), size: UInt32(clamping: buffer.count))
         return try unsafe body(&datum)
     }
 }
 
-/// Takes over a datum that GnuTLS allocated, and frees it.
+/// Copies a datum that GnuTLS allocated, then zeroes and frees it.
 func bytes(freeing datum: gnutls_datum_t) -> [UInt8] {
     let buffer = unsafe UnsafeBufferPointer(start: datum.data, count: Int(datum.size))
     let bytes = unsafe Array(buffer)

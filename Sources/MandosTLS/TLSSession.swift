@@ -1,31 +1,31 @@
 import CGnuTLS
 public import MandosFormats
 
-/// One TLS connection in memory: the caller carries the records to and from the network.
+/// A TLS connection in memory: the caller moves the records from and to the network.
 ///
-/// The roles are the reverse of the usual: the Mandos server is the TLS client and the Mandos client, which has the
-/// key, is the TLS server. Not thread-safe; whoever made it uses it.
+/// The roles are reversed: the Mandos server is the TLS client; the Mandos client, which has the key, is the TLS server.
+/// Not thread-safe.
 ///
 /// Source: mandos(8), NETWORK PROTOCOL; RFC 7250.
 @safe public final class TLSSession {
     public enum Role: Sendable { case mandosServer, mandosClient }
 
-    /// What there is to read.
+    /// The result of reading.
     public enum Received: Equatable {
         case bytes([UInt8])
-        /// Nothing until more records arrive.
+        /// More records have to arrive first.
         case needsInput
-        /// The other side has said goodbye.
+        /// The peer has sent the TLS close alert.
         case end
     }
 
-    /// Most bytes that one ``read()`` returns: what one TLS record can hold.
+    /// Maximum number of bytes in one TLS record, and so from one ``read()``.
     public static let largestRecord = 16384
 
-    /// Most bytes of one handshake message from a Mandos client: room for a key of RSA 15360, the largest that the
-    /// reference's mandos-keygen makes.
+    /// Maximum number of bytes in one handshake message from a Mandos client: room for an RSA 15360 key, the largest that
+    /// the reference's mandos-keygen makes.
     private static let largestHandshakeMessage = 4096
-    /// Most bytes of a public RSA exponent; everybody uses 65537.
+    /// Maximum number of bytes in a public RSA exponent; the usual one is 65537.
     private static let largestExponent = 8
 
     private let handle: gnutls_session_t
@@ -41,7 +41,7 @@ public import MandosFormats
     public init(role: Role, priority: Priority, credentials: Credentials) throws(TLSError) {
         var flags = GNUTLS_NONBLOCK.rawValue | GNUTLS_ENABLE_RAWPK.rawValue | GNUTLS_NO_TICKETS.rawValue
         switch role {
-        // One key share is half the work of two, and every Mandos client takes the first.
+        // One key share is half the work of two, and every Mandos client accepts the first.
         case .mandosServer: flags |= UInt32(GNUTLS_CLIENT) | GNUTLS_KEY_SHARE_TOP.rawValue
         case .mandosClient: flags |= UInt32(GNUTLS_SERVER)
         }
@@ -63,7 +63,7 @@ public import MandosFormats
             unsafe gnutls_handshake_set_hook_function(
                 handle, UInt32(GNUTLS_HANDSHAKE_CERTIFICATE_PKT.rawValue), Int32(GNUTLS_HOOK_POST), Self.inspectKey)
         }
-        // The callbacks run only inside calls that `self` makes, so an unretained reference is alive in them.
+        // The callbacks run only inside calls from `self`, so the unretained reference is valid in them.
         unsafe gnutls_transport_set_ptr(handle, Unmanaged.passUnretained(self).toOpaque())
         unsafe gnutls_transport_set_push_function(handle, Self.push)
         unsafe gnutls_transport_set_pull_function(handle, Self.pull)
@@ -73,9 +73,9 @@ public import MandosFormats
 
     // MARK: Records
 
-    /// Takes records that came from the network.
+    /// Takes records from the network.
     public func receive(_ bytes: Span<UInt8>) {
-        // What is consumed goes before it outgrows what is not, so that a long stream needs no more than its records.
+        // Consumed bytes are removed before they outnumber the others, so that a long stream needs little memory.
         if consumed >= input.count - consumed {
             input.removeFirst(consumed)
             consumed = 0
@@ -83,10 +83,10 @@ public import MandosFormats
         unsafe bytes.withUnsafeBufferPointer { unsafe input.append(contentsOf: $0) }
     }
 
-    /// The network has nothing more: reading past what was received is an error instead of a wait.
+    /// Marks the end of the network data: reading past it is then an error instead of ``Received/needsInput``.
     public func receiveEnd() { inputHasEnded = true }
 
-    /// Hands over the records that wait to be sent.
+    /// Takes the records to be sent.
     public func takeOutput() -> [UInt8] {
         defer { output = [] }
         return output
@@ -118,15 +118,16 @@ public import MandosFormats
 
     // MARK: The peer's key
 
-    /// Refuses a key that is made to cost us time: checking a signature by an RSA key takes the longer the larger its
-    /// exponent is, up to seconds, and any stranger may show us one.
+    /// Refuses an RSA key with a large exponent: any stranger may present one, and checking its signature can take seconds.
     private static let inspectKey: gnutls_handshake_hook_func = { _, _, _, isIncoming, message in
         guard isIncoming != 0, let message = unsafe message?.pointee, unsafe message.size > 0 else { return 0 }
         let bytes = unsafe Array(UnsafeBufferPointer(start: message.data, count: Int(message.size)))
         return isReasonable(certificateMessage: bytes) ? 0 : GNUTLS_E_CERTIFICATE_ERROR
     }
 
-    /// Source: RFC 8446 §4.4.2: a context, then a list of keys, each with extensions; all with their lengths before.
+    /// Whether the first key in a Certificate message has an exponent of reasonable size.
+    ///
+    /// Source: RFC 8446 §4.4.2: a context, then a list of keys, each with extensions; all preceded by their lengths.
     static func isReasonable(certificateMessage bytes: [UInt8]) -> Bool {
         guard let context = bytes.first else { return true }
         let start = 1 + Int(context) + 3 + 3
@@ -137,27 +138,27 @@ public import MandosFormats
             let size = try PublicKey.read(der: Array(bytes[start..<(start + length)])).rsaExponentSize
             return size <= largestExponent
         } catch {
-            // What is no key fails in the handshake itself.
+            // An invalid key fails in the handshake itself.
             return true
         }
     }
 
     // MARK: The conversation
 
-    /// Goes on with the handshake as far as the received records allow.
+    /// Continues the handshake as far as the received records allow.
     ///
-    /// - Returns: whether it is complete.
+    /// - Returns: whether the handshake is complete.
     public func handshake() throws(TLSError) -> Bool {
         while true {
             let code = unsafe gnutls_handshake(handle)
             if code == GNUTLS_E_SUCCESS { return true }
             if code == GNUTLS_E_AGAIN { return false }
-            // The others that are not fatal, warning alerts and interruptions, mean: call again.
+            // Other results that are not fatal, such as warning alerts, mean: call again.
             if gnutls_error_is_fatal(code) != 0 { throw TLSError(action: "TLS handshake", code: code) }
         }
     }
 
-    /// The raw public key that the other side proved to have, or nil if it showed none.
+    /// The ID of the raw public key whose possession the peer has proved, or nil if it has presented none.
     public var peerKeyID: KeyID? {
         get throws(TLSError) {
             guard unsafe gnutls_certificate_type_get2(handle, GNUTLS_CTYPE_PEERS) == GNUTLS_CRT_RAWPK else {
@@ -172,7 +173,7 @@ public import MandosFormats
         }
     }
 
-    /// Encrypts; the records then wait in ``takeOutput()``.
+    /// Encrypts bytes into records, which ``takeOutput()`` returns.
     public func write(_ bytes: Span<UInt8>) throws(TLSError) {
         var sent = 0
         while sent < bytes.count {
@@ -200,13 +201,13 @@ public import MandosFormats
         }
     }
 
-    /// Says the TLS goodbye, so that the other side can tell a whole message from one cut short.
+    /// Sends the TLS close alert, by which the peer can tell a whole message from one cut short.
     public func sayGoodbye() {
-        // A failure changes nothing: the connection ends either way.
+        // A failure is ignored: the connection ends either way.
         _ = unsafe gnutls_bye(handle, GNUTLS_SHUT_WR)
     }
 
-    /// Tells the other side why the handshake failed, where there is an alert for it.
+    /// Sends the alert for a failed handshake, if there is one for this error.
     public func sendAlert(for error: TLSError) {
         _ = unsafe gnutls_alert_send_appropriate(handle, error.code)
     }

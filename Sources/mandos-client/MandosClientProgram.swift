@@ -13,7 +13,7 @@ import POSIXKit
         do throws(SystemError) {
             let stop = try StopSignals()
             let settings = Settings.read(program)
-            // The last thing that is done with root's privilege in this process.
+            // The last use of root's privileges in this process.
             let network = try NetworkSetup.begin(
                 settings.selection, hooks: settings.hooks, delay: settings.delay,
                 isVerbose: settings.debug
@@ -21,7 +21,7 @@ import POSIXKit
             let ending: TerminationStatus
             do throws(SystemError) {
                 try Hardening.dropPrivileges()
-                // What comes from the network is read by a process that may crash, be it in a library.
+                // Network data is read in another process, since a library may crash on it.
                 ending = try CrashRestart.run(until: stop, report: { complain(program, $0) }) {
                     work(settings, network)
                 }
@@ -40,8 +40,7 @@ import POSIXKit
         }
     }
 
-    /// The process that does the work. Signals that wait for us are not lost: they are kept until they are read. By the end
-    /// of it, whatever was started has ended.
+    /// Does the work, in a process of its own. Pending signals are kept until they are read; every child has ended by its end.
     private static func work(_ settings: Settings, _ network: NetworkSetup) -> Never {
         ProgramEnding.of(program) { (stop) throws(SystemError) in try run(settings, network, until: stop) }
     }
@@ -84,7 +83,7 @@ import POSIXKit
             throw Unusable(problem: "\(error)", status: .usage)
         }
         if let time = KeyTime.neededForDecryption(secretKeyFile: settings.keys.secretKeyFile) {
-            complain(program, "the clock is before the time of our key; asking for it to be set forward")
+            complain(program, "the clock is before the creation time of the key; asking to set it forward")
             network.setClock(forwardTo: time)
         }
         let isVerbose = settings.debug

@@ -4,7 +4,7 @@ import MandosFormats
 import MandosTLS
 import POSIXKit
 
-/// What the command line of mandos-client(8mandos) says.
+/// The settings from the command line of mandos-client(8mandos).
 struct Settings {
     private enum Option: Equatable, Sendable {
         case connect, server, domain, interface, publicKey, secretKey, tlsPublicKey, tlsPrivateKey, priority, dhBits,
@@ -12,11 +12,11 @@ struct Settings {
         case delay, retry, networkHookDirectory, debug
     }
 
-    /// Servers that are asked in any case.
+    /// Servers from `--connect` and `--server`.
     private(set) var servers: [ServerName] = []
-    /// Domains whose servers DNS names.
+    /// Domains whose servers are looked up in DNS.
     private(set) var domains: [String] = []
-    /// What `--connect` said last; with it, servers are not looked for.
+    /// The last value of `--connect`; with it, servers are not searched with Zeroconf.
     private(set) var connect: String?
     private(set) var interfaces: [String] = []
     private(set) var keys = ClientKeys()
@@ -26,7 +26,7 @@ struct Settings {
     private(set) var retryInterval = TimeSpan.seconds(10)
     /// In milliseconds.
     private(set) var delay: Int64 = 2500
-    /// As it was given, for network hooks.
+    /// The delay as given, for network hooks.
     private(set) var delayText = "2.5"
     private(set) var networkHookDirectory = NetworkHooks.standardDirectory
     private(set) var debug = false
@@ -37,19 +37,19 @@ struct Settings {
         options: [
             CommandLineOption(
                 .connect, "connect", short: "c", value: "ADDRESS:PORT",
-                "Ask this server, and do not look for others with Zeroconf. May be given several times: all are asked."),
+                "Ask this server, and do not search for others with Zeroconf. May be repeated: all are asked."),
             CommandLineOption(
                 .server, "server", value: "ADDRESS[:PORT]",
-                "Ask this server too, beside those that are found. May be given several times. Default port: 4711."),
+                "Ask this server in addition to those that are found. May be repeated. Default port: 4711."),
             CommandLineOption(
                 .domain, "domain", value: "DOMAIN",
-                "Ask the servers too that DNS names for _mandos._tcp in this domain. May be given several times."),
+                "Also ask the servers that DNS names for _mandos._tcp in this domain. May be repeated."),
             CommandLineOption(
                 .interface, "interface", short: "i", value: "NAME[,NAME...]",
-                "Use these network interfaces, and take them up. Default: all that can reach a link of their own."),
+                "Use these network interfaces, and bring them up. Default: all that can reach a local network."),
             CommandLineOption(
                 .publicKey, "pubkey", short: "p", value: "FILE",
-                "OpenPGP public key; the secret key has all that is needed of it."),
+                "OpenPGP public key; not read, since the secret key file contains it."),
             CommandLineOption(.secretKey, "seckey", short: "s", value: "FILE", "OpenPGP secret key."),
             CommandLineOption(.tlsPublicKey, "tls-pubkey", short: "T", value: "FILE", "TLS raw public key."),
             CommandLineOption(.tlsPrivateKey, "tls-privkey", short: "t", value: "FILE", "TLS private key."),
@@ -61,16 +61,16 @@ struct Settings {
                 .dhParameters, "dh-params", value: "FILE", "Diffie-Hellman parameters, PEM-encoded PKCS#3."),
             CommandLineOption(
                 .delay, "delay", value: "SECONDS",
-                "How long interfaces may take to run before failures are told. Default: 2.5."),
+                "How long interfaces may take to come up before failures are reported. Default: 2.5."),
             CommandLineOption(
-                .retry, "retry", value: "SECONDS", "How long between two tries of the same server. Default: 10."),
+                .retry, "retry", value: "SECONDS", "Interval between two tries of the same server. Default: 10."),
             CommandLineOption(
                 .networkHookDirectory, "network-hook-dir", value: "DIR",
-                "Where network hooks are. Default: /lib/mandos/network-hooks.d."),
-            CommandLineOption(.debug, "debug", "Tell on standard error what happens."),
+                "Directory of the network hooks. Default: /lib/mandos/network-hooks.d."),
+            CommandLineOption(.debug, "debug", "Report on standard error what happens."),
         ])
 
-    /// Reads the command line; one that makes no sense ends the program with `EX_USAGE`.
+    /// Reads the command line; an invalid one ends the program with `EX_USAGE`.
     static func read(_ program: StaticString) -> Settings {
         var settings = Settings()
         for (option, value) in reader.read(version: mandosVersion) {
@@ -82,7 +82,7 @@ struct Settings {
         return settings
     }
 
-    /// - Returns: what is wrong with the value, if anything.
+    /// - Returns: a problem with the value, if there is one.
     private mutating func apply(_ option: Option, _ value: String) -> String? {
         switch option {
         case .connect:
@@ -99,7 +99,9 @@ struct Settings {
                 return "--server=\(value): \(error)"
             }
         case .domain:
-            guard !value.utf8.isEmpty, value.utf8.count <= Self.longestDomain else { return "--domain: not a domain" }
+            guard !value.utf8.isEmpty, value.utf8.count <= Self.maximumDomainLength else {
+                return "--domain: not a domain name"
+            }
             domains.append(value)
         case .interface: interfaces += value.utf8.split(separator: UInt8(ascii: ",")).map { String(Substring($0)) }
         case .publicKey: break
@@ -131,7 +133,7 @@ struct Settings {
     }
 
     /// RFC 1035 §2.3.4.
-    private static let longestDomain = 253
+    private static let maximumDomainLength = 253
 
     var selection: InterfaceSelection {
         InterfaceSelection(names: interfaces, isForNamedServers: connect != nil)
@@ -142,11 +144,11 @@ struct Settings {
             directory: networkHookDirectory, devices: interfaces, delay: delayText, connect: connect, isVerbose: debug)
     }
 
-    /// A parameters file that cannot be read is complained about, and then the profile's parameters are used.
+    /// The parameters to use; if their file cannot be read, reports that and uses standard ones.
     func diffieHellman(_ program: StaticString) -> Credentials.DiffieHellman {
         if let path = dhParametersFile {
             do throws(SystemError) {
-                return .parameters(try readFile(path, limit: ClientKeys.largestFile))
+                return .parameters(try readFile(path, limit: ClientKeys.maximumFileSize))
             } catch {
                 complain(program, "\(error); using standard parameters")
             }

@@ -3,11 +3,11 @@ import MandosFormats
 import MandosTLS
 import POSIXKit
 
-/// What the server needs to know of a client: a section for clients.conf.
+/// The section of a client in the server's clients.conf.
 struct ClientSection {
     let text: String
 
-    /// Encrypts the password and finds out the rest.
+    /// Encrypts the password and collects the rest.
     init(
         name: String, directory: KeyDirectory, password: SecretBuffer, includesSSH: Bool, gnuPG: GnuPG,
         until stop: borrowing StopSignals
@@ -16,7 +16,7 @@ struct ClientSection {
         let publicKey = try PublicKey.read(pem: try readFile(publicKeyFile, limit: 1 << 20))
         let facts = try gnuPG.facts(ofKeyFile: directory.path(of: .publicKey), until: stop)
         if let expires = facts.expires, expires.millisecondsSince1970 <= Int64(Date.now.timeIntervalSince1970 * 1000) {
-            throw KeygenError("the OpenPGP key has expired at \(expires.rfc3339); make new keys with --force")
+            throw KeygenError("the OpenPGP key expired at \(expires.rfc3339); make new keys with --force")
         }
         let message = try gnuPG.encrypt(password, for: directory, until: stop)
         text = Self.text(
@@ -33,7 +33,7 @@ struct ClientSection {
         let base64 = Data(message).base64EncodedString(options: [.lineLength64Characters, .endLineWithLineFeed])
         lines += base64.split(separator: "\n").map { "    " + $0 }
         if let sshFingerprint, let type = sshFingerprint.split(separator: " ").first {
-            // The host's name is quoted for the shell where the server fills it in.
+            // The server quotes the host name for the shell when it expands it.
             lines.append(
                 "checker = ssh-keyscan -t \(type) %%(host)s 2>/dev/null"
                     + " | grep --quiet --line-regexp --fixed-strings --regexp=%%(host)s\" %(ssh_fingerprint)s\"")
@@ -42,23 +42,23 @@ struct ClientSection {
         return lines.joined(separator: "\n") + "\n"
     }
 
-    /// A percent sign in a value is written as two.
+    /// Doubles the percent signs of a value.
     private static func escaped(_ value: String) -> String { value.replacing("%", with: "%%") }
 }
 
-/// The key by which this host's SSH server shows that it is itself.
+/// The host key of this machine's SSH server.
 enum SSHHostKey {
-    /// Best first; the last ones are for servers that have nothing better.
+    /// Key types in the order of preference.
     private static let types = ["ed25519", "ecdsa-sha2-nistp256", "rsa"]
-    /// Longer than ssh-keyscan itself waits for a server, in milliseconds.
-    private static let patience: Int64 = 10_000
+    /// How long ssh-keyscan may take, in milliseconds: longer than it waits for a server.
+    private static let timeLimit: Int64 = 10_000
 
-    /// The type and the key, as ssh-keyscan(1) prints them after the host; nil if no SSH server answers here.
+    /// The type and the key, as ssh-keyscan(1) prints them after the host; nil if no SSH server answers.
     static func fingerprint(until stop: borrowing StopSignals) -> String? {
         guard let path = Program.find("ssh-keyscan") else { return nil }
         for type in types {
             let output = try? Program.run(
-                "asking for the SSH host key", path, [path, "-t", type, "localhost"], patience: patience, until: stop)
+                "asking for the SSH host key", path, [path, "-t", type, "localhost"], timeLimit: timeLimit, until: stop)
             guard let output else { return nil }
             let lines = String(decoding: output.copy, as: UTF8.self).split(separator: "\n")
             for line in lines where !line.hasPrefix("#") {

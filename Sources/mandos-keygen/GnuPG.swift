@@ -3,7 +3,7 @@ import MandosClient
 import MandosFormats
 import POSIXKit
 
-/// What kind of OpenPGP key to make. Source: mandos-keygen(8).
+/// The parameters of a new OpenPGP key. Source: mandos-keygen(8).
 struct OpenPGPKeyParameters {
     let type: String
     let length: UInt
@@ -14,11 +14,11 @@ struct OpenPGPKeyParameters {
     let comment: String?
     let expire: String?
 
-    /// What any OpenPGP implementation can read (RFC 4880). GnuPG 2.4 would also claim OCB, which others cannot,
-    /// and whoever encrypted to the key would then use it.
+    /// Algorithms that every OpenPGP implementation supports (RFC 4880). By default, GnuPG 2.4 also claims OCB, which other
+    /// implementations cannot read, and messages to the key would then use it.
     static let preferences = "AES256 AES192 AES SHA512 SHA384 SHA256 ZLIB ZIP Uncompressed"
 
-    /// As gpg reads it: "Unattended key generation" in its manual.
+    /// The input of `gpg --generate-key`. Source: "Unattended key generation" in GnuPG's manual.
     var batch: String {
         var lines = ["%no-protection"]
         lines += algorithm("Key", type, length) + ["Key-Usage: sign"]
@@ -41,13 +41,13 @@ struct OpenPGPKeyParameters {
     }
 }
 
-/// What a public key says of itself.
+/// The fingerprint and the expiry time of a public key.
 struct OpenPGPKeyFacts: Equatable {
     /// Upper-case hexadecimal digits.
     let fingerprint: String
     let expires: Timestamp?
 
-    /// Reads the output of `gpg --with-colons --show-keys`: the fields are in GnuPG's doc/DETAILS.
+    /// Reads the output of `gpg --with-colons --show-keys`. Source: GnuPG's doc/DETAILS.
     init?(colonListing: String) {
         let records = colonListing.split(separator: "\n").map {
             $0.split(separator: ":", omittingEmptySubsequences: false)
@@ -60,14 +60,14 @@ struct OpenPGPKeyFacts: Equatable {
     }
 }
 
-/// GnuPG, working in a home of its own that is gone when this is.
+/// GnuPG with a temporary home of its own.
 struct GnuPG {
     private let path: String
     private let home: GnuPGHome
 
     init() throws {
         guard let path = Program.find("gpg") else {
-            throw KeygenError("there is no gpg; install it with: apt install gpg gpg-agent")
+            throw KeygenError("gpg is not installed; install it with: apt install gpg gpg-agent")
         }
         self.path = path
         home = try GnuPGHome(in: Self.temporaryPlaces)
@@ -98,7 +98,7 @@ struct GnuPG {
         return facts
     }
 
-    /// Encrypts to the key in `directory`, as a message that any OpenPGP implementation can read.
+    /// Encrypts to the key in `directory`, as a message that every OpenPGP implementation can read.
     func encrypt(
         _ password: SecretBuffer, for directory: KeyDirectory, until stop: borrowing StopSignals
     ) throws -> [UInt8] {
@@ -108,8 +108,8 @@ struct GnuPG {
             "encrypting the password", options + ["--recipient-file", publicKey], input: password, until: stop)
         if OpenPGPMessage.isReadableByAll(message.copy) { return message.copy }
 
-        // The key claims OCB, as those made by GnuPG 2.4 do unless told otherwise. In our own home, where no file of
-        // the user is changed, the claim can be taken back; only the owner of the secret key may do so.
+        // The key claims OCB, the default of GnuPG 2.4. The claim is removed in our own home, where no file of the user
+        // changes; that needs the secret key.
         let fingerprint = try facts(ofKeyFile: publicKey, until: stop).fingerprint
         _ = try run("reading the secret key", ["--import", directory.path(of: .secretKey)], until: stop)
         _ = try run(
@@ -120,7 +120,7 @@ struct GnuPG {
             "encrypting the password", options + ["--recipient", fingerprint], input: password, until: stop)
         guard OpenPGPMessage.isReadableByAll(second.copy) else {
             throw KeygenError(
-                "gpg insists on a message that other OpenPGP programs cannot read; make new keys with --force")
+                "gpg makes only messages that other OpenPGP programs cannot read; make new keys with --force")
         }
         return second.copy
     }
@@ -134,28 +134,28 @@ struct GnuPG {
     }
 }
 
-/// Running a program to its end.
+/// Runs other programs to their end.
 enum Program {
-    /// No program is waited for longer, in milliseconds; making a large key on a small machine takes minutes.
-    private static let patience: Int64 = 600_000
+    /// How long a program may take, in milliseconds; making a large key on a small machine takes minutes.
+    private static let timeLimit: Int64 = 600_000
 
-    /// Where `name` is, among the directories of PATH.
+    /// The path of the program `name` in the directories of PATH.
     static func find(_ name: String) -> String? {
         let directories = ProcessInfo.processInfo.environment["PATH"]?.split(separator: ":") ?? ["/usr/bin", "/bin"]
         return directories.map { "\($0)/\(name)" }.first(where: isExecutable)
     }
 
-    /// - Returns: what it printed.
-    /// - Throws: if it fails, does not end, or if a signal asks us to stop.
+    /// - Returns: the program's output.
+    /// - Throws: if the program fails or takes too long, or a signal asks us to stop.
     static func run(
         _ action: String, _ path: String, _ arguments: [String], input: SecretBuffer? = nil,
-        patience: Int64 = patience, until stop: borrowing StopSignals
+        timeLimit: Int64 = timeLimit, until stop: borrowing StopSignals
     ) throws -> SecretBuffer {
         let environment = ProcessInfo.processInfo.environment.map { "\($0.key)=\($0.value)" }
         let process = try PipedChild.start(
             path, arguments: arguments, environment: environment, input: input,
             outputLimit: 2 * ProtocolLimits.largestSecret)
-        let deadline = BootTime.now().after(milliseconds: patience)
+        let deadline = BootTime.now().after(milliseconds: timeLimit)
         while true {
             switch process.advance() {
             case .ended(.success): return process.output
@@ -182,6 +182,6 @@ struct Interrupted: Error, CustomStringConvertible {
 }
 
 extension SecretBuffer {
-    /// For what is no secret, or about to be written down.
+    /// A plain copy, for bytes that are not secret or are about to be written to a file.
     var copy: [UInt8] { unsafe withBytes { unsafe Array($0) } }
 }

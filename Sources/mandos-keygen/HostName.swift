@@ -1,8 +1,8 @@
 import Glibc
 
-/// What this host is called.
+/// The name of this host.
 enum HostName {
-    /// The full name if the resolver knows it, else the short one. Source: hostname(1) `--fqdn`.
+    /// The full name if the resolver knows it, otherwise the short one. Source: hostname(1) `--fqdn`.
     static func fullyQualified() -> String {
         var buffer = [CChar](repeating: 0, count: 256)
         guard unsafe gethostname(&buffer, buffer.count - 1) == 0 else { return "localhost" }

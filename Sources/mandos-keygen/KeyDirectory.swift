@@ -2,7 +2,7 @@ import FoundationEssentials
 import Glibc
 import POSIXKit
 
-/// Where a client's four key files are.
+/// The directory of a client's four key files.
 struct KeyDirectory {
     enum File: String, CaseIterable {
         case secretKey = "seckey.txt"
@@ -12,14 +12,14 @@ struct KeyDirectory {
     }
 
     static let standardPath = "/etc/keys/mandos"
-    /// Where versions before 1.7 kept the keys.
+    /// The key directory of versions before 1.7.
     private static let formerPath = "/etc/mandos/keys"
 
     let path: String
 
     init(path: String) throws {
         if Self.isDirectory(path) {
-            // No program may take a file name for an option.
+            // A file name must not look like an option.
             self.path = path.hasPrefix("-") ? "./" + path : path
         } else if path == Self.standardPath && Self.isDirectory(Self.formerPath) {
             self.path = Self.formerPath
@@ -35,14 +35,14 @@ struct KeyDirectory {
 
     func path(of file: File) -> String { path + "/" + file.rawValue }
 
-    /// One that is there already.
+    /// The path of a key file that exists already.
     var existingFile: String? {
         File.allCases.map(path(of:)).first { FileManager.default.fileExists(atPath: $0) }
     }
 
-    /// Puts all files in place, readable by us alone, and keeps what was there as numbered backups `FILE.~N~`.
+    /// Installs all files, with mode 600, and keeps existing ones as numbered backups `FILE.~N~`.
     ///
-    /// Each file is replaced in one step, when all are written: a full disk leaves the old keys as they were.
+    /// All files are written before the first one is replaced, in one step each: a full disk leaves the old keys as they were.
     func install(_ files: [(File, [UInt8])]) throws {
         let manager = FileManager.default
         var written: [(temporary: String, final: String)] = []
@@ -67,7 +67,7 @@ struct KeyDirectory {
         }
     }
 
-    /// One more than the highest number there is, as cp(1) `--backup=numbered` counts.
+    /// The path of the next backup: the highest number plus one, as with cp(1) `--backup=numbered`.
     private func nextBackup(of file: String) throws -> String {
         let prefix = file.dropFirst(path.count + 1) + ".~"
         let numbers = try FileManager.default.contentsOfDirectory(atPath: path).compactMap { name in

@@ -3,14 +3,14 @@ import MandosFormats
 import MandosTLS
 import POSIXKit
 
-/// Trying a client's keys out, the way the next reboot will.
+/// A test of a client's keys, in the same way as the next reboot uses them.
 struct KeyTrial {
     let directory: KeyDirectory
     let gnuPG: GnuPG
 
-    /// Prints a line for each thing that works.
+    /// Runs all tests, and prints a line for each one that passes.
     ///
-    /// - Throws: at the first thing that does not.
+    /// - Throws: if a test fails.
     func run(connectingTo server: ServerName?, until stop: borrowing StopSignals) throws {
         try tryTLSKeys()
         try tryOpenPGPKeys(until: stop)
@@ -33,7 +33,7 @@ struct KeyTrial {
         let probe = (0..<32).map { _ in UInt8.random(in: 0...255, using: &generator) }
         let message = try gnuPG.encrypt(SecretBuffer(probe), for: directory, until: stop)
         let programs = DecryptionProgram.installed()
-        if programs.isEmpty { throw KeygenError("there is no program to decrypt with; install sqop or gpg") }
+        if programs.isEmpty { throw KeygenError("no OpenPGP program is installed; install sqop or gpg") }
         for program in programs {
             let decryption = Decryption(
                 of: message, secretKeyFile: directory.path(of: .secretKey), programs: [program],
@@ -78,6 +78,6 @@ struct KeyTrial {
     }
 
     private func contents(of file: KeyDirectory.File) throws -> [UInt8] {
-        try readFile(directory.path(of: file), limit: ClientKeys.largestFile)
+        try readFile(directory.path(of: file), limit: ClientKeys.maximumFileSize)
     }
 }

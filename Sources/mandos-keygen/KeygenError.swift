@@ -1,4 +1,4 @@
-/// What stops mandos-keygen, in words for whoever ran it.
+/// A failure of mandos-keygen, described for its user.
 struct KeygenError: Error, CustomStringConvertible {
     let description: String
 

@@ -4,7 +4,7 @@ import MandosFormats
 import MandosTLS
 import POSIXKit
 
-/// mandos-keygen(8): makes a client's keys, and the section that its server needs of them.
+/// mandos-keygen(8): makes a client's keys and its section for the server's clients.conf.
 @main struct MandosKeygen: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mandos-keygen",
@@ -12,12 +12,12 @@ import POSIXKit
         usage: """
             mandos-keygen [OPTIONS]                                      make keys
             mandos-keygen {--password | --passfile FILE} [--no-ssh]      print a section for clients.conf
-            mandos-keygen --test [--connect ADDRESS:PORT]                try the keys out before a reboot does
+            mandos-keygen --test [--connect ADDRESS:PORT]                test the keys before a reboot uses them
             """)
 
     @OptionGroup(title: "Making keys") var key: KeyOptions
     @OptionGroup(title: "Encrypting a password") var encryption: EncryptionOptions
-    @OptionGroup(title: "Trying keys out") var trial: TrialOptions
+    @OptionGroup(title: "Testing keys") var trial: TrialOptions
 
     @Option(name: [.long, .customShort("d")], help: "Directory of the key files.")
     var dir: String = KeyDirectory.standardPath
@@ -41,7 +41,7 @@ import POSIXKit
             complain("mandos-keygen", "\(error)")
             exit(withError: ExitCode.failure)
         } catch {
-            // Help, or a command line that makes no sense.
+            // Help, or an invalid command line.
             exit(withError: error)
         }
     }
@@ -54,7 +54,7 @@ import POSIXKit
         if trial.connect != nil && !trial.test { throw ValidationError("--connect belongs to --test") }
         for text in [name, key.email, key.comment, key.expire, key.type, key.subtype] {
             if let text, text.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7F }) {
-                throw ValidationError("control characters make no sense in \"\(text)\"")
+                throw ValidationError("\"\(text)\" contains control characters; remove them")
             }
         }
         if let name { try Self.checkSectionName(name) }
@@ -63,10 +63,11 @@ import POSIXKit
     private static func checkSectionName(_ name: String) throws {
         if name.isEmpty { throw ValidationError("the name is empty") }
         if name == ConfigFile.defaultSectionName {
-            throw ValidationError("a section named \(name) would hold for all clients; choose another name")
+            throw ValidationError("a section named \(name) would apply to all clients; choose another name")
         }
         if name.contains("]") || name.first?.isWhitespace == true || name.last?.isWhitespace == true {
-            throw ValidationError("\"\(name)\" cannot be the name of a section: it has a ] or a blank at an end")
+            throw ValidationError(
+                "\"\(name)\" cannot be the name of a section: it contains \"]\", or begins or ends with a space")
         }
     }
 
@@ -76,7 +77,7 @@ import POSIXKit
             return
         }
         let directory = try KeyDirectory(path: dir)
-        // At the prompt, signals are the prompt's: it restores the terminal.
+        // Before `StopSignals`: readpassphrase(3) handles signals itself, to restore the terminal.
         let password = try encryption.readPassword()
         let stop = try StopSignals()
         if trial.test {
@@ -91,7 +92,7 @@ import POSIXKit
         }
     }
 
-    /// Everything is made before anything on disk changes.
+    /// Makes all keys before it changes any file.
     private func makeKeys(_ directory: KeyDirectory, until stop: borrowing StopSignals) throws {
         if !key.force, let file = directory.existingFile {
             throw KeygenError("\(file) exists already; --force replaces the keys, and keeps a backup")
@@ -131,7 +132,7 @@ struct KeyOptions: ParsableArguments {
 
     @Option(
         name: [.long, .customShort("x")],
-        help: "When the key expires; see gpg(1) for the syntax. The server then refuses the password. (default: never)")
+        help: "When the key expires; see gpg(1) for the syntax. The server then refuses the client. (default: never)")
     var expire: String?
 
     @Option(
@@ -146,20 +147,22 @@ struct KeyOptions: ParsableArguments {
 extension PrivateKey.Kind: ExpressibleByArgument {}
 
 struct EncryptionOptions: ParsableArguments {
-    @Flag(name: [.long, .customShort("p")], help: "Ask for a password, encrypt it with the key, and print a section.")
+    @Flag(
+        name: [.long, .customShort("p")], help: "Prompt for a password, encrypt it with the key, and print a section.")
     var password = false
 
     @Option(name: [.long, .customShort("F")], help: "The same, with exactly the bytes of this file as the password.")
     var passfile: String?
 
-    @Flag(name: [.customLong("no-ssh"), .customShort("S")], help: "Do not make a checker of this host's SSH host key.")
+    @Flag(
+        name: [.customLong("no-ssh"), .customShort("S")], help: "Do not make a checker from this host's SSH host key.")
     var noSSH = false
 
-    /// The password to encrypt, if there is to be one. Source: mandos-keygen(8) `--password`, `--passfile`.
+    /// The password to encrypt, if an option asks for one. Source: mandos-keygen(8) `--password`, `--passfile`.
     func readPassword() throws -> SecretBuffer? {
         if password { return try PasswordInput.read() }
         guard let passfile else { return nil }
-        var bytes = try readFile(passfile, limit: PasswordInput.longest)
+        var bytes = try readFile(passfile, limit: PasswordInput.maximumLength)
         defer { wipe(&bytes) }
         if bytes.isEmpty { throw KeygenError("\(passfile) is empty") }
         return SecretBuffer(bytes)
@@ -167,16 +170,16 @@ struct EncryptionOptions: ParsableArguments {
 }
 
 struct TrialOptions: ParsableArguments {
-    @Flag(help: "Tell whether this host's keys decrypt, without changing anything.")
+    @Flag(help: "Test whether this host's keys decrypt, without changing anything.")
     var test = false
 
     @Option(
-        help: "With --test: tell whether this server gives a password that decrypts, without printing it.",
+        help: "With --test: test whether this server sends a password that decrypts, without printing it.",
         transform: ServerName.init(parsing:))
     var connect: ServerName?
 }
 
-/// What the program is asked to print. Printing that fails is a failure.
+/// The program's output. A failure to print is a failure of the program.
 enum Output {
     static func write(_ text: String) throws {
         let bytes = Array(text.utf8)

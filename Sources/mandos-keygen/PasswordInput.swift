@@ -3,17 +3,17 @@ import Glibc
 import MandosFormats
 import POSIXKit
 
-/// Asking for a password.
+/// Reads a password from the terminal or from standard input.
 enum PasswordInput {
-    /// No password is longer, in bytes: cryptsetup takes no longer key file.
-    static let longest = 8 << 20
+    /// Maximum length of a password, in bytes: that of cryptsetup's key files.
+    static let maximumLength = 8 << 20
 
-    /// A terminal gives no longer line, in bytes.
-    private static let longestLine = 4096
+    /// Maximum length of a terminal's line, in bytes.
+    private static let maximumLineLength = 4096
 
-    /// Asks twice on the terminal; if standard input is none, reads its first line.
+    /// Prompts twice on the terminal; if standard input is not a terminal, reads its first line.
     ///
-    /// White space at both ends does not count. Source: mandos-keygen(8) `--password`, BUGS.
+    /// White space at both ends is removed. Source: mandos-keygen(8) `--password`, BUGS.
     static func read() throws -> SecretBuffer {
         guard isatty(STDIN_FILENO) == 1 else { return try trimmed(firstLineOfInput()) }
         let first = try trimmed(ask("Password: "))
@@ -24,7 +24,7 @@ enum PasswordInput {
     }
 
     private static func ask(_ prompt: String) throws -> SecretBuffer {
-        let buffer = SecretBuffer(limit: longestLine)
+        let buffer = SecretBuffer(limit: maximumLineLength)
         var failed = false
         unsafe buffer.append { room in
             let characters = unsafe room.bindMemory(to: CChar.self)
@@ -39,7 +39,7 @@ enum PasswordInput {
     }
 
     private static func firstLineOfInput() throws -> SecretBuffer {
-        let buffer = SecretBuffer(limit: longest)
+        let buffer = SecretBuffer(limit: maximumLength)
         var isDone = false
         while !isDone {
             var error: Int32 = 0
@@ -50,7 +50,7 @@ enum PasswordInput {
                 return max(count, 0)
             }
             if error != 0 { throw SystemError("reading the password", code: error) }
-            if buffer.isFull { throw KeygenError("the password is longer than \(longest) bytes") }
+            if buffer.isFull { throw KeygenError("the password is longer than \(maximumLength) bytes") }
         }
         return unsafe buffer.withBytes { bytes in
             var line = unsafe Array(bytes.prefix { $0 != UInt8(ascii: "\n") })

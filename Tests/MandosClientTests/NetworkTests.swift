@@ -21,24 +21,24 @@ import Testing
         let names: [String]
         let isForNamedServers: Bool
         let used: [String]
-        let takenUp: [String]
+        let broughtUp: [String]
     }
 
     @Test(arguments: [
-        Case(names: [], isForNamedServers: false, used: ["eth0", "eth1"], takenUp: ["eth0", "eth1"]),
-        Case(names: [""], isForNamedServers: false, used: ["eth0", "eth1"], takenUp: ["eth0", "eth1"]),
+        Case(names: [], isForNamedServers: false, used: ["eth0", "eth1"], broughtUp: ["eth0", "eth1"]),
+        Case(names: [""], isForNamedServers: false, used: ["eth0", "eth1"], broughtUp: ["eth0", "eth1"]),
         Case(
             names: [], isForNamedServers: true, used: ["eth0", "eth1", "tun0", "ib0"],
-            takenUp: ["eth0", "eth1", "tun0", "ib0"]),
-        Case(names: ["tun0", "lo"], isForNamedServers: false, used: ["lo", "tun0"], takenUp: ["lo", "tun0"]),
-        Case(names: ["none"], isForNamedServers: false, used: ["eth0", "eth1"], takenUp: []),
-        Case(names: ["eth1", "none", "eth0"], isForNamedServers: false, used: ["eth0", "eth1"], takenUp: ["eth1"]),
-        Case(names: ["eth7"], isForNamedServers: false, used: [], takenUp: []),
+            broughtUp: ["eth0", "eth1", "tun0", "ib0"]),
+        Case(names: ["tun0", "lo"], isForNamedServers: false, used: ["lo", "tun0"], broughtUp: ["lo", "tun0"]),
+        Case(names: ["none"], isForNamedServers: false, used: ["eth0", "eth1"], broughtUp: []),
+        Case(names: ["eth1", "none", "eth0"], isForNamedServers: false, used: ["eth0", "eth1"], broughtUp: ["eth1"]),
+        Case(names: ["eth7"], isForNamedServers: false, used: [], broughtUp: []),
     ])
-    func `are used and taken up as the manual says`(example: Case) {
+    func `are used and brought up as the manual says`(example: Case) {
         let selection = InterfaceSelection(names: example.names, isForNamedServers: example.isForNamedServers)
         #expect(Self.all.filter(selection.uses).map(\.name) == example.used)
-        #expect(Self.all.filter(selection.takesUp).map(\.name) == example.takenUp)
+        #expect(Self.all.filter(selection.bringsUp).map(\.name) == example.broughtUp)
     }
 
     @Test func `that is named alone is the one to connect through`() {
@@ -60,15 +60,15 @@ import Testing
     }
 }
 
-@Suite struct `What root is asked to do` {
+@Suite struct `A request to the network helper` {
     @Test func `arrives as it was sent`() throws {
         let address: [UInt8] = Array(1...16)
         func received(_ request: NetworkRequest) throws -> NetworkRequest {
-            #expect(request.message.count <= NetworkRequest.longest)
+            #expect(request.message.count <= NetworkRequest.maximumLength)
             return try #require(NetworkRequest(request.message[...]))
         }
         guard case .runHooks = try received(.runHooks), case .settled = try received(.settled),
-            case .takeUp(0x0102_0304) = try received(.takeUp(interface: 0x0102_0304)),
+            case .bringUp(0x0102_0304) = try received(.bringUp(interface: 0x0102_0304)),
             case .addRoute(address, "eth0") = try received(.addRoute(address: address, interface: "eth0")),
             case .addRoute([1, 2, 3, 4], "e") = try received(.addRoute(address: [1, 2, 3, 4], interface: "e")),
             case .setClock(forwardTo: 1_795_246_000_123) = try received(.setClock(forwardTo: 1_795_246_000_123))
@@ -78,7 +78,7 @@ import Testing
         }
     }
 
-    @Test func `is nothing if it makes no sense`() {
+    @Test func `is nil if the message is malformed`() {
         for message: [UInt8] in [
             [], [0], [6], [2, 1, 2, 3], [255], [3], [3, 4, 1, 2, 3, 4], [3, 5, 1, 2, 3, 4, 5, 65], [4, 1], [3, 200, 1],
         ] {
@@ -93,7 +93,7 @@ import Testing
     ])
     func `have plain names`(name: String, isOne: Bool) { #expect(NetworkHooks.isHookName(name) == isOne) }
 
-    /// The caretaker in a thread of this process instead of one of its own; it has no privilege that it would need.
+    /// Runs the helper in a thread of this process; no privilege is needed.
     @Test func `that hang are ended`() async throws {
         let directory = try TemporaryDirectory()
         // The processes that it has started end with it.
@@ -115,76 +115,11 @@ import Testing
         }
         .serve(its)
         #expect(ContinuousClock.now - begin < .seconds(900), "neither did it wait for the end of the hook")
-        #expect(complaints.contains { $0.hasSuffix("hangs stop took longer than 0 s, and was ended") }, "\(complaints)")
+        #expect(complaints.contains { $0.hasSuffix("hangs stop took longer than 0 s, and was killed") }, "\(complaints)")
         for group in try String(contentsOfFile: group, encoding: .utf8).split(separator: "\n") {
             let group = try #require(pid_t(group))
             // A process that has ended is there until its parent has waited for it.
             try await waitUntil("the end of the whole process group \(group)") { kill(-group, 0) != 0 }
         }
-    }
-}
-
-@Suite struct `A server that was announced` {
-    private static func address(_ last: UInt8, port: UInt16 = 1) throws -> SocketAddress {
-        let bytes: [UInt8] = [0xFE, 0x80] + Array(repeating: 0, count: 13) + [last]
-        return try #require(SocketAddress(bytes: bytes, port: port, interface: 1))
-    }
-
-    private static func make() throws -> KnownServer {
-        let service = unsafe Discovery.Service(
-            name: Array("a\u{1B}[31mb".utf8), interface: UInt32(if_nametoindex("lo")))
-        return KnownServer(.announced(service), id: 0)
-    }
-
-    @Test func `is tried at one address after the other, and each one once`() throws {
-        var server = try Self.make()
-        _ = server.add(try Self.address(1))
-        _ = server.add(try Self.address(2))
-        _ = server.add(try Self.address(1))
-        #expect(server.addresses.count == 2)
-        server.beginAddresses()
-        let now = BootTime(milliseconds: 5000)
-        let first = server.nextAddress(at: now)
-        #expect(first?.bytes.last == 1)
-        #expect(server.nextAddressDue == BootTime(milliseconds: 6000))
-        let second = server.nextAddress(at: now)
-        #expect(second?.bytes.last == 2)
-        #expect(server.nextAddressDue == nil)
-        let third = server.nextAddress(at: now)
-        #expect(third == nil)
-        server.beginAddresses()
-        _ = server.nextAddress(at: now)
-        server.settle()
-        // What is heard of it now is not needed.
-        server.alsoTry(try Self.address(3), at: now)
-        let next = server.nextAddress(at: now)
-        #expect(server.nextAddressDue == nil && next == nil)
-    }
-
-    @Test func `loses the addresses that are not announced any more`() throws {
-        var server = try Self.make()
-        _ = server.add(try Self.address(1))
-        _ = server.add(
-            try #require(SocketAddress(bytes: [192, 0, 2, 1], port: 1, interface: 0)))
-        server.beginAddresses()
-        server.removeAddresses(isIPv6: true)
-        #expect(server.addresses.map(\.bytes) == [[192, 0, 2, 1]])
-        #expect(server.untried.count == 1)
-    }
-
-    @Test func `can have no endless number of addresses, and no name that a console obeys`() throws {
-        var server = try Self.make()
-        for number in 1...100 { _ = server.add(try Self.address(UInt8(number))) }
-        #expect(server.addresses.count == 16)
-        #expect(server.description == "\"a[31mb\" on lo")
-    }
-
-    @Test func `needs a route once, and never to a link-local address`() throws {
-        var server = try Self.make()
-        let far = try #require(SocketAddress(bytes: [192, 0, 2, 1], port: 1, interface: 0))
-        let answers = [
-            server.needsRoute(to: far), server.needsRoute(to: far), server.needsRoute(to: try Self.address(1)),
-        ]
-        #expect(answers == [true, false, false])
     }
 }

@@ -1,24 +1,22 @@
 public import MandosFormats
 public import POSIXKit
 
-/// Turning one message into our password, with whatever OpenPGP program there is.
-///
-/// Each program is tried in turn until one succeeds.
+/// Decrypts one message with the installed OpenPGP programs, each in turn, until one succeeds.
 public final class Decryption {
     /// How long one program may take, in milliseconds: long enough for RSA 4096 on a small machine under emulation.
     private static let timeLimit: Int64 = 60_000
-    /// Where GnuPG may have its home: the initramfs has at least one of these, in memory.
+    /// Where GnuPG's home may be; the initramfs has at least one of these, in memory.
     public static let standardPlaces = ["/run", "/tmp"]
     private static let environment = ["PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C"]
 
-    /// What went wrong with each program.
+    /// The failures of all programs.
     public struct Failure: Error, CustomStringConvertible {
         public let description: String
     }
 
     private enum Step {
         case decrypt
-        /// GnuPG decrypts only with keys that it has in its home.
+        /// GnuPG decrypts only with keys in its home.
         case importKey
     }
 
@@ -39,13 +37,13 @@ public final class Decryption {
         let message = OpenPGPMessage.withoutArmor(message)
         isEncrypted = OpenPGPMessage.isEncrypted(message)
         self.message = SecretBuffer(message)
-        // No program may take a file name for an option.
+        // A file name must not look like an option.
         self.secretKeyFile = secretKeyFile.utf8.first == UInt8(ascii: "-") ? "./" + secretKeyFile : secretKeyFile
         self.programs = programs[...]
         self.temporaryPlaces = temporaryPlaces
     }
 
-    /// How long the message is, in bytes.
+    /// Length of the message, in bytes.
     var size: Int { message.count }
 
     public func register(in set: inout PollSet) {
@@ -53,9 +51,9 @@ public final class Decryption {
         set.limit(to: deadline)
     }
 
-    /// Goes on as far as the programs allow; the first call begins.
+    /// Goes on without blocking; the first call starts the first program.
     ///
-    /// - Returns: the password, or nil while a program is at work.
+    /// - Returns: the password, or nil while a program runs.
     public func advance(at now: BootTime) throws(Failure) -> SecretBuffer? {
         guard isEncrypted else { throw Failure(description: "what it sent is not an encrypted OpenPGP message") }
         while true {
@@ -78,12 +76,12 @@ public final class Decryption {
         }
     }
 
-    /// Begins with the next program.
+    /// Starts the next program.
     private func begin(at now: BootTime) throws(Failure) {
         while running == nil {
             guard let program = programs.popFirst() else {
                 if failures.isEmpty {
-                    throw Failure(description: "there is no program to decrypt with; install sqop or gpg")
+                    throw Failure(description: "no OpenPGP program is installed; install sqop or gpg")
                 }
                 throw Failure(description: "the message cannot be decrypted: " + failures.joined(separator: "; "))
             }

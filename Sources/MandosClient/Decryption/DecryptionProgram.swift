@@ -2,16 +2,16 @@ import POSIXKit
 
 /// A program that can decrypt an OpenPGP message.
 public enum DecryptionProgram: Equatable, Sendable {
-    /// Speaks the Stateless OpenPGP command line interface: `PROGRAM decrypt KEYFILE`.
+    /// A program with the Stateless OpenPGP command line interface: `PROGRAM decrypt KEYFILE`.
     case stateless(path: String)
-    /// GnuPG: needs a home directory and leaves an agent running.
+    /// GnuPG, which needs a home directory and leaves an agent running.
     case gnuPG(path: String)
 
-    /// The standard places, since the environment is not to be trusted in a set-uid program.
+    /// The standard directories: a set-uid program must not trust the environment.
     private static let directories = ["/usr/bin/", "/bin/", "/usr/local/bin/"]
     private static let statelessNames = ["sqop", "rsop", "gosop"]
 
-    /// Those that are here, in the order in which to try them: the fastest first, the most versatile last.
+    /// The installed programs, in the order in which to try them: the fastest first, the most versatile last.
     public static func installed() -> [DecryptionProgram] {
         let stateless = statelessNames.compactMap { find($0) }.map { DecryptionProgram.stateless(path: $0) }
         return stateless + (find("gpg").map { [.gnuPG(path: $0)] } ?? [])

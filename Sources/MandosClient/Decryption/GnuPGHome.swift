@@ -1,13 +1,13 @@
 import MandosFormats
 public import POSIXKit
 
-/// A private home directory for GnuPG; with it go the keys in it and the agent that GnuPG started there.
+/// A private home directory for GnuPG. Its end removes the directory and ends the agent that GnuPG started there.
 public final class GnuPGHome {
     private let directory: TemporaryDirectory
 
     public var path: String { directory.path }
 
-    /// Makes one in the first of `places` where that is possible.
+    /// Makes a home in the first of `places` where that is possible.
     public init(in places: [String]) throws(SystemError) {
         directory = try TemporaryDirectory(in: places, prefix: "mandos-gnupg")
     }
@@ -15,7 +15,7 @@ public final class GnuPGHome {
     deinit { endAgent() }
 
     /// How long the agent may take to end, in milliseconds.
-    private static let patience: Int64 = 1000
+    private static let timeLimit: Int64 = 1000
 
     /// Tells the agent to end, in its own protocol (Assuan): there may be no `gpgconf` in the initramfs.
     private func endAgent() {
@@ -24,13 +24,13 @@ public final class GnuPGHome {
             _ = try connection.send(Array("KILLAGENT\n".utf8))
             try Self.waitForEnd(of: connection)
         } catch {
-            // There is no agent, or it has just gone.
+            // There is no agent, or it has just ended.
         }
     }
 
-    /// The agent greets, answers, and closes.
+    /// The agent greets, answers, and closes the connection.
     private static func waitForEnd(of connection: borrowing StreamSocket) throws(SystemError) {
-        let deadline = BootTime.now().after(milliseconds: patience)
+        let deadline = BootTime.now().after(milliseconds: timeLimit)
         var buffer = [UInt8](repeating: 0, count: 256)
         while BootTime.now() < deadline, try connection.receive(into: &buffer) != .end {
             var set = PollSet()

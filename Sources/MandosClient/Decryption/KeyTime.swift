@@ -1,13 +1,13 @@
 import MandosFormats
 import POSIXKit
 
-/// A machine whose clock has lost the time is before the time when its key was made, and no OpenPGP program decrypts then.
+/// Detects a clock that has lost the time: no OpenPGP program decrypts with a key that was made in the future.
 public enum KeyTime {
-    /// What the clock has to be set forward to, in milliseconds since 1970; nil if it is right enough.
+    /// The time to set the clock forward to, in milliseconds since 1970; nil if the clock is good enough.
     ///
-    /// The key file is changed after the key is made, and in the past; there may be signatures in it as new as that.
+    /// This is when the key file was last changed: later than the key and any signature in the file, and in the past.
     public static func neededForDecryption(secretKeyFile: String) -> Int64? {
-        guard let file = try? readFile(secretKeyFile, limit: ClientKeys.largestFile),
+        guard let file = try? readFile(secretKeyFile, limit: ClientKeys.maximumFileSize),
             let made = OpenPGPMessage.creationOfKey(file)
         else { return nil }
         guard Clocks.wall < made * 1000 else { return nil }

@@ -1,7 +1,7 @@
 public import MandosTLS
 public import POSIXKit
 
-/// Where this machine's keys are.
+/// The key files of this machine.
 ///
 /// Source: mandos-client(8mandos), FILES.
 public struct ClientKeys {
@@ -9,8 +9,8 @@ public struct ClientKeys {
     public var tlsPublicKeyFile = "/conf/conf.d/mandos/tls-pubkey.pem"
     public var tlsPrivateKeyFile = "/conf/conf.d/mandos/tls-privkey.pem"
 
-    /// No key file is longer, in bytes.
-    public static let largestFile = 1 << 20
+    /// Maximum size of a key file, in bytes.
+    public static let maximumFileSize = 1 << 20
 
     public init() {}
 
@@ -20,23 +20,23 @@ public struct ClientKeys {
 
         public var description: String {
             switch self {
-            case .file(let error): "\(error); mandos-keygen makes the keys"
+            case .file(let error): "\(error); make the keys with mandos-keygen"
             case .tls(let paths, let error): "\(paths): \(error)"
             }
         }
     }
 
-    /// Loads the TLS keys; the private one is zeroed in our own memory afterwards.
+    /// Loads the TLS keys, and zeroes our copy of the private one afterwards.
     ///
-    /// Diffie-Hellman parameters that GnuTLS cannot use are told to `warn`, and standard ones are used.
+    /// If GnuTLS cannot use the Diffie-Hellman parameters, calls `warn` and uses standard ones.
     public func credentials(
         diffieHellman: Credentials.DiffieHellman, warn: (TLSError) -> Void = { _ in }
     ) throws(Problem) -> Credentials {
         let publicKey: [UInt8]
         var privateKey: [UInt8]
         do throws(SystemError) {
-            publicKey = try readFile(tlsPublicKeyFile, limit: Self.largestFile)
-            privateKey = try readFile(tlsPrivateKeyFile, limit: Self.largestFile)
+            publicKey = try readFile(tlsPublicKeyFile, limit: Self.maximumFileSize)
+            privateKey = try readFile(tlsPrivateKeyFile, limit: Self.maximumFileSize)
         } catch {
             throw .file(error)
         }

@@ -2,15 +2,15 @@ import MandosFormats
 import MandosTLS
 import POSIXKit
 
-/// Asking one server at one address for our secret.
+/// A conversation with one server at one address, which asks it for our secret.
 ///
 /// Source: mandos(8), NETWORK PROTOCOL.
 final class Conversation {
-    /// How long each part may take, in milliseconds.
+    /// How long each part of the conversation may take, in milliseconds.
     struct TimeLimits {
         var untilHandshakeCompleted: Int64 = 15_000
-        /// From its first byte on. Before that the server may be waiting for somebody's approval, without limit;
-        /// that it is still there is then the kernel's keep-alive to find out.
+        /// Counted from the message's first byte. Before it, the server may wait for an operator's approval, without limit;
+        /// TCP keep-alive then detects a server that is gone.
         var forMessage: Int64 = 60_000
     }
 
@@ -24,7 +24,7 @@ final class Conversation {
         case cutShort
         case tooLong
 
-        /// It may be different when our network is.
+        /// Whether a change of our network may help.
         var lacksNetwork: Bool {
             if case .system(let error) = self { error.lacksNetwork } else { false }
         }
@@ -37,7 +37,7 @@ final class Conversation {
             case .closedBeforeHandshake: "it closed the connection during the TLS handshake; is it a Mandos server?"
             case .tooSlow: "it took too long to answer"
             case .noSecret:
-                "it has no secret for us: our key is not in its clients.conf, or we are disabled or not approved there"
+                "it has no secret for us: our key is not in its clients.conf, or this client is disabled or not approved"
             case .cutShort: "it ended the connection in the middle of the message"
             case .tooLong: "it sent more than \(ProtocolLimits.largestSecret) bytes"
             }
@@ -54,7 +54,7 @@ final class Conversation {
     private var unsent: [UInt8] = Greeting.line
     private var message: [UInt8] = []
 
-    /// Begins to connect; `interface`, if given, is the only one to use.
+    /// Begins to connect, through `interface` only if one is given.
     init(
         to address: SocketAddress, interface: String?, credentials: Credentials, priority: Priority,
         limits: TimeLimits = TimeLimits(), at now: BootTime
@@ -72,10 +72,10 @@ final class Conversation {
         socket = try Self.network { () throws(SystemError) in try .connect(to: address, interface: interface) }
     }
 
-    /// Whether it is known yet that this is a server of the kind we look for.
+    /// Whether the peer has proved to speak our protocol.
     var isHandshakeCompleted: Bool { stage == .receiving }
 
-    /// How much of the message has come, in bytes.
+    /// Length of the part of the message that has been received, in bytes.
     var receivedCount: Int { message.count }
 
     func register(in set: inout PollSet) {
@@ -84,9 +84,9 @@ final class Conversation {
         set.limit(to: deadline)
     }
 
-    /// Goes on as far as the network allows.
+    /// Sends and receives as far as is possible without blocking.
     ///
-    /// - Returns: the whole message, or nil while there is more to come.
+    /// - Returns: the whole message, or nil while it is incomplete.
     func advance(at now: BootTime) throws(Failure) -> [UInt8]? {
         if let deadline, now >= deadline { throw .tooSlow }
         if stage == .connecting {
@@ -105,12 +105,11 @@ final class Conversation {
         return isComplete ? message : nil
     }
 
-    /// How many full records one turn takes at most, so that a server that never stops sending delays no other.
+    /// Maximum number of full records in one turn, so that a server that never stops sending delays no other.
     private static let recordsPerTurn = 4
 
-    /// Takes what the network has.
-    ///
-    /// What came before the end, or before a reset, still counts: the session tells whether it was all.
+    /// Receives what has arrived. Data before the end of the connection, or before a reset, still counts: the session tells
+    /// whether it is complete.
     private func receive() throws(Failure) {
         var buffer = [UInt8](repeating: 0, count: TLSSession.largestRecord)
         for _ in 0..<Self.recordsPerTurn {

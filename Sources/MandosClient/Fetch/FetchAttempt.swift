@@ -1,53 +1,107 @@
 import MandosFormats
 import POSIXKit
 
-/// One way of getting the password that is under way: one address of one server.
-struct FetchAttempt {
-    enum Work {
-        case lookup(NameLookup)
-        case conversation(Conversation)
-        case decryption(Decryption)
-    }
-
-    /// What the server is called in the ``RetrySchedule``.
+/// One attempt to get the password: a name lookup for a server, or one address of it.
+struct FetchAttempt<Work: AttemptWork> {
+    /// The server's ID in the ``ServerList``.
     let server: Int
+    /// The address, if the server is an announced one.
+    let address: SocketAddress?
     let begun: BootTime
     let work: Work
-    /// Of a server that was announced.
-    var address: SocketAddress?
 
-    /// How long it is left in peace whatever else there is to try, in milliseconds: until the server has completed the
-    /// handshake, and after that.
-    private static let shortest: Int64 = 1000
-    private static let shortestWait: Int64 = 60_000
+    /// From when on the attempt may be given up for others; nil if never.
+    var replaceableFrom: BootTime? { work.protectedTime.map { begun.after(milliseconds: $0) } }
 
-    /// What a peer makes us keep, in bytes.
+    func isReplaceable(at now: BootTime) -> Bool { replaceableFrom.map { $0 <= now } ?? false }
+}
+
+/// The result of letting an attempt go on.
+enum AttemptResult {
+    case underWay
+    /// The server has completed the handshake, and its message is awaited.
+    case connected
+    case answered(NameLookup.Answer)
+    case received(message: [UInt8])
+    case decrypted(SecretBuffer)
+    case failed(problem: String, lacksNetwork: Bool)
+
+    /// Whether it ends the attempt.
+    var isFinal: Bool {
+        switch self {
+        case .underWay, .connected: false
+        case .answered, .received, .decrypted, .failed: true
+        }
+    }
+}
+
+/// The work of an attempt. It advances in small steps that never block.
+protocol AttemptWork {
+    /// Memory that the peer makes us use, in bytes.
+    var size: Int { get }
+    var isDecryption: Bool { get }
+    /// How long the attempt may last before it may be given up for others, in milliseconds; nil if it never may be.
+    var protectedTime: Int64? { get }
+    func register(in set: inout PollSet)
+    func advance(at now: BootTime) -> AttemptResult
+}
+
+/// A name lookup, whose answer leads to conversations; a conversation, whose message leads to a decryption; a decryption.
+enum FetchWork: AttemptWork {
+    case lookup(NameLookup)
+    case conversation(Conversation)
+    case decryption(Decryption)
+
     var size: Int {
-        switch work {
+        switch self {
         case .lookup: 0
         case .conversation(let conversation): conversation.receivedCount
         case .decryption(let decryption): decryption.size
         }
     }
 
-    /// From when on it may be given up for others; nil if never.
-    var isReplaceableFrom: BootTime? {
-        switch work {
-        case .lookup: begun.after(milliseconds: Self.shortest)
-        // Once we are known there, we may be waiting for somebody's approval.
-        case .conversation(let conversation):
-            begun.after(milliseconds: conversation.isHandshakeCompleted ? Self.shortestWait : Self.shortest)
+    var isDecryption: Bool {
+        if case .decryption = self { true } else { false }
+    }
+
+    var protectedTime: Int64? {
+        switch self {
+        case .lookup: 1000
+        // After the handshake, the server may be waiting for an operator's approval.
+        case .conversation(let conversation): conversation.isHandshakeCompleted ? 60_000 : 1000
         case .decryption: nil
         }
     }
 
-    func isReplaceable(at now: BootTime) -> Bool { isReplaceableFrom.map { $0 <= now } ?? false }
-
     func register(in set: inout PollSet) {
-        switch work {
+        switch self {
         case .lookup(let lookup): lookup.register(in: &set)
         case .conversation(let conversation): conversation.register(in: &set)
         case .decryption(let decryption): decryption.register(in: &set)
+        }
+    }
+
+    func advance(at now: BootTime) -> AttemptResult {
+        switch self {
+        case .lookup(let lookup):
+            switch lookup.advance() {
+            case nil: return .underWay
+            case .success(let answer): return .answered(answer)
+            case .failure(let error): return .failed(problem: "\(error)", lacksNetwork: error.isTemporary)
+            }
+        case .conversation(let conversation):
+            do throws(Conversation.Failure) {
+                if let message = try conversation.advance(at: now) { return .received(message: message) }
+                return conversation.isHandshakeCompleted ? .connected : .underWay
+            } catch {
+                return .failed(problem: "\(error)", lacksNetwork: error.lacksNetwork)
+            }
+        case .decryption(let decryption):
+            do throws(Decryption.Failure) {
+                return try decryption.advance(at: now).map { .decrypted($0) } ?? .underWay
+            } catch {
+                return .failed(problem: "\(error)", lacksNetwork: false)
+            }
         }
     }
 }

@@ -1,41 +1,36 @@
-import POSIXKit
-
-/// Which network interfaces are used.
+/// The network interfaces to use.
 ///
 /// Source: mandos-client(8mandos) `--interface`.
 public struct InterfaceSelection {
-    /// Those that were named, in order; what is in it that is not up is taken up.
-    private let named: [String]
-    private let namedAfterNone: [String]
-    /// "none" was among the names: no others than those before it are taken up.
-    private let isClosed: Bool
-    /// Servers are named: point-to-point interfaces and such as cannot broadcast may lead to them too.
+    private let names: [String]
+    /// The names before "none": the only interfaces that are brought up if there are any, or if "none" was given.
+    private let namesToBringUp: [String]
+    private let hasNone: Bool
     private let isForNamedServers: Bool
 
-    /// `names` is what `--interface` has, everything between commas; empty names do not count.
+    /// `names` are the values of `--interface`, split at commas; empty names are ignored. Point-to-point interfaces and those
+    /// that cannot broadcast are used for named servers only.
     public init(names: [String], isForNamedServers: Bool) {
         let names = names.filter { !$0.utf8.isEmpty }
         let end = names.firstIndex { $0.utf8.elementsEqual("none".utf8) }
-        named = Array(names[..<(end ?? names.endIndex)])
-        namedAfterNone = end.map { Array(names[($0 + 1)...]) } ?? []
-        isClosed = end != nil
+        namesToBringUp = Array(names[..<(end ?? names.endIndex)])
+        self.names = namesToBringUp + (end.map { names[($0 + 1)...] } ?? [])
+        hasNone = end != nil
         self.isForNamedServers = isForNamedServers
     }
 
     /// Whether servers are looked for through this interface.
     func uses(_ interface: NetworkInterface) -> Bool {
-        if !named.isEmpty || !namedAfterNone.isEmpty { return (named + namedAfterNone).contains(interface.name) }
-        return isSuitable(interface)
+        names.isEmpty ? isSuitable(interface) : names.contains(interface.name)
     }
 
-    /// Whether this interface is taken up if it is not up.
-    func takesUp(_ interface: NetworkInterface) -> Bool {
-        if !named.isEmpty || isClosed { return named.contains(interface.name) }
-        return isSuitable(interface)
+    /// Whether this interface is brought up if it is down.
+    func bringsUp(_ interface: NetworkInterface) -> Bool {
+        namesToBringUp.isEmpty && !hasNone ? isSuitable(interface) : namesToBringUp.contains(interface.name)
     }
 
-    /// The one to connect through, if exactly one is named.
-    var only: String? { named.count == 1 ? named.first : nil }
+    /// The interface to connect through, if exactly one is named.
+    var only: String? { namesToBringUp.count == 1 ? namesToBringUp.first : nil }
 
     private func isSuitable(_ interface: NetworkInterface) -> Bool {
         if interface.isLoopback || interface.hasNoARP { return false }
@@ -44,6 +39,6 @@ public struct InterfaceSelection {
 }
 
 extension [String] {
-    /// Comparing strings as text needs tables that are not in the initramfs.
+    /// Compares bytes: comparing strings as text needs Unicode tables, which the initramfs does not have.
     fileprivate func contains(_ name: String) -> Bool { contains { $0.utf8.elementsEqual(name.utf8) } }
 }

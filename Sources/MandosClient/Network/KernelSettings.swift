@@ -2,15 +2,15 @@ import CMandosSystem
 import MandosFormats
 import POSIXKit
 
-/// How much of what the kernel says goes to the console. Source: syslog(2), proc(5).
+/// The severity of kernel messages that the console shows. Source: syslog(2), proc(5).
 enum KernelConsole {
-    /// Messages that are less grave than this stay away. Nil if the kernel does not say.
+    /// Messages of this level and less severe ones are not shown. Nil if the kernel does not tell.
     static var level: Int32? {
         guard let contents = try? readFile("/proc/sys/kernel/printk", limit: 256) else { return nil }
         return decimalNumber(contents.prefix { decimalDigit($0) != nil }).map { Int32(clamping: $0) }
     }
 
-    /// Warnings and what is graver.
+    /// Shows warnings and more severe messages.
     static let quiet: Int32 = 5
 
     /// Needs CAP_SYSLOG.
@@ -19,14 +19,14 @@ enum KernelConsole {
     }
 }
 
-/// A setting of the kernel's, as a file has it. Source: sysctl(8).
+/// A kernel setting under /proc/sys. Source: sysctl(8).
 struct KernelSetting {
     private let path: String
 
-    /// `name` as in "net/ipv6/conf/eth0/optimistic_dad".
+    /// `name` is a path such as "net/ipv6/conf/eth0/optimistic_dad".
     init(_ name: String) { path = "/proc/sys/" + name }
 
-    /// Nil if this kernel does not have it.
+    /// Nil if this kernel does not have the setting.
     var value: [UInt8]? { try? readFile(path, limit: 4096) }
 
     func set(_ value: [UInt8]) throws(SystemError) {

@@ -1,9 +1,9 @@
 import MandosFormats
 import POSIXKit
 
-/// Does what only root may, in a process of its own, and undoes it when the process that asked for it is gone.
+/// Carries out ``NetworkRequest``s as root, in a process of its own, and undoes them when the process that made them is gone.
 ///
-/// It hears nothing from the network, and does nothing but what ``NetworkRequest`` has; see docs/PRIVILEGES.md.
+/// It reads nothing from the network; see docs/PRIVILEGES.md.
 final class NetworkHelper {
     private let hooks: NetworkHooks
     private let isSetUID: Bool
@@ -11,39 +11,27 @@ final class NetworkHelper {
     private let isInOwnProcess: Bool
     private let complain: (String) -> Void
 
-    private struct TakenUp {
-        let index: UInt32
-        let formerSettings: [FormerSetting]
-    }
-
-    private struct FormerSetting {
-        let setting: InterfaceSetting
-        let value: [UInt8]
-    }
-
-    /// A setting of the kernel's for one interface, which it has under the name that the interface has at the time.
-    private enum InterfaceSetting {
-        case optimisticDAD, useOptimistic, retransmissionTime
+    /// A kernel setting of one interface. The kernel keeps it under the current name of the interface.
+    private struct InterfaceSetting {
+        let directory: String
+        let name: String
+        var value: [UInt8]
 
         func of(_ interface: NetworkInterface) -> KernelSetting {
-            switch self {
-            case .optimisticDAD: KernelSetting("net/ipv6/conf/" + interface.name + "/optimistic_dad")
-            case .useOptimistic: KernelSetting("net/ipv6/conf/" + interface.name + "/use_optimistic")
-            case .retransmissionTime: KernelSetting("net/ipv6/neigh/" + interface.name + "/retrans_time_ms")
-            }
+            KernelSetting("net/ipv6/" + directory + "/" + interface.name + "/" + name)
         }
     }
 
     private var haveHooksRun = false
-    // What is to be undone.
-    private var runHooks: [String] = []
-    private var takenUp: [TakenUp] = []
+    // Changes to undo.
+    private var startedHooks: [String] = []
+    private var interfaces: [(index: UInt32, formerSettings: [InterfaceSetting])] = []
     private var routes: [HostRoute] = []
     private var formerConsoleLevel: Int32?
 
-    private static let mostRoutes = 64
+    private static let maximumRoutes = 64
 
-    /// `isInOwnProcess` is false in tests only: then privileges are not given up.
+    /// `isInOwnProcess` is false only in tests: privileges are kept then.
     init(
         hooks: NetworkHooks, isSetUID: Bool, isVerbose: Bool, isInOwnProcess: Bool = true,
         complain: @escaping (String) -> Void
@@ -55,14 +43,14 @@ final class NetworkHelper {
         self.complain = complain
     }
 
-    /// Serves until the other side of `socket` is gone, and then leaves the network as it was.
+    /// Serves until the other end of `socket` is closed, and then restores the network.
     func serve(_ socket: borrowing FileDescriptor) {
-        // Not only in effect: a shell would give that up.
+        // Not the effective user ID alone: a shell would give that up.
         if isInOwnProcess, Hardening.isRoot {
             attempt { () throws(SystemError) in try Hardening.become(user: 0, group: 0, isDroppingGroups: true) }
             Hardening.setPlainSurroundings()
         }
-        var message = [UInt8](repeating: 0, count: NetworkRequest.longest)
+        var message = [UInt8](repeating: 0, count: NetworkRequest.maximumLength)
         while true {
             guard case .bytes(let count)? = try? socket.read(into: &message) else { break }
             guard let request = NetworkRequest(message[..<count]) else { continue }
@@ -79,18 +67,17 @@ final class NetworkHelper {
             haveHooksRun = true
             quietConsole()
             startHooks(unlessGone: socket)
-        case .takeUp(let index):
-            if let interface = NetworkInterface.with(index: index), !interface.isUp { takeUp(interface) }
+        case .bringUp(let index):
+            if let interface = NetworkInterface.with(index: index), !interface.isUp { bringUp(interface) }
         case .addRoute(let address, let interface):
             guard let address = SocketAddress(bytes: address, port: 0, interface: 0) else { return }
-            addRoute(HostRoute(to: address, through: interface))
-        case .setClock(let time):
-            setClock(time)
+            addRoute(HostRoute(address: address, interface: interface))
+        case .setClock(let time): setClock(time)
         case .settled: restoreConsole()
         }
     }
 
-    /// - Returns: whether it succeeded; why it did not is said.
+    /// - Returns: whether the action succeeded; a failure is reported.
     @discardableResult
     private func attempt(_ action: () throws(SystemError) -> Void) -> Bool {
         do throws(SystemError) {
@@ -107,7 +94,7 @@ final class NetworkHelper {
     private func startHooks(unlessGone socket: borrowing FileDescriptor) {
         let hooks = hooks.installed(isSetUID: isSetUID, complain: complain)
         for hook in hooks {
-            runHooks.append(hook)
+            startedHooks.append(hook)
             guard run(hook, .start, orUntil: socket.number) else { return }
         }
         if hooks.isEmpty, isInOwnProcess, Hardening.isRoot {
@@ -115,9 +102,9 @@ final class NetworkHelper {
         }
     }
 
-    /// Runs one hook to its end.
+    /// Runs one hook and waits for its end.
     ///
-    /// - Returns: false if `interruption`, a descriptor, was hung up before.
+    /// - Returns: false if the other end of `interruption`, a descriptor, was closed before.
     @discardableResult
     private func run(_ hook: String, _ mode: NetworkHooks.Mode, orUntil interruption: Int32? = nil) -> Bool {
         let begin = BootTime.now()
@@ -146,50 +133,52 @@ final class NetworkHelper {
             }
         }
         process.end()
-        complain("network hook \(hook) \(mode.text) took longer than \(hooks.timeLimit / 1000) s, and was ended")
+        complain("network hook \(hook) \(mode.text) took longer than \(hooks.timeLimit / 1000) s and was killed")
         return true
     }
 
     // MARK: Interfaces
 
-    private func takeUp(_ interface: NetworkInterface) {
-        let former = useAddressSoon(interface)
+    private func bringUp(_ interface: NetworkInterface) {
+        let former = shortenAddressDetection(interface)
         guard attempt({ () throws(SystemError) in try interface.setUp(true) }) else {
             return restore(former, of: interface)
         }
-        takenUp.append(TakenUp(index: interface.index, formerSettings: former))
-        if isVerbose { complain("interface \(interface.name) taken up") }
+        interfaces.append((interface.index, former))
+        if isVerbose { complain("interface \(interface.name) brought up") }
     }
 
-    /// Makes the kernel look for another owner of its link-local address quickly, and not for one to two seconds; the
-    /// address may be used meanwhile. Somebody else on the link who has it answers within milliseconds.
+    /// Makes the kernel detect a duplicate of the link-local address quickly, instead of within one to two seconds, and use
+    /// the address meanwhile. A neighbour that has the same address answers within milliseconds.
     ///
     /// Source: RFC 4862 §5.4, RFC 4429.
     ///
-    /// - Returns: what to set again later.
-    private func useAddressSoon(_ interface: NetworkInterface) -> [FormerSetting] {
-        let settings: [(InterfaceSetting, String)] = [
-            // No random delay before.
-            (.optimisticDAD, "1"), (.useOptimistic, "1"),
-            // How long there may be no answer.
-            (.retransmissionTime, "100"),
+    /// - Returns: the former settings, to restore later.
+    private func shortenAddressDetection(_ interface: NetworkInterface) -> [InterfaceSetting] {
+        let settings = [
+            // No random delay before the first question.
+            InterfaceSetting(directory: "conf", name: "optimistic_dad", value: Array("1".utf8)),
+            InterfaceSetting(directory: "conf", name: "use_optimistic", value: Array("1".utf8)),
+            // How long to wait for an answer.
+            InterfaceSetting(directory: "neigh", name: "retrans_time_ms", value: Array("100".utf8)),
         ]
-        var former: [FormerSetting] = []
-        for (setting, value) in settings {
+        var former: [InterfaceSetting] = []
+        for var setting in settings {
             let place = setting.of(interface)
-            guard let old = place.value, (try? place.set(Array(value.utf8))) != nil else { continue }
-            former.append(FormerSetting(setting: setting, value: old))
+            guard let old = place.value, (try? place.set(setting.value)) != nil else { continue }
+            setting.value = old
+            former.append(setting)
         }
         return former
     }
 
-    private func restore(_ settings: [FormerSetting], of interface: NetworkInterface) {
-        for former in settings { try? former.setting.of(interface).set(former.value) }
+    private func restore(_ settings: [InterfaceSetting], of interface: NetworkInterface) {
+        for setting in settings { try? setting.of(interface).set(setting.value) }
     }
 
     private func addRoute(_ route: HostRoute) {
-        // What leads elsewhere already is not to be led astray by who announces it here.
-        guard routes.count < Self.mostRoutes, route.address.isOrdinary, !route.address.hasRoute,
+        // An announcement must not redirect traffic that has a route already.
+        guard routes.count < Self.maximumRoutes, route.address.isOrdinary, !route.address.hasRoute,
             (try? route.add()) != nil
         else { return }
         routes.append(route)
@@ -198,10 +187,10 @@ final class NetworkHelper {
 
     // MARK: The clock
 
-    /// Only one that has lost the time altogether: it is before the time of our own program.
+    /// Sets a clock that has lost the time altogether, which is then before the time of this program's file.
     private func setClock(_ time: Int64) {
         guard let built = try? timeOfChange("/proc/self/exe"), Clocks.wall < built else {
-            return complain("the clock is left alone: it is not before the time of this program")
+            return complain("the clock is not set: it is not before the time of this program")
         }
         attempt { () throws(SystemError) in try Clocks.setWall(forwardTo: time) }
     }
@@ -222,13 +211,13 @@ final class NetworkHelper {
 
     private func cleanUp() {
         for route in routes { try? route.remove() }
-        // What was built on something else goes first.
-        for hook in runHooks.reversed() { run(hook, .stop) }
-        for taken in takenUp.reversed() {
-            // It may be gone, or be called something else now.
-            guard let interface = NetworkInterface.with(index: taken.index) else { continue }
+        // In reverse order: a network may be built on an earlier one.
+        for hook in startedHooks.reversed() { run(hook, .stop) }
+        for (index, formerSettings) in interfaces.reversed() {
+            // It may be gone, or have another name now.
+            guard let interface = NetworkInterface.with(index: index) else { continue }
             attempt { () throws(SystemError) in try interface.setUp(false) }
-            restore(taken.formerSettings, of: interface)
+            restore(formerSettings, of: interface)
         }
         restoreConsole()
     }

@@ -1,6 +1,6 @@
 import POSIXKit
 
-/// Programs that bring up a network which takes more than taking up an interface.
+/// Programs that make a network for which it is not enough to bring up an interface.
 ///
 /// Source: mandos-client(8mandos), NETWORK HOOKS.
 public struct NetworkHooks {
@@ -9,12 +9,11 @@ public struct NetworkHooks {
     private let settings: [String]
     let timeLimit: Int64
 
-    /// How long a hook may take to start or stop its network, in milliseconds: radio and tunnels take their time.
+    /// How long a hook may take to start or stop its network, in milliseconds; wireless networks and tunnels are slow.
     public static let standardTimeLimit: Int64 = 60_000
-    /// Of what is in the directory, no more are run.
-    private static let mostHooks = 64
+    private static let maximumHooks = 64
 
-    /// `devices`, `delay` and `connect` are what the options say.
+    /// `devices`, `delay` and `connect` are the values of the options, for the hooks.
     public init(
         directory: String, devices: [String], delay: String, connect: String?, isVerbose: Bool,
         timeLimit: Int64 = standardTimeLimit
@@ -36,21 +35,21 @@ public struct NetworkHooks {
         var text: String { self == .start ? "start" : "stop" }
     }
 
-    /// Where hooks are unless an option says otherwise; for a set-uid program there is no otherwise.
+    /// The default directory, and the only one for a set-uid program.
     public static let standardDirectory = "/lib/mandos/network-hooks.d"
 
-    /// The hooks there are, in the order of their names.
+    /// The paths of the installed hooks, in the order of their names.
     ///
-    /// A set-uid program runs them as root for anybody. So it runs those of the standard directory alone, and nobody but
-    /// root may have a hand in them or in what leads to them.
+    /// A set-uid program runs them as root for any user. It therefore runs hooks of the standard directory only, and only if
+    /// nobody but root can change them or a directory on the way to them.
     ///
-    /// - Parameter complain: is told of what is there and is not run.
+    /// - Parameter complain: reports files that are there and are not run.
     func installed(isSetUID: Bool, complain: (String) -> Void) -> [String] {
         if isSetUID, !directory.utf8.elementsEqual(Self.standardDirectory.utf8) {
             if !namesOfFiles(in: directory).isEmpty {
                 complain(
-                    "no network hook is run from \(directory): a set-uid program runs those of "
-                        + Self.standardDirectory + " only")
+                    "no network hook is run from \(directory): a set-uid program runs only those of "
+                        + Self.standardDirectory)
             }
             return []
         }
@@ -62,16 +61,16 @@ public struct NetworkHooks {
             if isSetUID {
                 guard let place, let real = pathOfRootsAlone(path), real.utf8.elementsEqual((place + "/" + name).utf8)
                 else {
-                    complain("\(path): it, or a directory on the way to it, is not root's alone; it is not run")
+                    complain("\(path) is not run: users other than root can change it or a directory on the way to it")
                     continue
                 }
             }
             hooks.append(path)
         }
-        return Array(hooks.prefix(Self.mostHooks))
+        return Array(hooks.prefix(Self.maximumHooks))
     }
 
-    /// Upper and lower case letters, digits, underscores, periods and hyphens.
+    /// Whether the name has only letters, digits, underscores, periods and hyphens.
     static func isHookName(_ name: String) -> Bool {
         name.utf8.allSatisfy { byte in
             switch byte {
@@ -82,7 +81,7 @@ public struct NetworkHooks {
         }
     }
 
-    /// Starts the program of one hook; what it prints goes to standard error.
+    /// Starts a hook; its output goes to standard error.
     func begin(_ path: String, _ mode: Mode) throws(SystemError) -> ChildProcess {
         let null = try FileDescriptor.nothing()
         return try ChildProcess.start(

@@ -2,23 +2,17 @@ import CMandosSystem
 import MandosFormats
 import POSIXKit
 
-/// One of this machine's network interfaces, as it was when it was looked at.
+/// A network interface of this machine, as it was at the time of reading.
 ///
 /// Source: netdevice(7).
 struct NetworkInterface: Sendable {
     let name: String
     /// As in `sin6_scope_id`.
     let index: UInt32
-    private let flags: Int32
-
-    init(name: String, index: UInt32, flags: Int32) {
-        self.name = name
-        self.index = index
-        self.flags = flags
-    }
+    let flags: Int32
 
     var isUp: Bool { has(IFF_UP) }
-    /// It is up, and can carry packets.
+    /// Up, and able to carry packets.
     var isRunning: Bool { isUp && has(IFF_RUNNING) }
     var isLoopback: Bool { has(IFF_LOOPBACK) }
     var isPointToPoint: Bool { has(IFF_POINTOPOINT) }
@@ -27,7 +21,7 @@ struct NetworkInterface: Sendable {
 
     private func has(_ flag: some BinaryInteger) -> Bool { flags & Int32(truncatingIfNeeded: flag) != 0 }
 
-    /// All that there are now.
+    /// All interfaces that exist now.
     static func all() -> [NetworkInterface] {
         guard let list = unsafe if_nameindex() else { return [] }
         defer { unsafe if_freenameindex(list) }
@@ -35,7 +29,7 @@ struct NetworkInterface: Sendable {
         var next = unsafe list
         while unsafe next.pointee.if_index != 0, let name = unsafe next.pointee.if_name {
             let flags = unsafe cmandos_interface_flags(name)
-            // One that has just gone is not there.
+            // The interface may just have disappeared.
             if flags >= 0 {
                 let interface = unsafe NetworkInterface(
                     name: String(cString: name), index: next.pointee.if_index, flags: flags)
@@ -46,31 +40,31 @@ struct NetworkInterface: Sendable {
         return interfaces
     }
 
-    /// The one called `name`, if there is one now.
+    /// The interface called `name`, if it exists now.
     static func named(_ name: String) -> NetworkInterface? {
         let index = unsafe if_nametoindex(name)
         let flags = unsafe cmandos_interface_flags(name)
         return index == 0 || flags < 0 ? nil : NetworkInterface(name: name, index: index, flags: flags)
     }
 
-    /// What the interface with this index is called now, if it is there.
+    /// The current name of the interface with this index, if it exists now.
     static func name(of index: UInt32) -> String? {
         var name = [CChar](repeating: 0, count: Int(IF_NAMESIZE))
         guard unsafe if_indextoname(index, &name) != nil else { return nil }
         return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    /// The one with this index, if it is there now.
+    /// The interface with this index, if it exists now.
     static func with(index: UInt32) -> NetworkInterface? { name(of: index).flatMap { named($0) } }
 
-    /// Takes it up or down. Needs CAP_NET_ADMIN.
+    /// Brings the interface up or down. Needs CAP_NET_ADMIN.
     func setUp(_ isUp: Bool) throws(SystemError) {
         try unsafe SystemError.check(
-            "taking interface " + name + (isUp ? " up" : " down"), cmandos_set_interface_up(name, isUp))
+            "bringing interface " + name + (isUp ? " up" : " down"), cmandos_set_interface_up(name, isUp))
     }
 }
 
-/// Tells when interfaces or their addresses change. Source: rtnetlink(7).
+/// Notifications about changed interfaces and addresses. Source: rtnetlink(7).
 struct NetworkEvents: ~Copyable {
     private let socket: FileDescriptor
 
@@ -80,7 +74,7 @@ struct NetworkEvents: ~Copyable {
 
     func register(in set: inout PollSet) { set.add(socket.number) }
 
-    /// Whether anything has changed since this was last asked; what, the interfaces themselves tell.
+    /// Whether anything has changed since the last call; the interfaces themselves tell what.
     func haveCome() -> Bool {
         var haveCome = false
         var buffer = [UInt8](repeating: 0, count: 8192)
@@ -89,23 +83,18 @@ struct NetworkEvents: ~Copyable {
             switch transfer {
             case .bytes: haveCome = true
             case .notReady, .end: return haveCome
-            // More came than the kernel keeps.
+            // The kernel has dropped some notifications.
             case nil: return true
             }
         }
     }
 }
 
-/// A route to one address straight through an interface: for a server on the same link whose address is in no prefix of
-/// ours. Changing routes needs CAP_NET_ADMIN. Source: route(8).
+/// A route to one address straight through an interface, for a server on the same link whose address is in none of our
+/// prefixes. Changing routes needs CAP_NET_ADMIN. Source: route(8).
 struct HostRoute {
     let address: SocketAddress
     let interface: String
-
-    init(to address: SocketAddress, through interface: String) {
-        self.address = address
-        self.interface = interface
-    }
 
     func add() throws(SystemError) {
         try SystemError.check("adding a route through " + interface, change(true))

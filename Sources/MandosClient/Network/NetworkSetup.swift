@@ -1,86 +1,81 @@
 import MandosFormats
 public import POSIXKit
 
-/// Brings up the network that servers are asked through, and leaves it as it was.
+/// Brings up the network through which servers are asked, and restores it at the end.
 ///
-/// What needs root is done by ``NetworkHelper`` in a process of its own; here is decided what that is to do.
+/// ``NetworkState`` decides what to do; ``NetworkHelper``, in a process of its own, does what needs root.
 public final class NetworkSetup {
     /// Nil once it has ended.
-    private var caretaker: PrivilegedHelper?
+    private var helper: PrivilegedHelper?
     private let events: NetworkEvents
-    let selection: InterfaceSelection
-    private let delay: Int64
+    private var state: NetworkState
     private let report: (String) -> Void
-    private var haveHooksRun = false
-    private var isSettled = false
-    private var taken: [UInt32] = []
-    /// When what is not there yet will not be waited for any more; nil after that.
-    private(set) var patience: BootTime?
+    let selection: InterfaceSelection
 
-    /// Starts the process that is root, for a process that still has one thread and its privileges.
+    /// Starts the helper; requires a process that still has one thread, and its privileges.
     ///
-    /// `delay` is how long interfaces may take to run, in milliseconds. `complain` is used in the other process too.
+    /// `delay` is how long interfaces may take to run, in milliseconds. `complain` is used in the helper too.
     public static func begin(
         _ selection: InterfaceSelection, hooks: NetworkHooks, delay: Int64, isVerbose: Bool,
         complain: @escaping (String) -> Void
     ) throws(SystemError) -> NetworkSetup {
         let isSetUID = Hardening.isSetUID
-        let process = try PrivilegedHelper.start(name: "mandos-network", keeping: [ExitStatus.standardError]) {
-            socket in
+        let helper = try PrivilegedHelper.start(name: "mandos-network", keeping: [ExitStatus.standardError]) { socket in
             NetworkHelper(hooks: hooks, isSetUID: isSetUID, isVerbose: isVerbose, complain: complain).serve(socket)
         }
-        try process.socket.setNonBlocking()
-        return NetworkSetup(process, try NetworkEvents(), selection, delay, complain)
+        try helper.socket.setNonBlocking()
+        return NetworkSetup(helper, try NetworkEvents(), selection, delay, complain)
     }
 
     private init(
-        _ caretaker: consuming PrivilegedHelper, _ events: consuming NetworkEvents, _ selection: InterfaceSelection,
+        _ helper: consuming PrivilegedHelper, _ events: consuming NetworkEvents, _ selection: InterfaceSelection,
         _ delay: Int64, _ report: @escaping (String) -> Void
     ) {
         self.report = report
-        self.caretaker = consume caretaker
+        self.helper = consume helper
         self.events = consume events
         self.selection = selection
-        self.delay = delay
+        state = NetworkState(selection: selection, delay: delay)
     }
 
-    /// Lets the hooks run; interfaces are taken up after that.
+    /// Starts the network hooks; interfaces are brought up after them.
     func begin() { ask(.runHooks) }
 
-    /// Leaves the network as it was, and waits for that.
+    /// Restores the network, and waits until that is done.
     public func end() {
-        if let caretaker = caretaker.take() { caretaker.end() }
+        if let helper = helper.take() { helper.end() }
     }
 
-    /// Whether servers may be looked for: the hooks have run.
-    var isReady: Bool { haveHooksRun }
+    /// Whether servers may be asked: the hooks have run.
+    var isReady: Bool { state.isReady }
+
+    /// Until when interfaces may come up; nil before and after that.
+    var deadline: BootTime? { state.deadline }
 
     func register(in set: inout PollSet) {
-        if let number = caretaker?.socket.number { set.add(number) }
+        if let number = helper?.socket.number { set.add(number) }
         events.register(in: &set)
-        set.limit(to: patience)
+        set.limit(to: deadline)
     }
 
-    /// Takes up what is there by now.
+    /// Brings up interfaces that have appeared.
     ///
-    /// - Returns: whether something may be reachable now that was not.
+    /// - Returns: whether servers that were out of reach may be reachable now.
     func advance(at now: BootTime) -> Bool {
-        var hasChanged = takeAnswers(at: now)
-        if events.haveCome() { hasChanged = true }
-        guard haveHooksRun else { return false }
-        if hasChanged { takeUpInterfaces() }
-        if let patience, now >= patience {
-            self.patience = nil
-            hasChanged = true
+        let hasAnswered = readAnswers(at: now)
+        let hasChanged = events.haveCome() || hasAnswered
+        var mayReachMore = false
+        for action in state.advance(hasChanged: hasChanged, interfaces: NetworkInterface.all, at: now) {
+            switch action {
+            case .bringUp(let interface): ask(.bringUp(interface: interface))
+            case .reportSettled: ask(.settled)
+            case .retryServers: mayReachMore = true
+            }
         }
-        if !isSettled, patience == nil || areAllRunning {
-            isSettled = true
-            ask(.settled)
-        }
-        return hasChanged
+        return mayReachMore
     }
 
-    /// Has a route to a server added that is on the link, but in none of our prefixes.
+    /// Has a route added to a server that is on the link, but in none of our prefixes.
     func addRoute(to address: SocketAddress, through interface: String) {
         ask(.addRoute(address: address.bytes, interface: interface))
     }
@@ -88,41 +83,25 @@ public final class NetworkSetup {
     /// Has the clock set to `time`, in milliseconds since 1970, unless it is later already.
     public func setClock(forwardTo time: Int64) { ask(.setClock(forwardTo: time)) }
 
-    /// If it is gone, what is up already has to do.
+    /// Sends a request. If the helper has ended, the network is used as it is.
     private func ask(_ request: NetworkRequest) {
-        _ = try? caretaker?.socket.write(request.message)
+        _ = try? helper?.socket.write(request.message)
     }
 
-    private func takeAnswers(at now: BootTime) -> Bool {
+    /// - Returns: whether the helper has answered or ended.
+    private func readAnswers(at now: BootTime) -> Bool {
         var hasAnswered = false
         var answer: [UInt8] = [0]
-        while caretaker != nil {
-            let transfer = try? caretaker?.socket.read(into: &answer)
+        while helper != nil {
+            let transfer = try? helper?.socket.read(into: &answer)
             if transfer == .notReady { break }
+            hasAnswered = true
             if transfer != .bytes(1) {
-                report("the process that takes up interfaces has ended; going on with those that are up")
+                report("the process that brings up interfaces has ended; going on with those that are up")
                 end()
             }
-            hasAnswered = true
-            if !haveHooksRun, caretaker == nil || answer[0] == NetworkRequest.runHooks.number {
-                haveHooksRun = true
-                patience = now.after(milliseconds: delay)
-            }
+            if helper == nil || answer[0] == NetworkRequest.runHooks.number { state.hooksEnded(at: now) }
         }
         return hasAnswered
-    }
-
-    private func takeUpInterfaces() {
-        for interface in NetworkInterface.all()
-        where !interface.isUp && selection.takesUp(interface) && !taken.contains(interface.index) {
-            taken.append(interface.index)
-            ask(.takeUp(interface: interface.index))
-        }
-    }
-
-    /// Whether there is an interface, and all run.
-    private var areAllRunning: Bool {
-        let used = NetworkInterface.all().filter { selection.uses($0) }
-        return !used.isEmpty && used.allSatisfy { $0.isRunning }
     }
 }

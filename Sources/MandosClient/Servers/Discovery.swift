@@ -1,11 +1,11 @@
 import CAvahiCore
 import POSIXKit
 
-/// Finds the Mandos servers on the links of this machine, by multicast DNS.
+/// Finds the Mandos servers on the links of this machine with multicast DNS.
 ///
 /// Source: RFC 6762, RFC 6763; mandos(8), ANNOUNCEMENTS.
 @safe final class Discovery {
-    /// A server as it is announced on one link.
+    /// The announcement of a server on one link.
     struct Service: Equatable {
         let name: [UInt8]
         let interface: UInt32
@@ -13,9 +13,9 @@ import POSIXKit
 
     enum Event {
         case found(Service, SocketAddress)
-        /// It is not announced any more, with addresses of this kind.
+        /// The server is no longer announced with addresses of this kind.
         case removed(Service, isIPv6: Bool)
-        /// There will be no more news.
+        /// There will be no more events.
         case failed(String)
     }
 
@@ -23,10 +23,10 @@ import POSIXKit
         let description: String
     }
 
-    /// Of what is announced, no more is remembered than this.
-    private static let mostServices = 1024
-    /// In Avahi's cache, for each interface; a service takes several.
-    private static let mostCacheEntries: UInt32 = 20_000
+    /// Maximum number of announcements that are remembered.
+    private static let maximumServices = 1024
+    /// Maximum number of entries in Avahi's cache for each interface; a service takes several.
+    private static let maximumCacheEntries: UInt32 = 20_000
     private static let serviceType = "_mandos._tcp"
 
     @safe private struct Resolution {
@@ -47,10 +47,10 @@ import POSIXKit
         var configuration = unsafe AvahiServerConfig()
         unsafe avahi_server_config_init(&configuration)
         defer { unsafe avahi_server_config_free(&configuration) }
-        // We only ask. Without a name, Avahi would ask the system, which has none at this stage.
+        // Nothing is announced. Without a name, Avahi would ask the system, which has none at this stage.
         unsafe configuration.host_name = avahi_strdup("mandos-client")
         unsafe configuration.allow_point_to_point = 1
-        unsafe configuration.n_cache_entries_max = Self.mostCacheEntries
+        unsafe configuration.n_cache_entries_max = Self.maximumCacheEntries
         unsafe configuration.publish_hinfo = 0
         unsafe configuration.publish_addresses = 0
         unsafe configuration.publish_workstation = 0
@@ -73,21 +73,21 @@ import POSIXKit
     }
 
     deinit {
-        // With it go the browser and the resolvers.
+        // Also frees the browser and the resolvers.
         unsafe avahi_server_free(avahi)
         unsafe avahi_simple_poll_free(poll)
     }
 
-    /// Waits for what `set` waits for, or until there may be news.
+    /// Waits for what `set` waits for, or until there may be events.
     func wait(_ set: inout PollSet) {
         waiting = set
         let hasEnded = unsafe avahi_simple_poll_iterate(poll, -1) != 0
         set = waiting
-        if hasEnded { events.append(.failed("it has ended")) }
+        if hasEnded { events.append(.failed("Avahi has ended")) }
     }
 
-    /// What has happened since this was last asked.
-    func news() -> [Event] {
+    /// Takes the events since the last call.
+    func takeEvents() -> [Event] {
         defer { events = [] }
         return events
     }
@@ -119,8 +119,8 @@ import POSIXKit
     private func resolve(
         _ service: Service, _ isIPv6: Bool, _ name: UnsafePointer<CChar>, _ domain: UnsafePointer<CChar>
     ) {
-        if resolutions.count >= Self.mostServices {
-            // Any of them: nobody is to know how to push the right one out.
+        if resolutions.count >= Self.maximumServices {
+            // A random one, so that no announcer can choose which server is pushed out.
             let victim = unsafe resolutions[Int(randomNumber(below: UInt32(resolutions.count)))].resolver
             forget { unsafe $0.resolver == victim }
         }
@@ -154,8 +154,8 @@ import POSIXKit
             else { return }
             discovery.events.append(.found(resolution.service, address))
         } else if let name = unsafe name, let domain = unsafe domain {
-            // It is announced, so what it is will be known; a packet was lost.
-            // The names are the old resolver's, so the new one comes first.
+            // Tried again: the server is announced, so a packet was lost.
+            // The old resolver owns the names, so the new one is made first.
             unsafe discovery.resolve(resolution.service, resolution.isIPv6, name, domain)
             discovery.resolutions.removeAll { unsafe $0.resolver == resolver }
             unsafe avahi_s_service_resolver_free(resolver)

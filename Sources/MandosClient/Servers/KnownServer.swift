@@ -1,78 +1,83 @@
 import MandosFormats
 import POSIXKit
 
-/// A server that is to be asked, and how we know of it.
+/// A server to ask, its addresses, and those of them that are still to be tried.
 struct KnownServer {
     enum Origin {
-        /// By `--connect` or `--server`, or because DNS names it.
+        /// Named by `--connect`, `--server` or DNS.
         case named(ServerName)
+        /// Announced by multicast DNS.
         case announced(Discovery.Service)
-        /// Not a server itself: DNS is to tell which there are in this domain.
+        /// A domain whose servers are looked up in DNS; not a server itself.
         case domain(String)
     }
 
-    /// What it is called in the ``RetrySchedule``.
+    /// The server's ID in the ``RetrySchedule``.
     let id: Int
     let origin: Origin
     let description: String
 
-    /// Where an announced server is. One after the other is tried, so that a server that answers hears us once.
+    /// The addresses of an announced server. They are tried in turn, so that a server that answers gets one request.
     private(set) var addresses: [SocketAddress] = []
-    /// Those that are left of them this time.
+    /// The addresses that are left in the current round.
     private(set) var untried: ArraySlice<SocketAddress> = []
-    /// When the next of them is tried although the one before has not failed yet.
+    /// When to try the next address although the previous one has not failed.
     private(set) var nextAddressDue: BootTime?
-    private var isSettled = false
-    private var routed: [[UInt8]] = []
-    private var toldProblems: [String] = []
+    /// An address has answered in the current round.
+    private var hasAnswered = false
+    private var routedAddresses: [[UInt8]] = []
+    private var reportedProblems: [String] = []
 
-    /// How long one address may be silent before the next one is tried too, in milliseconds.
+    /// How long one address may be silent before the next one is tried as well, in milliseconds.
     private static let headStart: Int64 = 1000
-    /// Of one server, no more are remembered than this.
-    private static let mostAddresses = 16
-    private static let mostToldProblems = 16
+    private static let maximumAddresses = 16
+    private static let maximumReportedProblems = 16
 
-    init(_ origin: Origin, id: Int) {
+    /// `interface` is the name of the interface on which the server is announced.
+    init(_ origin: Origin, id: Int, interface: String?) {
         self.id = id
         self.origin = origin
         switch origin {
         case .named(let name): description = "\(name)"
         case .domain(let domain): description = domain
         case .announced(let service):
-            var name = ""
+            // Without control characters, which a console would obey.
+            var name = String.UnicodeScalarView()
             for scalar in String(decoding: service.name, as: UTF8.self).unicodeScalars
             where scalar.value >= 0x20 && !(0x7F...0x9F).contains(scalar.value) {
-                name.unicodeScalars.append(scalar)
+                name.append(scalar)
             }
-            let interface = NetworkInterface.name(of: service.interface).map { " on " + $0 } ?? ""
-            description = "\"" + name + "\"" + interface
+            description = "\"" + String(name) + "\"" + (interface.map { " on " + $0 } ?? "")
         }
     }
 
-    /// - Returns: whether it was not known yet.
+    /// The server's name if it is a named one.
+    var name: ServerName? {
+        if case .named(let name) = origin { name } else { nil }
+    }
+
+    /// Adds an address; the oldest one goes if there are too many.
+    ///
+    /// - Returns: whether the address is new.
     mutating func add(_ address: SocketAddress) -> Bool {
         if addresses.contains(where: { $0.isSame(as: address) }) { return false }
-        // What was said last is most likely so.
-        if addresses.count >= Self.mostAddresses { addresses.removeFirst() }
+        // The latest announcement is the most likely to hold.
+        if addresses.count >= Self.maximumAddresses { addresses.removeFirst() }
         addresses.append(address)
         return true
     }
 
-    /// An address has become known while others are being tried.
+    /// Adds an address to the current round, unless another one has answered already.
     mutating func alsoTry(_ address: SocketAddress, at now: BootTime) {
-        guard !isSettled, untried.count < Self.mostAddresses else { return }
+        guard !hasAnswered, untried.count < Self.maximumAddresses else { return }
         untried.append(address)
         nextAddressDue = nextAddressDue ?? now.after(milliseconds: Self.headStart)
     }
 
-    var isNamed: Bool {
-        if case .named = origin { true } else { false }
-    }
-
-    /// Whether a route to `address` is worth a try, once.
+    /// Whether adding a route to `address` is worth a try; true once for each address.
     mutating func needsRoute(to address: SocketAddress) -> Bool {
-        guard !address.isLinkLocal, !routed.contains(address.bytes) else { return false }
-        routed.append(address.bytes)
+        guard !address.isLinkLocal, !routedAddresses.contains(address.bytes) else { return false }
+        routedAddresses.append(address.bytes)
         return true
     }
 
@@ -81,28 +86,30 @@ struct KnownServer {
         untried.removeAll { $0.isIPv6 == isIPv6 }
     }
 
-    mutating func beginAddresses() {
+    /// Begins a new round through all addresses.
+    mutating func beginRound() {
         untried = addresses[...]
-        isSettled = false
+        hasAnswered = false
     }
 
+    /// Takes the next address of the current round.
     mutating func nextAddress(at now: BootTime) -> SocketAddress? {
         let address = untried.popFirst()
         nextAddressDue = untried.isEmpty ? nil : now.after(milliseconds: Self.headStart)
         return address
     }
 
-    /// One address has answered; the others are not needed this time.
-    mutating func settle() {
-        isSettled = true
+    /// Ends the current round: one address has answered, so the others are not needed.
+    mutating func endRound() {
+        hasAnswered = true
         untried = []
         nextAddressDue = nil
     }
 
-    /// Whether this was not said before: at every retry it would be said again.
-    mutating func isNews(_ problem: String) -> Bool {
-        guard !toldProblems.contains(where: { $0.utf8.elementsEqual(problem.utf8) }) else { return false }
-        toldProblems = (toldProblems + [problem]).suffix(Self.mostToldProblems)
+    /// Whether a problem has not been reported yet; every retry would report it again.
+    mutating func isNew(_ problem: String) -> Bool {
+        guard !reportedProblems.contains(where: { $0.utf8.elementsEqual(problem.utf8) }) else { return false }
+        reportedProblems = (reportedProblems + [problem]).suffix(Self.maximumReportedProblems)
         return true
     }
 }

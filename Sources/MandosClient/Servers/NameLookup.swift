@@ -2,19 +2,19 @@ import CMandosSystem
 import MandosFormats
 import POSIXKit
 
-/// A question to the resolver, on a thread of its own, so that a slow resolver never delays another server.
+/// A DNS lookup on a thread of its own, so that a slow resolver never delays another server.
 ///
-/// The C library's resolver cannot be cancelled; a lookup that nobody waits for any more ends by itself.
+/// The C library's resolver cannot be cancelled; a lookup whose result is no longer awaited ends by itself.
 final class NameLookup {
     enum Question: Sendable {
         case addresses(host: String, port: UInt16)
-        /// Which servers DNS names for a service of a domain, as in "_mandos._tcp.example.org". Source: RFC 2782.
+        /// The servers of a service of a domain, such as "_mandos._tcp.example.org". Source: RFC 2782.
         case services(name: String)
     }
 
     enum Answer {
         case addresses([SocketAddress])
-        case services([(host: String, port: UInt16)])
+        case services([ServerName])
     }
 
     private let question: Question
@@ -39,26 +39,26 @@ final class NameLookup {
         eventfd_write(finished.number, 1)
     }
 
-    /// Of one domain, no more servers than this are tried.
-    private static let mostServices: Int32 = 16
+    /// Maximum number of servers of one domain.
+    private static let maximumServices: Int32 = 16
 
-    private static func services(_ name: String) -> Result<[(host: String, port: UInt16)], ResolverError> {
-        var found = [cmandos_service](repeating: cmandos_service(), count: Int(mostServices))
+    private static func services(_ name: String) -> Result<[ServerName], ResolverError> {
+        var found = [cmandos_service](repeating: cmandos_service(), count: Int(maximumServices))
         var error: Int32 = 0
-        let count = unsafe cmandos_find_services(name, &found, mostServices, &error)
+        let count = unsafe cmandos_find_services(name, &found, maximumServices, &error)
         if count < 0 { return .failure(ResolverError(code: error)) }
         return .success(
             found.prefix(Int(count)).map { service in
                 let host = unsafe withUnsafeBytes(of: service.host) { bytes in
                     unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
                 }
-                return (host, service.port)
+                return ServerName(host: host, port: service.port)
             })
     }
 
     func register(in set: inout PollSet) { set.add(finished.number) }
 
-    /// The outcome, once there is one.
+    /// The result, or nil while the lookup is under way.
     func advance() -> Result<Answer, ResolverError>? {
         var count: eventfd_t = 0
         guard unsafe eventfd_read(finished.number, &count) == 0 else { return nil }

@@ -1,19 +1,19 @@
 import MandosFormats
 import POSIXKit
 
-/// When which server is to be tried: each one again and again, `interval` apart, but never twice at the same time.
+/// When to try each server: again and again, `interval` apart, but never twice at the same time.
 ///
 /// Source: mandos-client(8mandos) `--retry`.
 struct RetrySchedule {
     private enum State {
         case waiting(until: BootTime)
-        /// What is missing is on our side.
+        /// The last try failed for lack of a network; a change of the network ends the wait.
         case waitingForNetwork(until: BootTime)
         case trying(since: BootTime)
         case done
     }
 
-    /// However short an interval is asked for, a server is not asked more often than this, in milliseconds.
+    /// The shortest interval between two tries of one server, in milliseconds, whatever is asked for.
     static let shortestInterval: Int64 = 100
 
     private let interval: Int64?
@@ -23,20 +23,21 @@ struct RetrySchedule {
     /// `interval` is in milliseconds; nil means that each server is tried once.
     init(interval: Int64?) { self.interval = interval.map { max($0, Self.shortestInterval) } }
 
-    /// A server has become known: it is due at once.
+    /// Adds a server, which is due at once.
     ///
-    /// - Returns: what it is called here; never used again for another one.
+    /// - Returns: its ID, which is never used again for another server.
     mutating func add(at now: BootTime) -> Int {
         defer { nextID += 1 }
         servers.append((nextID, .waiting(until: now)))
         return nextID
     }
 
-    /// A server is not to be tried any more.
+    /// Removes a server: it is not tried again.
     mutating func remove(_ server: Int) { servers.removeAll { $0.id == server } }
 
-    /// The servers to try now, `most` of them, those first that have been due longest; from now on they count as being tried.
-    mutating func begin(at now: BootTime, most: Int = .max) -> [Int] {
+    /// Selects the servers to try now, at most `maximum`, those first that have been due longest. They count as being tried
+    /// from now on.
+    mutating func begin(at now: BootTime, atMost maximum: Int = .max) -> [Int] {
         var due: [(index: Int, since: BootTime)] = []
         for index in servers.indices {
             switch servers[index].state {
@@ -44,14 +45,15 @@ struct RetrySchedule {
             case .trying, .done: continue
             }
         }
-        if due.count > most { due = Array(due.sorted { $0.since < $1.since }.prefix(most)) }
+        if due.count > maximum { due = Array(due.sorted { $0.since < $1.since }.prefix(maximum)) }
         for (index, _) in due { servers[index].state = .trying(since: now) }
         return due.map { servers[$0.index].id }
     }
 
-    /// Trying `server` has come to nothing; `lacksNetwork` if that may change with our network.
+    /// Ends a try of `server` that failed; with `lacksNetwork`, a change of the network makes the server due again.
     ///
-    /// `jitter`, in milliseconds, is added to the interval: machines that start together do not ask together for ever.
+    /// `jitter`, in milliseconds, is added to the interval, so that machines that started together do not ask together for
+    /// ever.
     mutating func failed(_ server: Int, at now: BootTime, lacksNetwork: Bool = false, jitter: Int64 = 0) {
         guard let index = servers.firstIndex(where: { $0.id == server }),
             case .trying(let since) = servers[index].state
@@ -64,7 +66,7 @@ struct RetrySchedule {
         servers[index].state = lacksNetwork ? .waitingForNetwork(until: until) : .waiting(until: until)
     }
 
-    /// There is something new about a server: it is due now, unless it is being tried.
+    /// Makes a server due now, unless it is being tried.
     mutating func renew(_ server: Int, at now: BootTime) {
         guard let index = servers.firstIndex(where: { $0.id == server }) else { return }
         switch servers[index].state {
@@ -73,7 +75,7 @@ struct RetrySchedule {
         }
     }
 
-    /// Something may be reachable that was not.
+    /// Makes the servers due now whose last try failed for lack of a network.
     mutating func networkHasChanged(at now: BootTime) {
         for index in servers.indices {
             if case .waitingForNetwork = servers[index].state { servers[index].state = .waiting(until: now) }
@@ -92,7 +94,7 @@ struct RetrySchedule {
         return earliest
     }
 
-    /// Whether nothing more will happen.
+    /// Whether every server has been tried as often as it is to be.
     var isExhausted: Bool {
         guard interval == nil else { return false }
         return servers.allSatisfy { server in

@@ -1,20 +1,14 @@
-/// A server as `--connect` names it: a host name or a numeric address, and a port.
+/// The name of a server: a host name or a numeric address, and a port.
 ///
-/// Source: mandos-client(8mandos) `--connect`: the last colon stands before the port.
+/// Source: mandos-client(8mandos) `--connect`: the port follows the last colon.
 public struct ServerName: Sendable {
     public let host: String
     public let port: UInt16
 
-    /// Where a server is if nothing else is said: a server that is to be found without Zeroconf needs a port that stays
-    /// the same.
+    /// The port if none is given; a server that is found without Zeroconf needs a fixed port.
     public static let defaultPort: UInt16 = 4711
 
-    public init(host: String, port: UInt16) {
-        self.host = host
-        self.port = port
-    }
-
-    /// Why a text names no server.
+    /// Why a text is not the name of a server.
     public enum Problem: Error, Equatable, CustomStringConvertible {
         case noPort
         case badPort
@@ -22,23 +16,24 @@ public struct ServerName: Sendable {
 
         public var description: String {
             switch self {
-            case .noPort: "there is no port; write ADDRESS:PORT"
+            case .noPort: "the port is missing; write ADDRESS:PORT"
             case .badPort: "the port after the last colon is not a number from 1 to 65535"
-            case .noHost: "there is no address before the port; write ADDRESS:PORT"
+            case .noHost: "the address before the port is missing; write ADDRESS:PORT"
             }
         }
     }
 
+}
+
+extension ServerName {
+    /// Reads `ADDRESS:PORT`.
     public init(parsing text: String) throws(Problem) {
         let bytes = Array(text.utf8)
         guard let colon = bytes.lastIndex(of: UInt8(ascii: ":")) else { throw .noPort }
-        var port: UInt32 = 0
         let digits = bytes[(colon + 1)...]
-        for byte in digits {
-            guard byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9"), port <= UInt16.max else { throw .badPort }
-            port = port * 10 + UInt32(byte - UInt8(ascii: "0"))
-        }
-        guard !digits.isEmpty, port > 0, let port = UInt16(exactly: port) else { throw .badPort }
+        guard digits.allSatisfy({ $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }),
+            let port = UInt16(String(decoding: digits, as: UTF8.self)), port > 0
+        else { throw .badPort }
         var host = bytes[..<colon]
         if host.first == UInt8(ascii: "["), host.last == UInt8(ascii: "]") { host = host.dropFirst().dropLast() }
         guard !host.isEmpty else { throw .noHost }
@@ -46,7 +41,9 @@ public struct ServerName: Sendable {
         self.port = port
     }
 
-    /// A server as `--server` names it: without a port, it is ``defaultPort``. An IPv6 address with a port has brackets.
+    /// Reads `ADDRESS[:PORT]`; without a port, it is ``defaultPort``. An IPv6 address with a port has brackets.
+    ///
+    /// Source: `--server`.
     public init(parsingWithOptionalPort text: String) throws(Problem) {
         let bytes = Array(text.utf8)
         let afterBracket = bytes.lastIndex(of: UInt8(ascii: "]")).map { bytes[($0 + 1)...] }

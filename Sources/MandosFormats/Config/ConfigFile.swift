@@ -1,35 +1,11 @@
-/// One thing wrong in a configuration file, said so that it can be mended: `FILE:LINE: OPTION: what is wrong`.
-public struct ConfigProblem: Error, Equatable, CustomStringConvertible {
-    public let path: String
-    /// Counted from 1; 0 when the problem is the file itself.
-    public let line: Int
-    public let option: String?
-    public let message: String
-
-    public init(path: String, line: Int = 0, option: String? = nil, message: String) {
-        self.path = path
-        self.line = line
-        self.option = option
-        self.message = message
-    }
-
-    public var description: String {
-        var text = path
-        if line > 0 { text += ":" + String(line) }
-        if let option { text += ": " + option }
-        // A quotation from a file must neither end the line nor look like another one.
-        return singleLine(text + ": " + message)
-    }
-}
-
-/// A configuration file as its sections and options, before any expansion.
+/// The sections and options of a configuration file, before expansion.
 ///
 /// `[section]`, `option = value` or `option: value`; lines that begin with `#` or `;` are comments; an indented
-/// line continues the value before it. Option names are case-insensitive, section names are not.
+/// line continues the previous value. Option names are case-insensitive, section names are not.
 /// Source: mandos-clients.conf(5), mandos.conf(5).
 public struct ConfigFile: Sendable {
     public struct Option: Equatable, Sendable {
-        /// In lower case.
+        /// The name in lower case.
         public let name: String
         /// Continuation lines are joined by `\n`.
         public fileprivate(set) var value: String
@@ -50,7 +26,7 @@ public struct ConfigFile: Sendable {
 
         public subscript(name: String) -> Option? { options.first { $0.name == name } }
 
-        /// A problem with `option` of this section, or with the section itself.
+        /// A problem with `option` of this section, or, without one, with the section.
         public func problem(_ option: Option?, _ message: String) -> ConfigProblem {
             ConfigProblem(path: path, line: option?.line ?? line, option: option?.name ?? "[\(name)]", message: message)
         }
@@ -58,18 +34,18 @@ public struct ConfigFile: Sendable {
 
     public static let defaultSectionName = "DEFAULT"
 
-    /// In bytes: it has to fit into messages, and paths on D-Bus, many times over.
+    /// Maximum length of a section's name, in bytes: it is repeated in messages and D-Bus paths.
     static let longestName = 1024
 
     public let path: String
-    /// `[DEFAULT]`; it may be missing or come in several parts.
+    /// The section `[DEFAULT]`, which may be missing or come in several parts.
     public private(set) var defaults: Section
-    /// In the order of the file.
+    /// The other sections, in the order of the file.
     public private(set) var sections: [Section] = []
-    /// Every line that fits nowhere, in the order of the file.
+    /// The syntax errors, in the order of the file.
     public private(set) var problems: [ConfigProblem] = []
 
-    /// Hands over the sections, and keeps none.
+    /// Takes the sections out of this value.
     public mutating func takeSections() -> [Section] {
         defer { sections = [] }
         return sections
@@ -80,7 +56,7 @@ public struct ConfigFile: Sendable {
         defaults = Section(name: Self.defaultSectionName, path: path, line: 0)
     }
 
-    /// Reads a file's whole contents; `path` is for messages.
+    /// Reads the contents of a file; `path` is for messages.
     public static func parse(_ contents: [UInt8], path: String) -> ConfigFile {
         var reader = LineReader(file: ConfigFile(path: path))
         // Some editors begin a file with a byte order mark.
@@ -94,7 +70,7 @@ public struct ConfigFile: Sendable {
         return reader.finish()
     }
 
-    /// What the lines so far mean.
+    /// Reads a file line by line.
     private struct LineReader {
         private enum Place: Equatable { case nowhere, defaults, section, skipped }
 
@@ -115,7 +91,7 @@ public struct ConfigFile: Sendable {
             line += 1
             let text = trimmed(bytes)
             guard let first = text.first else {
-                // An empty line is part of a value that goes on after it.
+                // An empty line is part of a value that continues after it.
                 pending?.value.append(UInt8(ascii: "\n"))
                 return
             }
@@ -149,15 +125,15 @@ public struct ConfigFile: Sendable {
             }
             let rest = trimmed(text[(end + 1)...])
             guard rest.isEmpty || rest.first == UInt8(ascii: "#") || rest.first == UInt8(ascii: ";") else {
-                return report("there is text after the section header; begin a new line for it")
+                return report("there is text after the section header; move it to a new line")
             }
             let bytes = text[(text.startIndex + 1)..<end]
             guard bytes.count <= ConfigFile.longestName else {
                 return report(
-                    "this name is \(bytes.count) bytes long; the longest allowed has \(ConfigFile.longestName)")
+                    "this name is \(bytes.count) bytes long; the maximum is \(ConfigFile.longestName)")
             }
             guard bytes.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
-                return report("control characters make no sense in a name")
+                return report("a name must not contain control characters")
             }
             guard let name = string(bytes) else { return }
             if name == ConfigFile.defaultSectionName {
@@ -179,7 +155,7 @@ public struct ConfigFile: Sendable {
             let delimiter = text.firstIndex { $0 == UInt8(ascii: "=") || $0 == UInt8(ascii: ":") }
             guard let delimiter else {
                 return report(
-                    "neither an option nor a section: write \"option = value\", and indent continuation lines")
+                    "neither an option nor a section: write \"option = value\"; indent continuation lines")
             }
             guard let name = string(ArraySlice(trimmed(text[..<delimiter]).map(lowercased))), !name.isEmpty else {
                 return report("there is no option name before the \"\(text[delimiter] == 0x3A ? ":" : "=")\"")

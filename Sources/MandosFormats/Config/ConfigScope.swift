@@ -1,18 +1,18 @@
-/// One section together with the defaults behind it: where an option's value, and what it refers to, is found.
+/// A section and its defaults, in which option values and the options that they refer to are looked up.
 ///
-/// `%(option)s` stands for another option's value, `%%` for a percent sign.
+/// `%(option)s` expands to another option's value, `%%` to a percent sign.
 /// Source: mandos-clients.conf(5), START TIME EXPANSION.
 public struct ConfigScope: Sendable {
     public let section: ConfigFile.Section
-    /// Nearest first.
+    /// Default sections; the first one takes precedence.
     public let defaults: [ConfigFile.Section]
 
-    /// How many expansions may lie inside each other; as in the reference.
+    /// Maximum depth of nested expansions, the same as in the reference.
     static let deepestExpansion = 10
 
-    /// How many expansions one value may need.
+    /// Maximum number of expansions in one value.
     static let mostExpansions = 10_000
-    /// How long an expanded value may become, in bytes.
+    /// Maximum length of an expanded value, in bytes.
     static let longestExpansion = 1 << 16
 
     public init(section: ConfigFile.Section, defaults: [ConfigFile.Section]) {
@@ -20,7 +20,7 @@ public struct ConfigScope: Sendable {
         self.defaults = defaults
     }
 
-    /// The option as written, and the section in which it was found.
+    /// The option before expansion, and the section that sets it.
     public func option(_ name: String) -> (option: ConfigFile.Option, section: ConfigFile.Section)? {
         for section in [section] + defaults {
             if let option = section[name] { return (option, section) }
@@ -28,13 +28,13 @@ public struct ConfigScope: Sendable {
         return nil
     }
 
-    /// A problem with `name`, told at the line where its value comes from.
+    /// A problem with the option `name`, with the line that sets it.
     public func problem(_ name: String, _ message: String) -> ConfigProblem {
         guard let found = option(name) else { return section.problem(nil, "\(name): \(message)") }
         return found.section.problem(found.option, message)
     }
 
-    /// The expanded value of `name`, or nil where neither section nor defaults have it.
+    /// The expanded value of the option `name`, or nil if it is not set.
     public func value(_ name: String) throws(ConfigProblem) -> String? {
         guard let found = option(name) else { return nil }
         do throws(ExpansionError) {
@@ -45,7 +45,7 @@ public struct ConfigScope: Sendable {
         }
     }
 
-    /// The names that the values of this section and its defaults refer to.
+    /// The names of the options to which values of this section and its defaults refer.
     public var referencedNames: Set<String> {
         var names: Set<String> = []
         for section in [section] + defaults {
@@ -93,48 +93,5 @@ public struct ConfigScope: Sendable {
         } catch {
             throw ExpansionError(message: error.description)
         }
-    }
-}
-
-/// Text with `%(name)s` and `%%` in it: the form of start-time and of run-time expansion alike.
-public enum PercentFormat {
-    public enum Piece: Equatable, Sendable {
-        case text(String)
-        /// `%(name)s`, the name in lower case.
-        case reference(String)
-    }
-
-    public struct SyntaxError: Error, Equatable, CustomStringConvertible {
-        public let description = "after \"%\" comes \"%\" or \"(name)s\"; write %% for a percent sign"
-    }
-
-    public static func pieces(of text: String) throws(SyntaxError) -> [Piece] {
-        var pieces: [Piece] = []
-        var literal = Substring()
-        var rest = text.utf8[...]
-        func flush() {
-            if !literal.isEmpty { pieces.append(.text(String(literal))) }
-            literal = Substring()
-        }
-        while let percent = rest.firstIndex(of: UInt8(ascii: "%")) {
-            literal += Substring(rest[..<percent])
-            rest = rest[percent...].dropFirst()
-            switch rest.first {
-            case UInt8(ascii: "%"):
-                literal += "%"
-                rest = rest.dropFirst()
-            case UInt8(ascii: "("):
-                let name = rest.dropFirst().prefix { $0 != UInt8(ascii: ")") }
-                rest = rest[name.endIndex...].dropFirst()
-                guard !name.isEmpty, rest.first == UInt8(ascii: "s") else { throw SyntaxError() }
-                rest = rest.dropFirst()
-                flush()
-                pieces.append(.reference(Substring(name).lowercased()))
-            default: throw SyntaxError()
-            }
-        }
-        literal += Substring(rest)
-        flush()
-        return pieces
     }
 }

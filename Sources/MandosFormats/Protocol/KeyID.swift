@@ -1,4 +1,4 @@
-/// Which raw public key a client proved to have: the SHA-256 of its SubjectPublicKeyInfo.
+/// The ID of a client's raw public key: the SHA-256 of its SubjectPublicKeyInfo.
 ///
 /// Source: mandos-clients.conf(5) `key_id`; gnutls_pubkey_get_key_id(3) with `GNUTLS_KEYID_USE_SHA256`.
 public struct KeyID: Hashable, Sendable, CustomStringConvertible {
@@ -6,7 +6,7 @@ public struct KeyID: Hashable, Sendable, CustomStringConvertible {
 
     private let words: (UInt64, UInt64, UInt64, UInt64)
 
-    /// - Returns: nil unless `bytes` are exactly ``byteCount``, or if they are ``ofEmptyKey``.
+    /// - Returns: nil if `bytes` are not exactly ``byteCount``, or equal ``ofEmptyKey``.
     public init?(_ bytes: [UInt8]) {
         guard bytes.count == Self.byteCount, bytes != Self.ofEmptyKey else { return nil }
         func word(_ index: Int) -> UInt64 {
@@ -15,13 +15,13 @@ public struct KeyID: Hashable, Sendable, CustomStringConvertible {
         words = (word(0), word(1), word(2), word(3))
     }
 
-    /// Reads 64 hexadecimal digits; case and spaces do not matter.
+    /// Reads 64 hexadecimal digits, in either case, with spaces anywhere.
     public init?(hexadecimal text: String) {
         guard let bytes = Hexadecimal.decode(text) else { return nil }
         self.init(bytes)
     }
 
-    /// SHA-256 of nothing: what a peer without any key would be looked up as. It must never match anyone.
+    /// The SHA-256 of no bytes: the ID of a peer without a key. It must never match a client.
     private static let ofEmptyKey: [UInt8] = [
         0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24,
         0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,

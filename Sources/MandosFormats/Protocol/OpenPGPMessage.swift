@@ -1,7 +1,7 @@
-/// The outside of an encrypted OpenPGP message.
+/// The packet structure of OpenPGP messages and keys.
 public enum OpenPGPMessage {
-    /// Whether it has nothing but encrypted session keys and then data with a modification detection code, which every
-    /// implementation of RFC 4880 reads. Tag 20, which GnuPG 2.4 writes, is LibrePGP's OCB, and only some read it.
+    /// Whether the message consists of encrypted session keys and data with a modification detection code, which every
+    /// implementation of RFC 4880 reads. Tag 20, written by GnuPG 2.4, is LibrePGP's OCB, which only some read.
     ///
     /// Source: RFC 4880 §4.2, §5.1, §5.13.
     public static func isReadableByAll(_ message: [UInt8]) -> Bool {
@@ -9,28 +9,27 @@ public enum OpenPGPMessage {
         return last.tag == 18 && last.firstByte == 1
     }
 
-    /// Whether all of it is encrypted with integrity protection: session keys, then one packet of data.
+    /// Whether the whole message is encrypted with integrity protection: session keys, then one packet of data.
     ///
-    /// A program that decrypts also takes a message that is not encrypted at all, and whoever answers us could then
-    /// choose our password.
+    /// Decryption programs also accept a message that is not encrypted; a false server could then choose our password.
     public static func isEncrypted(_ message: [UInt8]) -> Bool {
         guard let last = lastOfEncrypted(message) else { return false }
         return last.tag == 18 || last.tag == 20
     }
 
-    /// Each may cost whoever decrypts a try with each key. A secret is encrypted to one client.
-    private static let mostSessionKeys = 16
+    /// Maximum number of session keys: decryption may try each one with each key. A secret is encrypted to one client.
+    private static let maximumSessionKeys = 16
 
     /// The packet after the session keys, if it is the only one.
     private static func lastOfEncrypted(_ message: [UInt8]) -> (tag: UInt8, firstByte: UInt8)? {
         guard let packets = packets(of: message), let last = packets.last, packets.count > 1,
-            packets.count <= mostSessionKeys + 1,
+            packets.count <= maximumSessionKeys + 1,
             packets.dropLast().allSatisfy({ $0.tag == 1 })
         else { return nil }
         return last
     }
 
-    /// When the key was made that is first among these packets, in seconds since 1970; nil if there is none.
+    /// The creation time of the first key in a key file, in seconds since 1970; nil if there is no key.
     ///
     /// Source: RFC 4880 §5.5.2, RFC 9580 §5.5.2.
     public static func creationOfKey(_ key: [UInt8]) -> Int64? {
@@ -38,7 +37,7 @@ public enum OpenPGPMessage {
         guard let header = rest.popFirst(), header & 0x80 != 0 else { return nil }
         let isNewFormat = header & 0x40 != 0
         let tag = isNewFormat ? header & 0x3F : header >> 2 & 0x0F
-        // Secret and public keys.
+        // A secret or a public key.
         guard tag == 5 || tag == 6, (isNewFormat ? newLength(&rest) : oldLength(header & 3, &rest)) != nil,
             let version = rest.popFirst(), version >= 4
         else { return nil }
@@ -55,14 +54,14 @@ public enum OpenPGPMessage {
         var body: [UInt8] = []
         let start = lines.firstIndex { $0.allSatisfy { isSpace($0) } } ?? lines.endIndex
         for line in lines[start...] {
-            // The check sum, or the end.
+            // The checksum, or the end.
             if line.first == UInt8(ascii: "=") || line.first == UInt8(ascii: "-") { break }
             body += line
         }
         return (try? Base64.decode(String(decoding: body, as: UTF8.self))) ?? message
     }
 
-    /// The tag of each packet and the first byte of its contents, or nil if these are no packets.
+    /// The tag of each packet and the first byte of its contents, or nil if these are not packets.
     private static func packets(of message: [UInt8]) -> [(tag: UInt8, firstByte: UInt8)]? {
         var rest = message[...]
         var packets: [(tag: UInt8, firstByte: UInt8)] = []
@@ -85,7 +84,7 @@ public enum OpenPGPMessage {
         return packets
     }
 
-    /// RFC 4880 §4.2.2; a partial length is followed by more of the same packet.
+    /// Source: RFC 4880 §4.2.2. A partial length is followed by more of the same packet.
     private static func newLength(_ rest: inout ArraySlice<UInt8>) -> (length: Int, isLast: Bool)? {
         guard let first = rest.popFirst() else { return nil }
         switch first {
@@ -96,7 +95,7 @@ public enum OpenPGPMessage {
         }
     }
 
-    /// RFC 4880 §4.2.1.
+    /// Source: RFC 4880 §4.2.1.
     private static func oldLength(_ type: UInt8, _ rest: inout ArraySlice<UInt8>) -> (length: Int, isLast: Bool)? {
         switch type {
         case 3: (rest.count, true)

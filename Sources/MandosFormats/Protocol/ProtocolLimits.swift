@@ -1,5 +1,5 @@
-/// Limits that both sides of the protocol agree on.
+/// Limits that hold on both sides of the protocol.
 public enum ProtocolLimits {
-    /// No secret may be longer, in bytes.
+    /// Maximum length of a secret, in bytes.
     public static let largestSecret = 16 << 20
 }

@@ -1,6 +1,6 @@
-/// Base64 with the standard alphabet, as `secret` has it in clients.conf. Source: RFC 4648 §4.
+/// Base64 with the standard alphabet, as used for `secret` in clients.conf. Source: RFC 4648 §4.
 public enum Base64 {
-    /// Why a text is no Base64.
+    /// Why a text is not Base64.
     public enum Problem: Error, Equatable, CustomStringConvertible {
         case notInAlphabet
         case truncated

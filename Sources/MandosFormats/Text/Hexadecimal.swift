@@ -1,4 +1,4 @@
-/// Hexadecimal digits as OpenPGP tools and `mandos-keygen` print them: either case, spaces anywhere.
+/// Hexadecimal digits as printed by OpenPGP tools and `mandos-keygen`: in either case, with spaces anywhere.
 public enum Hexadecimal {
     /// The value of one digit, or nil.
     @inline(always) static func digit(_ byte: UInt8) -> UInt8? {
@@ -9,7 +9,7 @@ public enum Hexadecimal {
         }
     }
 
-    /// The bytes that the digits in `text` spell, or nil if there is another character or half a byte.
+    /// The bytes that `text` denotes, or nil if it has other characters or an odd number of digits.
     public static func decode(_ text: String) -> [UInt8]? {
         var bytes: [UInt8] = []
         var high: UInt8?
@@ -25,7 +25,7 @@ public enum Hexadecimal {
         return high == nil ? bytes : nil
     }
 
-    /// Lower case, two digits a byte, nothing between.
+    /// Two lower-case digits for each byte, without separators.
     public static func encode(_ bytes: some Sequence<UInt8>) -> String {
         var digits: [UInt8] = []
         for byte in bytes {

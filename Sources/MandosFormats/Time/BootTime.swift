@@ -1,4 +1,4 @@
-/// A point in time on CLOCK_BOOTTIME, in milliseconds: it goes on during suspend and never steps.
+/// A point in time on CLOCK_BOOTTIME, in milliseconds. That clock continues during suspend and never steps.
 public struct BootTime: Hashable, Comparable, Sendable {
     public let milliseconds: Int64
 

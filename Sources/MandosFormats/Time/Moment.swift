@@ -1,4 +1,4 @@
-/// One reading of both clocks: deadlines are kept in boot time, dates that people write in wall time.
+/// A point in time on both clocks: deadlines use boot time, dates written by people use wall time.
 public struct Moment: Equatable, Sendable {
     public let boot: BootTime
     public let wall: Timestamp

@@ -1,6 +1,6 @@
-/// A length of time in whole milliseconds, the unit in which D-Bus publishes it.
+/// A length of time in whole milliseconds, the unit of the D-Bus API.
 public struct TimeSpan: Hashable, Comparable, Sendable {
-    /// Never negative when it came from text.
+    /// Never negative if read from text.
     public let milliseconds: Int64
 
     public init(milliseconds: Int64) { self.milliseconds = milliseconds }
@@ -20,13 +20,13 @@ public struct TimeSpan: Hashable, Comparable, Sendable {
     public static func < (left: TimeSpan, right: TimeSpan) -> Bool { left.milliseconds < right.milliseconds }
 }
 
-/// Why a text is no duration, and where it stops being one.
+/// Why a text is not a duration, and the position of the error.
 public struct DurationSyntaxError: Error, Equatable, CustomStringConvertible {
     public enum Problem: Equatable, Sendable {
         case empty, missingNumber, missingUnit, unknownUnit, unitOutOfOrder, tooLong
     }
 
-    /// Offset in bytes of the first byte that does not fit.
+    /// Offset of the first wrong byte.
     public let offset: Int
     public let problem: Problem
 
@@ -43,7 +43,7 @@ public struct DurationSyntaxError: Error, Equatable, CustomStringConvertible {
 }
 
 extension TimeSpan {
-    /// More than any timeout can mean, and far from where adding it to a point in time could overflow.
+    /// The longest duration: longer than any sensible timeout, and too short to overflow when added to a point in time.
     public static let longestYears: Int64 = 10_000
     public static let longest = TimeSpan(milliseconds: longestYears * 52 * week)
 
@@ -55,7 +55,7 @@ extension TimeSpan {
 
     /// Reads `P1Y2M3DT4H5M6S`, `P2W`, or the older form `5m 30s`.
     ///
-    /// A year is 52 weeks and a month 4 weeks. Units may be left out, also between others (`PT1H30S`).
+    /// A year is 52 weeks, a month 4 weeks. Units may be left out, also between others (`PT1H30S`).
     /// Source: mandos-clients.conf(5) `timeout`; RFC 3339 Appendix A.
     public init(parsing text: some StringProtocol) throws(DurationSyntaxError) {
         let bytes = Array(text.utf8)
@@ -65,7 +65,7 @@ extension TimeSpan {
         self.init(milliseconds: milliseconds)
     }
 
-    /// As RFC 3339 writes it, such as `P1DT2H` or `PT0.5S`.
+    /// The duration in RFC 3339 format, such as `P1DT2H` or `PT0.5S`.
     public var rfc3339: String {
         let days = milliseconds / Self.day
         let hours = milliseconds % Self.day / Self.hour
@@ -85,7 +85,7 @@ extension TimeSpan {
         return text
     }
 
-    /// Reads a decimal number of seconds such as `10` or `2.5`; digits after the third decimal do not count.
+    /// Reads a decimal number of seconds such as `10` or `2.5`; ignores digits after the third decimal.
     ///
     /// Source: mandos-client(8mandos) `--retry`, `--delay`.
     public init(decimalSeconds text: some StringProtocol) throws(DurationSyntaxError) {

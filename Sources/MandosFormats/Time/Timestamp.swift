@@ -10,13 +10,13 @@ public struct Timestamp: Hashable, Comparable, Sendable {
     }
 }
 
-/// The text is neither a date nor a date with time as RFC 3339 writes them.
+/// A text is neither a date nor a date with a time in RFC 3339 format.
 public struct TimestampSyntaxError: Error, Equatable, CustomStringConvertible {
     public var description: String { "not an RFC 3339 date" }
 }
 
 extension Timestamp {
-    /// Reads `2027-01-31` (its first moment, UTC) or `2027-01-31T12:00:00Z`, also with a fraction and an offset.
+    /// Reads `2027-01-31` (midnight UTC) or `2027-01-31T12:00:00Z`, also with a fraction and an offset.
     ///
     /// Source: RFC 3339 §5.6. A leap second counts as the second after it.
     public init(rfc3339 text: some StringProtocol) throws(TimestampSyntaxError) {
@@ -44,7 +44,7 @@ extension Timestamp {
         self.init(millisecondsSince1970: midnight + (minutes * 60 + second) * 1000 + fraction)
     }
 
-    /// `2027-01-31T12:00:00Z`: UTC, whole seconds.
+    /// The time in UTC and whole seconds, such as `2027-01-31T12:00:00Z`.
     public var rfc3339: String {
         let seconds = Self.floorDivide(millisecondsSince1970, 1000)
         let days = Self.floorDivide(seconds, 86_400)

@@ -124,7 +124,7 @@ import Testing
             ip link set lan-c-1 down
             network_of c | grep -v c-2 >/run/before
             client c --debug >/run/password 2>/run/errors & client=$!
-            wait_for /run/errors 'interface c-2 taken up'
+            wait_for /run/errors 'interface c-2 brought up'
             ip link delete lan-c-2
             ip -n c link show dev c-1 | grep -q '[<,]UP' || fail "c-1 is not up"
             announcer s
@@ -154,12 +154,12 @@ import Testing
             plug c 1
             client c --interface=c-1,none --debug >/run/password 2>/run/errors
             ! grep 'c-0' /run/errors >&2 || fail 'c-0 was used'
-            grep -q 'interface c-1 taken up' /run/errors
+            grep -q 'interface c-1 brought up' /run/errors
             cat /run/password
 
             timeout 2 ip netns exec c "$CLIENT" $KEY_OPTIONS --interface=none --network-hook-dir=/nonexistent --debug \\
                 >/run/password 2>/run/errors || true
-            ! grep 'taken up' /run/errors >&2 || fail 'taken up'
+            ! grep 'brought up' /run/errors >&2 || fail 'brought up'
             cat /run/password
             """)
         #expect(result.status == 0, "\(result.errors)")

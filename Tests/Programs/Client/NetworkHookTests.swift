@@ -43,7 +43,7 @@ extension `On a LAN` {
     func `a client leaves nothing up, whatever ends it and when`(signal: String) async throws {
         let result = try await LAN().run(
             Self.hooks + """
-                begin 'interface c-0 taken up'
+                begin 'interface c-0 brought up'
                 ip -n c link show dev hooked >/run/shown
                 end \(signal)
                 # While a hook hangs.
@@ -128,7 +128,7 @@ extension `On a LAN` {
         begin() {
             ip netns exec c setpriv --reuid 65534 --regid 65534 --clear-groups \
                 /run/mandos-client $KEY_OPTIONS "$@" --debug >/run/password 2>/run/errors & client=$!
-            wait_for /run/errors 'interface c-0 taken up'
+            wait_for /run/errors 'interface c-0 brought up'
         }
         # Prints the value of $2 in the status of process $1.
         status() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status" | tr '\t' ' '; }

@@ -73,7 +73,7 @@ network_of() {
         /proc/sys/net/ipv6/neigh/*/retrans_time_ms' || true
 }
 
-# Takes up the interface of the host $1, and starts a bus and an Avahi there.
+# Brings up the interface of the host $1, and starts a bus and an Avahi there.
 announcer() {
     mkdir -p "/run/$1"
     ip -n "$1" link set "$1-0" up
