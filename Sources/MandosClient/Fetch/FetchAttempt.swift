@@ -87,20 +87,20 @@ enum FetchWork: AttemptWork {
             switch lookup.advance() {
             case nil: return .underWay
             case .success(let answer): return .answered(answer)
-            case .failure(let error): return .failed(problem: "\(error)", lacksNetwork: error.isTemporary)
+            case .failure(let error): return .failed(problem: error.description, lacksNetwork: error.isTemporary)
             }
         case .conversation(let conversation):
             do throws(Conversation.Failure) {
                 if let message = try conversation.advance(at: now) { return .received(message: message) }
                 return conversation.isHandshakeCompleted ? .connected : .underWay
             } catch {
-                return .failed(problem: "\(error)", lacksNetwork: error.lacksNetwork)
+                return .failed(problem: error.description, lacksNetwork: error.lacksNetwork)
             }
         case .decryption(let decryption):
             do throws(Decryption.Failure) {
                 return try decryption.advance(at: now).map { .decrypted($0) } ?? .underWay
             } catch {
-                return .failed(problem: "\(error)", lacksNetwork: false)
+                return .failed(problem: error.description, lacksNetwork: false)
             }
         }
     }

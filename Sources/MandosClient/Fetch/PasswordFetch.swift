@@ -95,7 +95,7 @@ public final class PasswordFetch {
             discovery = try Discovery()
         } catch {
             // Tried again when the network changes.
-            report(.problem("cannot look for servers with multicast DNS: \(error)"))
+            report(.problem("cannot look for servers with multicast DNS: " + error.description))
         }
     }
 
@@ -103,7 +103,7 @@ public final class PasswordFetch {
         for event in discovery?.takeEvents() ?? [] {
             switch event {
             case .failed(let reason):
-                report(.problem("cannot look for servers with multicast DNS: \(reason)"))
+                report(.problem("cannot look for servers with multicast DNS: " + reason))
                 // Tried again when the network changes.
                 discovery = nil
             case .found(let service, let address):
@@ -112,10 +112,10 @@ public final class PasswordFetch {
                 else { continue }
                 let added = servers.announced(
                     service, at: address, interface: interface.name, isTrying: attempts.isTrying, at: now)
-                if let added { report(.detail("\(description(of: added)): announced")) }
+                if let added { detail("announced", of: added) }
             case .removed(let service, let isIPv6):
                 if let removed = servers.withdrawn(service, isIPv6: isIPv6) {
-                    report(.detail("\(removed.description): not announced any more"))
+                    report(.detail(removed.description + ": not announced any more"))
                 }
             }
         }
@@ -138,7 +138,7 @@ public final class PasswordFetch {
 
     private func begin(_ server: Int, at now: BootTime) {
         guard let origin = servers[server]?.origin else { return }
-        report(.detail("\(description(of: server)): trying"))
+        detail("trying", of: server)
         switch origin {
         case .announced:
             servers[server]?.beginRound()
@@ -149,7 +149,7 @@ public final class PasswordFetch {
             case .success(let addresses): converse(server, addresses, at: now)
             case .failure(let error) where error.isNotNumeric:
                 lookUp(.addresses(host: name.host, port: name.port), for: server, at: now)
-            case .failure(let error): failed(server, "\(error)", at: now)
+            case .failure(let error): failed(server, error.description, at: now)
             }
         }
     }
@@ -158,7 +158,7 @@ public final class PasswordFetch {
         do throws(SystemError) {
             attempts.add(.lookup(try NameLookup(question)), for: server, at: now)
         } catch {
-            failed(server, "\(error)", at: now)
+            failed(server, error.description, at: now)
         }
     }
 
@@ -171,7 +171,7 @@ public final class PasswordFetch {
                 attempts.add(.conversation(conversation), for: server, at: now)
             } catch {
                 lacksNetwork = lacksNetwork || error.lacksNetwork
-                report("\(error)", of: server, lacksNetwork: error.lacksNetwork)
+                report(error.description, of: server, lacksNetwork: error.lacksNetwork)
             }
         }
         if !attempts.isTrying(server) { retry(server, at: now, lacksNetwork: lacksNetwork) }
@@ -191,7 +191,7 @@ public final class PasswordFetch {
             if error.lacksNetwork, let interface, servers[server]?.needsRoute(to: address) ?? false {
                 network?.addRoute(to: address, through: interface)
             }
-            failed(server, "\(error)", at: now, lacksNetwork: error.lacksNetwork)
+            failed(server, error.description, at: now, lacksNetwork: error.lacksNetwork)
         }
     }
 
@@ -216,11 +216,11 @@ public final class PasswordFetch {
                 // Asked again: what DNS answers may change.
                 retry(server, at: now)
             case .received(let message):
-                report(.detail("\(description(of: server)): sent \(message.count) bytes"))
+                detail("sent \(message.count) bytes", of: server)
                 let decryption = Decryption(of: message, secretKeyFile: secretKeyFile, temporaryPlaces: temporaryPlaces)
                 attempts.add(.decryption(decryption), for: server, at: now)
             case .decrypted(let password):
-                report(.detail("\(description(of: server)): the password is decrypted"))
+                detail("the password is decrypted", of: server)
                 return password
             case .failed(let problem, let lacksNetwork): failed(server, problem, at: now, lacksNetwork: lacksNetwork)
             }
@@ -241,13 +241,16 @@ public final class PasswordFetch {
         servers.schedule.failed(server, at: now, lacksNetwork: lacksNetwork, jitter: jitter)
     }
 
-    private func description(of server: Int) -> String { servers[server]?.description ?? "" }
+    private func detail(_ text: String, of server: Int) {
+        report(.detail((servers[server]?.description ?? "") + ": " + text))
+    }
 
     /// Reports a failure, once for each server; while the network may still come up, lack of it is a detail.
     private func report(_ problem: String, of server: Int, lacksNetwork: Bool) {
         guard let description = servers[server]?.description else { return }
-        let isExpected = lacksNetwork && network?.deadline != nil
-        let isProblem = !isExpected && servers[server]?.isNew(problem) ?? false
-        report(isProblem ? .problem(description + ": " + problem) : .detail(description + ": " + problem))
+        if (lacksNetwork && network?.deadline != nil) || !(servers[server]?.isNew(problem) ?? false) {
+            return detail(problem, of: server)
+        }
+        report(.problem(description + ": " + problem))
     }
 }

@@ -13,19 +13,20 @@ final class NetworkHelper {
 
     /// A kernel setting of one interface. The kernel keeps it under the current name of the interface.
     private struct InterfaceSetting {
-        let directory: String
-        let name: String
-        var value: [UInt8]
+        let directory: StaticString
+        let name: StaticString
 
         func of(_ interface: NetworkInterface) -> KernelSetting {
-            KernelSetting("net/ipv6/" + directory + "/" + interface.name + "/" + name)
+            KernelSetting("net/ipv6/" + directory.description + "/" + interface.name + "/" + name.description)
         }
     }
+
+    private typealias FormerSetting = (setting: InterfaceSetting, value: [UInt8])
 
     private var haveHooksRun = false
     // Changes to undo.
     private var startedHooks: [String] = []
-    private var interfaces: [(index: UInt32, formerSettings: [InterfaceSetting])] = []
+    private var interfaces: [(index: UInt32, formerSettings: [FormerSetting])] = []
     private var routes: [HostRoute] = []
     private var formerConsoleLevel: Int32?
 
@@ -133,7 +134,7 @@ final class NetworkHelper {
             }
         }
         process.end()
-        complain("network hook \(hook) \(mode.text) took longer than \(hooks.timeLimit / 1000) s and was killed")
+        complain("network hook \(hook) \(mode.text) took longer than \(hooks.timeLimit / 1000) s, and was ended")
         return true
     }
 
@@ -154,26 +155,25 @@ final class NetworkHelper {
     /// Source: RFC 4862 §5.4, RFC 4429.
     ///
     /// - Returns: the former settings, to restore later.
-    private func shortenAddressDetection(_ interface: NetworkInterface) -> [InterfaceSetting] {
-        let settings = [
+    private func shortenAddressDetection(_ interface: NetworkInterface) -> [FormerSetting] {
+        let settings: [(InterfaceSetting, StaticString)] = [
             // No random delay before the first question.
-            InterfaceSetting(directory: "conf", name: "optimistic_dad", value: Array("1".utf8)),
-            InterfaceSetting(directory: "conf", name: "use_optimistic", value: Array("1".utf8)),
+            (InterfaceSetting(directory: "conf", name: "optimistic_dad"), "1"),
+            (InterfaceSetting(directory: "conf", name: "use_optimistic"), "1"),
             // How long to wait for an answer.
-            InterfaceSetting(directory: "neigh", name: "retrans_time_ms", value: Array("100".utf8)),
+            (InterfaceSetting(directory: "neigh", name: "retrans_time_ms"), "100"),
         ]
-        var former: [InterfaceSetting] = []
-        for var setting in settings {
+        var former: [FormerSetting] = []
+        for (setting, value) in settings {
             let place = setting.of(interface)
-            guard let old = place.value, (try? place.set(setting.value)) != nil else { continue }
-            setting.value = old
-            former.append(setting)
+            guard let old = place.value, (try? place.set(Array(value.description.utf8))) != nil else { continue }
+            former.append((setting, old))
         }
         return former
     }
 
-    private func restore(_ settings: [InterfaceSetting], of interface: NetworkInterface) {
-        for setting in settings { try? setting.of(interface).set(setting.value) }
+    private func restore(_ settings: [FormerSetting], of interface: NetworkInterface) {
+        for (setting, value) in settings { try? setting.of(interface).set(value) }
     }
 
     private func addRoute(_ route: HostRoute) {

@@ -38,16 +38,16 @@ struct KnownServer {
         self.id = id
         self.origin = origin
         switch origin {
-        case .named(let name): description = "\(name)"
+        case .named(let name): description = name.description
         case .domain(let domain): description = domain
         case .announced(let service):
             // Without control characters, which a console would obey.
-            var name = String.UnicodeScalarView()
+            var name = ""
             for scalar in String(decoding: service.name, as: UTF8.self).unicodeScalars
             where scalar.value >= 0x20 && !(0x7F...0x9F).contains(scalar.value) {
-                name.append(scalar)
+                name.unicodeScalars.append(scalar)
             }
-            description = "\"" + String(name) + "\"" + (interface.map { " on " + $0 } ?? "")
+            description = "\"" + name + "\"" + (interface.map { " on " + $0 } ?? "")
         }
     }
 
