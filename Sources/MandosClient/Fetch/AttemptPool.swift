@@ -56,13 +56,14 @@ struct AttemptPool<Work: AttemptWork> {
                 continue
             }
             let result = attempt.work.advance(at: now)
-            if !result.isFinal {
+            switch result {
+            case .underWay:
                 position += 1
                 if attempt.work.isDecryption { decryptionCount += 1 }
-                if case .underWay = result { continue }
-                return (attempt.server, result)
+                continue
+            case .connected: position += 1
+            case .answered, .received, .decrypted, .failed: attempts.remove(at: position)
             }
-            attempts.remove(at: position)
             return (attempt.server, result)
         }
         return nil

@@ -25,14 +25,6 @@ enum AttemptResult {
     case received(message: [UInt8])
     case decrypted(SecretBuffer)
     case failed(problem: String, lacksNetwork: Bool)
-
-    /// Whether it ends the attempt.
-    var isFinal: Bool {
-        switch self {
-        case .underWay, .connected: false
-        case .answered, .received, .decrypted, .failed: true
-        }
-    }
 }
 
 /// The work of an attempt. It advances in small steps that never block.

@@ -167,7 +167,8 @@ public final class PasswordFetch {
         var lacksNetwork = false
         for address in addresses {
             do throws(Conversation.Failure) {
-                let conversation = try conversation(with: address, through: network?.selection.only, at: now)
+                let conversation = try Conversation(
+                    to: address, interface: network?.selection.only, credentials: credentials, priority: priority, at: now)
                 attempts.add(.conversation(conversation), for: server, at: now)
             } catch {
                 lacksNetwork = lacksNetwork || error.lacksNetwork
@@ -185,7 +186,8 @@ public final class PasswordFetch {
         if attempts.isAsking(address) { return failed(server, "already being asked under another name", at: now) }
         let interface = NetworkInterface.name(of: service.interface)
         do throws(Conversation.Failure) {
-            let conversation = try conversation(with: address, through: interface, at: now)
+            let conversation = try Conversation(
+                to: address, interface: interface, credentials: credentials, priority: priority, at: now)
             attempts.add(.conversation(conversation), for: server, address: address, at: now)
         } catch {
             if error.lacksNetwork, let interface, servers[server]?.needsRoute(to: address) ?? false {
@@ -193,12 +195,6 @@ public final class PasswordFetch {
             }
             failed(server, error.description, at: now, lacksNetwork: error.lacksNetwork)
         }
-    }
-
-    private func conversation(
-        with address: SocketAddress, through interface: String?, at now: BootTime
-    ) throws(Conversation.Failure) -> Conversation {
-        try Conversation(to: address, interface: interface, credentials: credentials, priority: priority, at: now)
     }
 
     // MARK: Results

@@ -11,6 +11,13 @@ struct RetrySchedule {
         case waitingForNetwork(until: BootTime)
         case trying(since: BootTime)
         case done
+
+        var due: BootTime? {
+            switch self {
+            case .waiting(let until), .waitingForNetwork(let until): until
+            case .trying, .done: nil
+            }
+        }
     }
 
     /// The shortest interval between two tries of one server, in milliseconds, whatever is asked for.
@@ -39,11 +46,8 @@ struct RetrySchedule {
     /// from now on.
     mutating func begin(at now: BootTime, atMost maximum: Int = .max) -> [Int] {
         var due: [(index: Int, since: BootTime)] = []
-        for index in servers.indices {
-            switch servers[index].state {
-            case .waiting(let until), .waitingForNetwork(let until): if until <= now { due.append((index, until)) }
-            case .trying, .done: continue
-            }
+        for (index, server) in servers.enumerated() {
+            if let since = server.state.due, since <= now { due.append((index, since)) }
         }
         if due.count > maximum { due = Array(due.sorted { $0.since < $1.since }.prefix(maximum)) }
         for (index, _) in due { servers[index].state = .trying(since: now) }
@@ -68,11 +72,8 @@ struct RetrySchedule {
 
     /// Makes a server due now, unless it is being tried.
     mutating func renew(_ server: Int, at now: BootTime) {
-        guard let index = servers.firstIndex(where: { $0.id == server }) else { return }
-        switch servers[index].state {
-        case .waiting, .waitingForNetwork: servers[index].state = .waiting(until: now)
-        case .trying, .done: break
-        }
+        guard let index = servers.firstIndex(where: { $0.id == server }), servers[index].state.due != nil else { return }
+        servers[index].state = .waiting(until: now)
     }
 
     /// Makes the servers due now whose last try failed for lack of a network.
@@ -85,11 +86,8 @@ struct RetrySchedule {
     /// When the next server is due.
     var nextDue: BootTime? {
         var earliest: BootTime?
-        for (_, state) in servers {
-            switch state {
-            case .waiting(let until), .waitingForNetwork(let until): earliest = min(earliest ?? until, until)
-            case .trying, .done: continue
-            }
+        for server in servers {
+            if let due = server.state.due { earliest = min(earliest ?? due, due) }
         }
         return earliest
     }
@@ -97,11 +95,6 @@ struct RetrySchedule {
     /// Whether every server has been tried as often as it is to be.
     var isExhausted: Bool {
         guard interval == nil else { return false }
-        return servers.allSatisfy { server in
-            switch server.state {
-            case .done: true
-            case .waiting, .waitingForNetwork, .trying: false
-            }
-        }
+        return servers.allSatisfy { if case .done = $0.state { true } else { false } }
     }
 }

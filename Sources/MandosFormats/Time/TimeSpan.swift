@@ -180,11 +180,8 @@ extension TimeSpan {
         let start = position
         var value: Int64 = 0
         while position < bytes.count, let digit = decimalDigit(bytes[position]) {
-            let (shifted, overflow) = value.multipliedReportingOverflow(by: 10)
-            if overflow { throw DurationSyntaxError(offset: start, problem: .tooLong) }
-            let (added, carry) = shifted.addingReportingOverflow(Int64(digit))
-            if carry { throw DurationSyntaxError(offset: start, problem: .tooLong) }
-            value = added
+            guard value <= (Int64.max - 9) / 10 else { throw DurationSyntaxError(offset: start, problem: .tooLong) }
+            value = value * 10 + Int64(digit)
             position += 1
         }
         if position == start { throw DurationSyntaxError(offset: start, problem: .missingNumber) }
