@@ -11,16 +11,16 @@ struct ClientSection {
     init(
         name: String, directory: KeyDirectory, password: SecretBuffer, includesSSH: Bool, gnuPG: GnuPG,
         until stop: borrowing StopSignals
-    ) throws {
-        let publicKeyFile = directory.path(of: .tlsPublicKey)
-        let publicKey = try PublicKey.read(pem: try readFile(publicKeyFile, limit: 1 << 20))
+    ) throws(KeygenError) {
+        let publicKey = try directory.contents(of: .tlsPublicKey)
+        let keyID = try KeygenError.wrap { () throws(TLSError) in try PublicKey.read(pem: publicKey).keyID }
         let facts = try gnuPG.facts(ofKeyFile: directory.path(of: .publicKey), until: stop)
         if let expires = facts.expires, expires.millisecondsSince1970 <= Int64(Date.now.timeIntervalSince1970 * 1000) {
             throw KeygenError("the OpenPGP key expired at \(expires.rfc3339); make new keys with --force")
         }
         let message = try gnuPG.encrypt(password, for: directory, until: stop)
         text = Self.text(
-            name: name, keyID: try publicKey.keyID, facts: facts, message: message,
+            name: name, keyID: keyID, facts: facts, message: message,
             sshFingerprint: includesSSH ? SSHHostKey.fingerprint(until: stop) : nil)
     }
 

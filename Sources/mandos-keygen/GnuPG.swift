@@ -65,12 +65,12 @@ struct GnuPG {
     private let path: String
     private let home: GnuPGHome
 
-    init() throws {
+    init() throws(KeygenError) {
         guard let path = Program.find("gpg") else {
             throw KeygenError("gpg is not installed; install it with: apt install gpg gpg-agent")
         }
         self.path = path
-        home = try GnuPGHome(in: Self.temporaryPlaces)
+        home = try KeygenError.wrap { () throws(SystemError) in try GnuPGHome(in: Self.temporaryPlaces) }
     }
 
     /// Source: mandos-keygen(8), ENVIRONMENT.
@@ -81,7 +81,7 @@ struct GnuPG {
 
     func generateKey(
         _ parameters: OpenPGPKeyParameters, until stop: borrowing StopSignals
-    ) throws -> (publicKey: [UInt8], secretKey: [UInt8]) {
+    ) throws(KeygenError) -> (publicKey: [UInt8], secretKey: [UInt8]) {
         let batch = SecretBuffer(Array(parameters.batch.utf8))
         _ = try run("making the OpenPGP key", ["--allow-freeform-uid", "--generate-key"], input: batch, until: stop)
         let armor = ["--armor", "--comment", "Mandos client key for \(parameters.name)"]
@@ -90,7 +90,7 @@ struct GnuPG {
         return (publicKey.copy, secretKey.copy)
     }
 
-    func facts(ofKeyFile file: String, until stop: borrowing StopSignals) throws -> OpenPGPKeyFacts {
+    func facts(ofKeyFile file: String, until stop: borrowing StopSignals) throws(KeygenError) -> OpenPGPKeyFacts {
         let listing = try run("reading \(file)", ["--with-colons", "--show-keys", file], until: stop)
         guard let facts = OpenPGPKeyFacts(colonListing: String(decoding: listing.copy, as: UTF8.self)) else {
             throw KeygenError("there is no OpenPGP key in \(file)")
@@ -101,7 +101,7 @@ struct GnuPG {
     /// Encrypts to the key in `directory`, as a message that every OpenPGP implementation can read.
     func encrypt(
         _ password: SecretBuffer, for directory: KeyDirectory, until stop: borrowing StopSignals
-    ) throws -> [UInt8] {
+    ) throws(KeygenError) -> [UInt8] {
         let options = ["--trust-model", "always", "--compress-algo", "none", "--encrypt"]
         let publicKey = directory.path(of: .publicKey)
         let message = try run(
@@ -126,9 +126,8 @@ struct GnuPG {
     }
 
     private func run(
-        _ action: String, _ arguments: [String], input: SecretBuffer? = nil,
-        until stop: borrowing StopSignals
-    ) throws -> SecretBuffer {
+        _ action: String, _ arguments: [String], input: SecretBuffer? = nil, until stop: borrowing StopSignals
+    ) throws(KeygenError) -> SecretBuffer {
         let common = [path, "--homedir", home.path, "--batch", "--no-tty", "--quiet", "--no-options"]
         return try Program.run(action, path, common + arguments, input: input, until: stop)
     }
@@ -150,11 +149,13 @@ enum Program {
     static func run(
         _ action: String, _ path: String, _ arguments: [String], input: SecretBuffer? = nil,
         timeLimit: Int64 = timeLimit, until stop: borrowing StopSignals
-    ) throws -> SecretBuffer {
+    ) throws(KeygenError) -> SecretBuffer {
         let environment = ProcessInfo.processInfo.environment.map { "\($0.key)=\($0.value)" }
-        let process = try PipedChild.start(
-            path, arguments: arguments, environment: environment, input: input,
-            outputLimit: 2 * ProtocolLimits.largestSecret)
+        let process = try KeygenError.wrap { () throws(SystemError) in
+            try PipedChild.start(
+                path, arguments: arguments, environment: environment, input: input,
+                outputLimit: 2 * ProtocolLimits.largestSecret)
+        }
         let deadline = BootTime.now().after(milliseconds: timeLimit)
         while true {
             switch process.advance() {
@@ -169,16 +170,9 @@ enum Program {
             set.limit(to: deadline)
             process.register(in: &set)
             set.wait()
-            if let signal = stop.next() { throw Interrupted(signal: signal) }
+            if let signal = stop.next() { throw .interrupted(signal: signal) }
         }
     }
-}
-
-/// A signal asked us to stop.
-struct Interrupted: Error, CustomStringConvertible {
-    let signal: Int32
-
-    var description: String { "interrupted" }
 }
 
 extension SecretBuffer {

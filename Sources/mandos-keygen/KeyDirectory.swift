@@ -1,5 +1,6 @@
 import FoundationEssentials
 import Glibc
+import MandosClient
 import POSIXKit
 
 /// The directory of a client's four key files.
@@ -17,7 +18,7 @@ struct KeyDirectory {
 
     let path: String
 
-    init(path: String) throws {
+    init(path: String) throws(KeygenError) {
         if Self.isDirectory(path) {
             // A file name must not look like an option.
             self.path = path.hasPrefix("-") ? "./" + path : path
@@ -35,6 +36,12 @@ struct KeyDirectory {
 
     func path(of file: File) -> String { path + "/" + file.rawValue }
 
+    func contents(of file: File) throws(KeygenError) -> [UInt8] {
+        try KeygenError.wrap { () throws(SystemError) in
+            try readFile(path(of: file), limit: ClientKeys.maximumFileSize)
+        }
+    }
+
     /// The path of a key file that exists already.
     var existingFile: String? {
         File.allCases.map(path(of:)).first { FileManager.default.fileExists(atPath: $0) }
@@ -43,34 +50,30 @@ struct KeyDirectory {
     /// Installs all files, with mode 600, and keeps existing ones as numbered backups `FILE.~N~`.
     ///
     /// All files are written before the first one is replaced, in one step each: a full disk leaves the old keys as they were.
-    func install(_ files: [(File, [UInt8])]) throws {
-        let manager = FileManager.default
+    func install(_ files: [(File, [UInt8])]) throws(SystemError) {
         var written: [(temporary: String, final: String)] = []
-        defer { for file in written { try? manager.removeItem(atPath: file.temporary) } }
+        defer { for file in written { unsafe unlink(file.temporary) } }
         for (file, contents) in files {
             let final = path(of: file)
             let temporary = "\(final).new.\(ProcessInfo.processInfo.processIdentifier)"
             let descriptor = try FileDescriptor.open(temporary, O_WRONLY | O_CREAT | O_EXCL, mode: 0o600)
             written.append((temporary, final))
-            _ = try unsafe contents.withUnsafeBufferPointer { bytes in
-                try unsafe writeAll(UnsafeRawBufferPointer(bytes), to: descriptor.number)
-            }
-            guard fsync(descriptor.number) == 0 else { throw SystemError("writing \(temporary)") }
+            try writeAll(contents, to: descriptor.number)
+            try SystemError.check("writing \(temporary)", fsync(descriptor.number))
         }
         for file in written {
-            if manager.fileExists(atPath: file.final) {
-                try manager.linkItem(atPath: file.final, toPath: try nextBackup(of: file.final))
+            if FileManager.default.fileExists(atPath: file.final) {
+                let backup = try nextBackup(of: file.final)
+                try unsafe SystemError.check("keeping \(file.final) as \(backup)", link(file.final, backup))
             }
-            guard unsafe rename(file.temporary, file.final) == 0 else {
-                throw SystemError("replacing \(file.final)")
-            }
+            try unsafe SystemError.check("replacing \(file.final)", rename(file.temporary, file.final))
         }
     }
 
     /// The path of the next backup: the highest number plus one, as with cp(1) `--backup=numbered`.
-    private func nextBackup(of file: String) throws -> String {
+    private func nextBackup(of file: String) throws(SystemError) -> String {
         let prefix = file.dropFirst(path.count + 1) + ".~"
-        let numbers = try FileManager.default.contentsOfDirectory(atPath: path).compactMap { name in
+        let numbers = try namesOfFiles(inReadable: path).compactMap { name in
             name.hasPrefix(prefix) && name.hasSuffix("~") ? Int(name.dropFirst(prefix.count).dropLast()) : nil
         }
         return "\(file).~\((numbers.max() ?? 0) + 1)~"

@@ -11,24 +11,26 @@ struct KeyTrial {
     /// Runs all tests, and prints a line for each one that passes.
     ///
     /// - Throws: if a test fails.
-    func run(connectingTo server: ServerName?, until stop: borrowing StopSignals) throws {
+    func run(connectingTo server: ServerName?, until stop: borrowing StopSignals) throws(KeygenError) {
         try tryTLSKeys()
         try tryOpenPGPKeys(until: stop)
         if let server { try ask(server, until: stop) }
     }
 
-    private func tryTLSKeys() throws {
-        let privateKey = try PrivateKey.read(pem: try contents(of: .tlsPrivateKey))
-        let publicKey = try PublicKey.read(pem: try contents(of: .tlsPublicKey))
-        let keyID = try publicKey.keyID
-        guard try PublicKey.derive(from: privateKey).keyID == keyID else {
+    private func tryTLSKeys() throws(KeygenError) {
+        let privateKey = try directory.contents(of: .tlsPrivateKey)
+        let publicKey = try directory.contents(of: .tlsPublicKey)
+        let (keyID, derivedID) = try KeygenError.wrap { () throws(TLSError) in
+            (try PublicKey.read(pem: publicKey).keyID, try PublicKey.derive(from: .read(pem: privateKey)).keyID)
+        }
+        guard derivedID == keyID else {
             throw KeygenError(
                 "the two TLS keys in \(directory.path) do not belong together; make new ones with --force")
         }
         try Output.write("ok: the TLS keys belong together; the server knows them as key_id = \(keyID)\n")
     }
 
-    private func tryOpenPGPKeys(until stop: borrowing StopSignals) throws {
+    private func tryOpenPGPKeys(until stop: borrowing StopSignals) throws(KeygenError) {
         var generator = SystemRandomNumberGenerator()
         let probe = (0..<32).map { _ in UInt8.random(in: 0...255, using: &generator) }
         let message = try gnuPG.encrypt(SecretBuffer(probe), for: directory, until: stop)
@@ -45,25 +47,29 @@ struct KeyTrial {
         }
     }
 
-    private func finish(_ decryption: Decryption, until stop: borrowing StopSignals) throws -> SecretBuffer {
+    private func finish(_ decryption: Decryption, until stop: borrowing StopSignals) throws(KeygenError) -> SecretBuffer {
         while true {
-            if let password = try decryption.advance(at: .now()) { return password }
+            let password = try KeygenError.wrap { () throws(Decryption.Failure) in try decryption.advance(at: .now()) }
+            if let password { return password }
             var set = PollSet()
             set.add(stop.descriptor.number)
             decryption.register(in: &set)
             set.wait()
-            if let signal = stop.next() { throw Interrupted(signal: signal) }
+            if let signal = stop.next() { throw .interrupted(signal: signal) }
         }
     }
 
-    private func ask(_ server: ServerName, until stop: borrowing StopSignals) throws {
+    private func ask(_ server: ServerName, until stop: borrowing StopSignals) throws(KeygenError) {
         var keys = ClientKeys()
         keys.secretKeyFile = directory.path(of: .secretKey)
         keys.tlsPublicKeyFile = directory.path(of: .tlsPublicKey)
         keys.tlsPrivateKeyFile = directory.path(of: .tlsPrivateKey)
+        let credentials = try KeygenError.wrap { () throws(ClientKeys.Problem) in
+            try keys.credentials(diffieHellman: .automatic)
+        }
         var problems: [String] = []
         let fetch = PasswordFetch(
-            credentials: try keys.credentials(diffieHellman: .automatic), priority: try Priority(),
+            credentials: credentials, priority: try KeygenError.wrap { () throws(TLSError) in try Priority() },
             secretKeyFile: keys.secretKeyFile, network: nil, retryInterval: nil,
             temporaryPlaces: GnuPG.temporaryPlaces
         ) { report in
@@ -72,12 +78,8 @@ struct KeyTrial {
         fetch.add(server)
         switch fetch.run(until: stop) {
         case .password: try Output.write("ok: \(server) gives a password, and it decrypts\n")
-        case .stopped(let signal): throw Interrupted(signal: signal)
+        case .stopped(let signal): throw .interrupted(signal: signal)
         case .nothing: throw KeygenError(problems.joined(separator: "; "))
         }
-    }
-
-    private func contents(of file: KeyDirectory.File) throws -> [UInt8] {
-        try readFile(directory.path(of: file), limit: ClientKeys.maximumFileSize)
     }
 }

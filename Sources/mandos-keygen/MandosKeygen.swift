@@ -35,8 +35,8 @@ import POSIXKit
         do {
             var command = try parseAsRoot()
             try command.run()
-        } catch let interruption as Interrupted {
-            dieOf(interruption.signal)
+        } catch KeygenError.interrupted(let signal) {
+            dieOf(signal)
         } catch  where exitCode(for: error) == .failure {
             complain("mandos-keygen", "\(error)")
             exit(withError: ExitCode.failure)
@@ -46,7 +46,7 @@ import POSIXKit
         }
     }
 
-    func validate() throws {
+    func validate() throws(ValidationError) {
         let modes = [encryption.password, encryption.passfile != nil, trial.test]
         if modes.count(where: { $0 }) > 1 {
             throw ValidationError("--password, --passfile and --test do different things; choose one")
@@ -60,7 +60,7 @@ import POSIXKit
         if let name { try Self.checkSectionName(name) }
     }
 
-    private static func checkSectionName(_ name: String) throws {
+    private static func checkSectionName(_ name: String) throws(ValidationError) {
         if name.isEmpty { throw ValidationError("the name is empty") }
         if name == ConfigFile.defaultSectionName {
             throw ValidationError("a section named \(name) would apply to all clients; choose another name")
@@ -71,7 +71,7 @@ import POSIXKit
         }
     }
 
-    func run() throws {
+    func run() throws(KeygenError) {
         if version {
             print("mandos-keygen \(mandosVersion)")
             return
@@ -79,7 +79,7 @@ import POSIXKit
         let directory = try KeyDirectory(path: dir)
         // Before `StopSignals`: readpassphrase(3) handles signals itself, to restore the terminal.
         let password = try encryption.readPassword()
-        let stop = try StopSignals()
+        let stop = try KeygenError.wrap { () throws(SystemError) in try StopSignals() }
         if trial.test {
             try KeyTrial(directory: directory, gnuPG: GnuPG()).run(connectingTo: trial.connect, until: stop)
         } else if let password {
@@ -93,7 +93,7 @@ import POSIXKit
     }
 
     /// Makes all keys before it changes any file.
-    private func makeKeys(_ directory: KeyDirectory, until stop: borrowing StopSignals) throws {
+    private func makeKeys(_ directory: KeyDirectory, until stop: borrowing StopSignals) throws(KeygenError) {
         if !key.force, let file = directory.existingFile {
             throw KeygenError("\(file) exists already; --force replaces the keys, and keeps a backup")
         }
@@ -103,11 +103,13 @@ import POSIXKit
             OpenPGPKeyParameters(
                 type: key.type, length: key.length, subtype: key.subtype, sublength: key.sublength,
                 name: name, email: key.email, comment: key.comment, expire: key.expire), until: stop)
-        let tls = try KeyPair.generate(key.tlsKeytype)
-        try directory.install([
-            (.secretKey, openPGP.secretKey), (.publicKey, openPGP.publicKey),
-            (.tlsPrivateKey, tls.privateKey), (.tlsPublicKey, tls.publicKey),
-        ])
+        let tls = try KeygenError.wrap { () throws(TLSError) in try KeyPair.generate(key.tlsKeytype) }
+        try KeygenError.wrap { () throws(SystemError) in
+            try directory.install([
+                (.secretKey, openPGP.secretKey), (.publicKey, openPGP.publicKey),
+                (.tlsPrivateKey, tls.privateKey), (.tlsPublicKey, tls.publicKey),
+            ])
+        }
     }
 }
 
@@ -159,10 +161,12 @@ struct EncryptionOptions: ParsableArguments {
     var noSSH = false
 
     /// The password to encrypt, if an option asks for one. Source: mandos-keygen(8) `--password`, `--passfile`.
-    func readPassword() throws -> SecretBuffer? {
+    func readPassword() throws(KeygenError) -> SecretBuffer? {
         if password { return try PasswordInput.read() }
         guard let passfile else { return nil }
-        var bytes = try readFile(passfile, limit: PasswordInput.maximumLength)
+        var bytes = try KeygenError.wrap { () throws(SystemError) in
+            try readFile(passfile, limit: PasswordInput.maximumLength)
+        }
         defer { wipe(&bytes) }
         if bytes.isEmpty { throw KeygenError("\(passfile) is empty") }
         return SecretBuffer(bytes)
@@ -181,10 +185,9 @@ struct TrialOptions: ParsableArguments {
 
 /// The program's output. A failure to print is a failure of the program.
 enum Output {
-    static func write(_ text: String) throws {
-        let bytes = Array(text.utf8)
-        _ = try unsafe bytes.withUnsafeBufferPointer { (buffer) throws(SystemError) in
-            try unsafe writeAll(UnsafeRawBufferPointer(buffer), to: ExitStatus.standardOutput)
+    static func write(_ text: String) throws(KeygenError) {
+        try KeygenError.wrap { () throws(SystemError) in
+            try writeAll(Array(text.utf8), to: ExitStatus.standardOutput)
         }
     }
 }

@@ -14,7 +14,7 @@ enum PasswordInput {
     /// Prompts twice on the terminal; if standard input is not a terminal, reads its first line.
     ///
     /// White space at both ends is removed. Source: mandos-keygen(8) `--password`, BUGS.
-    static func read() throws -> SecretBuffer {
+    static func read() throws(KeygenError) -> SecretBuffer {
         guard isatty(STDIN_FILENO) == 1 else { return try trimmed(firstLineOfInput()) }
         let first = try trimmed(ask("Password: "))
         let second = try trimmed(ask("The same again: "))
@@ -23,7 +23,7 @@ enum PasswordInput {
         return first
     }
 
-    private static func ask(_ prompt: String) throws -> SecretBuffer {
+    private static func ask(_ prompt: String) throws(KeygenError) -> SecretBuffer {
         let buffer = SecretBuffer(limit: maximumLineLength)
         var failed = false
         unsafe buffer.append { room in
@@ -38,7 +38,7 @@ enum PasswordInput {
         return buffer
     }
 
-    private static func firstLineOfInput() throws -> SecretBuffer {
+    private static func firstLineOfInput() throws(KeygenError) -> SecretBuffer {
         let buffer = SecretBuffer(limit: maximumLength)
         var isDone = false
         while !isDone {
@@ -49,7 +49,7 @@ enum PasswordInput {
                 isDone = count <= 0 || (unsafe room.prefix(max(count, 0)).contains(UInt8(ascii: "\n")))
                 return max(count, 0)
             }
-            if error != 0 { throw SystemError("reading the password", code: error) }
+            if error != 0 { throw KeygenError("\(SystemError("reading the password", code: error))") }
             if buffer.isFull { throw KeygenError("the password is longer than \(maximumLength) bytes") }
         }
         return unsafe buffer.withBytes { bytes in
@@ -59,7 +59,7 @@ enum PasswordInput {
         }
     }
 
-    private static func trimmed(_ password: SecretBuffer) throws -> SecretBuffer {
+    private static func trimmed(_ password: SecretBuffer) throws(KeygenError) -> SecretBuffer {
         var bytes = password.copy
         defer { wipe(&bytes) }
         let start = bytes.firstIndex { !isSpace($0) } ?? bytes.endIndex

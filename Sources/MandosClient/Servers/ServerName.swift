@@ -1,3 +1,5 @@
+import MandosFormats
+
 /// The name of a server: a host name or a numeric address, and a port.
 ///
 /// Source: mandos-client(8mandos) `--connect`: the port follows the last colon.
@@ -30,12 +32,9 @@ extension ServerName {
     public init(parsing text: String) throws(Problem) {
         let bytes = Array(text.utf8)
         guard let colon = bytes.lastIndex(of: UInt8(ascii: ":")) else { throw .noPort }
-        var port: UInt32 = 0
-        for byte in bytes[(colon + 1)...] {
-            guard byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9"), port <= UInt16.max else { throw .badPort }
-            port = port * 10 + UInt32(byte - UInt8(ascii: "0"))
+        guard let number = decimalNumber(bytes[(colon + 1)...]), let port = UInt16(exactly: number), port > 0 else {
+            throw .badPort
         }
-        guard let port = UInt16(exactly: port), port > 0 else { throw .badPort }
         var host = bytes[..<colon]
         if host.first == UInt8(ascii: "["), host.last == UInt8(ascii: "]") { host = host.dropFirst().dropLast() }
         guard !host.isEmpty else { throw .noHost }
