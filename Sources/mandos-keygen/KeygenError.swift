@@ -13,6 +13,7 @@ enum KeygenError: Error, CustomStringConvertible {
     }
 
     /// Runs `body`, and throws the error of a library as one of ours.
+    @discardableResult
     static func wrap<Result: ~Copyable, Failure: Error & CustomStringConvertible>(
         _ body: () throws(Failure) -> Result
     ) throws(KeygenError) -> Result {
