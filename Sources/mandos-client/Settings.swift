@@ -114,18 +114,16 @@ struct Settings {
             dhBits = bits
         case .dhParameters: dhParametersFile = value
         case .retry:
-            do throws(DurationSyntaxError) {
-                retryInterval = try TimeSpan(decimalSeconds: value)
-            } catch {
+            guard let interval = try? TimeSpan(decimalSeconds: value) else {
                 return "--retry=\(value): not a number of seconds"
             }
+            retryInterval = interval
         case .delay:
-            do throws(DurationSyntaxError) {
-                delay = try TimeSpan(decimalSeconds: value).milliseconds
-                delayText = value
-            } catch {
+            guard let span = try? TimeSpan(decimalSeconds: value) else {
                 return "--delay=\(value): not a number of seconds"
             }
+            delay = span.milliseconds
+            delayText = value
         case .networkHookDirectory: networkHookDirectory = value
         case .debug: debug = true
         }

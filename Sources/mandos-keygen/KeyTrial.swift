@@ -47,7 +47,8 @@ struct KeyTrial {
         }
     }
 
-    private func finish(_ decryption: Decryption, until stop: borrowing StopSignals) throws(KeygenError) -> SecretBuffer {
+    private func finish(_ decryption: Decryption, until stop: borrowing StopSignals) throws(KeygenError) -> SecretBuffer
+    {
         while true {
             let password = try KeygenError.wrap { () throws(Decryption.Failure) in try decryption.advance(at: .now()) }
             if let password { return password }

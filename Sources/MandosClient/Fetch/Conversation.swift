@@ -66,8 +66,10 @@ final class Conversation {
         }
         self.limits = limits
         deadline = now.after(milliseconds: limits.untilHandshakeCompleted)
-        session = try Self.tls { () throws(TLSError) in
-            try TLSSession(role: .mandosClient, priority: priority, credentials: credentials)
+        do throws(TLSError) {
+            session = try TLSSession(role: .mandosClient, priority: priority, credentials: credentials)
+        } catch {
+            throw .tls(error)
         }
         socket = try Self.network { () throws(SystemError) in try .connect(to: address, interface: interface) }
     }
@@ -164,21 +166,9 @@ final class Conversation {
         }
     }
 
-    private static func tls<Result>(_ body: () throws(TLSError) -> Result) throws(Failure) -> Result {
-        do throws(TLSError) {
-            return try body()
-        } catch {
-            throw .tls(error)
-        }
-    }
-
     private static func network<Result: ~Copyable>(
         _ body: () throws(SystemError) -> Result
     ) throws(Failure) -> Result {
-        do throws(SystemError) {
-            return try body()
-        } catch {
-            throw .system(error)
-        }
+        do throws(SystemError) { return try body() } catch { throw .system(error) }
     }
 }

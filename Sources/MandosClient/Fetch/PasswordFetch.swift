@@ -168,7 +168,8 @@ public final class PasswordFetch {
         for address in addresses {
             do throws(Conversation.Failure) {
                 let conversation = try Conversation(
-                    to: address, interface: network?.selection.only, credentials: credentials, priority: priority, at: now)
+                    to: address, interface: network?.selection.only, credentials: credentials, priority: priority,
+                    at: now)
                 attempts.add(.conversation(conversation), for: server, at: now)
             } catch {
                 lacksNetwork = lacksNetwork || error.lacksNetwork

@@ -61,7 +61,8 @@ public struct NetworkHooks {
             if isSetUID {
                 guard let place, let real = pathOfRootsAlone(path), real.utf8.elementsEqual((place + "/" + name).utf8)
                 else {
-                    complain(path + " is not run: it is a link, or users other than root can change it or its directory")
+                    complain(
+                        path + " is not run: it is a link, or users other than root can change it or its directory")
                     continue
                 }
             }

@@ -72,7 +72,9 @@ struct RetrySchedule {
 
     /// Makes a server due now, unless it is being tried.
     mutating func renew(_ server: Int, at now: BootTime) {
-        guard let index = servers.firstIndex(where: { $0.id == server }), servers[index].state.due != nil else { return }
+        guard let index = servers.firstIndex(where: { $0.id == server }), servers[index].state.due != nil else {
+            return
+        }
         servers[index].state = .waiting(until: now)
     }
 
