@@ -18,9 +18,9 @@ public struct ServerName: Sendable {
 
         public var description: String {
             switch self {
-            case .noPort: "the port is missing; write ADDRESS:PORT"
+            case .noPort: "there is no port; write ADDRESS:PORT"
             case .badPort: "the port after the last colon is not a number from 1 to 65535"
-            case .noHost: "the address before the port is missing; write ADDRESS:PORT"
+            case .noHost: "there is no address before the port; write ADDRESS:PORT"
             }
         }
     }
