@@ -115,7 +115,7 @@ import Testing
         }
         .serve(its)
         #expect(ContinuousClock.now - begin < .seconds(900), "neither did it wait for the end of the hook")
-        #expect(complaints.contains { $0.hasSuffix("hangs stop took longer than 0 s, and was killed") }, "\(complaints)")
+        #expect(complaints.contains { $0.hasSuffix("hangs stop took longer than 0 s, and was ended") }, "\(complaints)")
         for group in try String(contentsOfFile: group, encoding: .utf8).split(separator: "\n") {
             let group = try #require(pid_t(group))
             // A process that has ended is there until its parent has waited for it.

@@ -148,7 +148,7 @@ extension `On a LAN` {
                 [ "$(head -n 2 /run/user | tr '\n' ' ')" = '0 0022 ' ] || fail "the hook was not root as it should be"
                 [ "$(status "$client" NoNewPrivs)" = 1 ] || fail "it could get privileges again"
                 for hook in writable link tool; do
-                    grep -q "network-hooks.d/$hook: .* not root.s alone" /run/errors || fail "nothing is said of $hook"
+                    grep -q "network-hooks.d/$hook is not run: .* users other than root can change it" /run/errors || fail "nothing is said of $hook"
                 done
                 kill "$client"
                 wait "$client" || true
