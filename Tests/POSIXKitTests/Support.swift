@@ -29,7 +29,7 @@ extension PipedChild {
     }
 
     func wait(forOutput text: String) {
-        while self.text != text, advance() == nil {
+        while advance() == nil, self.text != text {
             var set = PollSet()
             register(in: &set)
             set.wait()
