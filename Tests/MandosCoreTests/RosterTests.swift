@@ -42,7 +42,7 @@ private struct World {
     }
 
     private mutating func save(_ name: String, isRemoved: Bool = false) -> ClientRecord? {
-        var record = roster[name]?.record(bootID: BootID("test"), at: circumstances().now)
+        var record = roster[name]?.record(circumstances())
         record?.isRemoved = isRemoved
         saved[name] = record
         return record

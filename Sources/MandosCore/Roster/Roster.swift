@@ -18,13 +18,12 @@ public struct Roster {
         public var name: String { configured.name }
 
         /// The record to save for this client.
-        public func record(bootID: BootID, at now: Moment) -> ClientRecord {
-            record(of: client, bootID: bootID, at: now)
-        }
+        public func record(_ circumstances: Circumstances) -> ClientRecord { record(of: client, circumstances) }
 
         /// The record to save if this client were as `client` is.
-        public func record(of client: Client, bootID: BootID, at now: Moment) -> ClientRecord {
-            var record = client.record(configured: configured, bootID: bootID, at: now)
+        public func record(of client: Client, _ circumstances: Circumstances) -> ClientRecord {
+            var record = client.record(
+                configured: configured, bootID: circumstances.bootID, at: circumstances.now)
             record.section = section
             return record
         }
@@ -80,5 +79,63 @@ public struct Roster {
     private mutating func drop(_ name: String) {
         guard let entry = entries.removeValue(forKey: name) else { return }
         if let keyID = entry.configured.keyID, nameOfKey[keyID] == name { nameOfKey[keyID] = nil }
+    }
+}
+
+extension Roster {
+    /// The facts that a plan depends on besides the configuration.
+    public struct Circumstances {
+        public var bootID: BootID
+        public var now: Moment
+        /// Returns a random part of a span: clients that begin together are not checked together for ever.
+        public var jitter: (TimeSpan) -> TimeSpan
+
+        public init(bootID: BootID, now: Moment, jitter: @escaping (TimeSpan) -> TimeSpan) {
+            self.bootID = bootID
+            self.now = now
+            self.jitter = jitter
+        }
+    }
+
+    /// The plan for a start, from everything that was saved.
+    public static func plan(
+        _ configured: [ClientSettings], defaults: [ConfigFile.Section] = [], saved: [ClientRecord],
+        _ circumstances: Circumstances
+    ) -> RosterPlan {
+        var known: [String: RosterPlan.Known] = [:]
+        known.reserveCapacity(saved.count)
+        for record in saved {
+            // Two records of one name: whichever takes rights away counts.
+            if known[record.name]?.withoutRights(circumstances) != nil { continue }
+            known[record.name] = record.isRemoved ? .removed(record) : .saved(record)
+        }
+        let sections = saved.compactMap { record in record.section.map { (record.name, $0) } }
+        return plan(
+            configured, added: AddedClients(sections, beside: configured, defaults: defaults), known, circumstances)
+    }
+
+    /// The plan for a reload.
+    public func plan(
+        _ configured: [ClientSettings], defaults: [ConfigFile.Section] = [], _ circumstances: Circumstances
+    ) -> RosterPlan {
+        var known = entries.mapValues { RosterPlan.Known.serving($0) }
+        for (name, record) in absent.departed { known[name] = .departed(record) }
+        for (name, record) in absent.removed { known[name] = .removed(record) }
+        let sections = entries.values.compactMap { entry in entry.section.map { (entry.name, $0) } }
+        return Self.plan(
+            configured, added: AddedClients(sections, beside: configured, defaults: defaults), known, circumstances)
+    }
+
+    private static func plan(
+        _ configured: [ClientSettings], added: AddedClients, _ known: [String: RosterPlan.Known],
+        _ circumstances: Circumstances
+    ) -> RosterPlan {
+        var planner = Planner(known, circumstances)
+        planner.plan.misfits = added.misfits
+        // A misfit may fit another time: its record stays as it is.
+        for (name, _) in added.misfits { planner.known[name] = nil }
+        for settings in configured { planner.place(settings, section: nil) }
+        for settings in added.clients { planner.place(settings, section: added.sections[settings.name]) }
+        return planner.finish()
     }
 }

@@ -5,19 +5,19 @@ public import MandosFormats
 /// Source: mandos(8), PERSISTENT STATE; reloading and added clients are ours.
 public struct RosterPlan {
     /// Clients that are new, restored or changed. At a start these are all clients.
-    public fileprivate(set) var entries: [Roster.Entry] = []
+    public internal(set) var entries: [Roster.Entry] = []
     /// Clients that are served now and have left the configuration.
-    public fileprivate(set) var leaving: [String] = []
+    public internal(set) var leaving: [String] = []
     /// Clients that will be absent.
-    public fileprivate(set) var absent = AbsentClients()
+    public internal(set) var absent = AbsentClients()
     /// Clients that an operator added and that do not fit beside the configuration files any more.
-    public fileprivate(set) var misfits: [(name: String, problems: ConfigProblems)] = []
+    public internal(set) var misfits: [(name: String, problems: ConfigProblems)] = []
     /// What operators should be told once the plan is carried out.
-    public fileprivate(set) var notices: [Notice] = []
+    public internal(set) var notices: [Notice] = []
     /// To save, in one transaction with removing the records of ``forgotten``.
-    public fileprivate(set) var records: [ClientRecord] = []
+    public internal(set) var records: [ClientRecord] = []
     /// Names whose records are deleted.
-    public fileprivate(set) var forgotten: [String] = []
+    public internal(set) var forgotten: [String] = []
 
     public enum Notice: Equatable, Sendable {
         /// Disabled at the start: its lease ended, or the file disabled it, while the server was down.
@@ -29,7 +29,7 @@ public struct RosterPlan {
     }
 
     /// What is known of a client before the plan is made.
-    fileprivate enum Known {
+    enum Known {
         case serving(Roster.Entry)
         /// Saved before the server was started.
         case saved(ClientRecord)
@@ -37,10 +37,10 @@ public struct RosterPlan {
         case removed(ClientRecord)
 
         /// The record of a client that is absent or not enabled; nil if the client may come back with its rights.
-        func withoutRights(bootID: BootID, at now: Moment) -> ClientRecord? {
+        func withoutRights(_ circumstances: Roster.Circumstances) -> ClientRecord? {
             switch self {
             case .serving(let entry):
-                entry.client.status == .disabled ? entry.record(bootID: bootID, at: now) : nil
+                entry.client.status == .disabled ? entry.record(circumstances) : nil
             case .saved(let record): record.until == nil ? record : nil
             case .departed(let record), .removed(let record): record
             }
@@ -48,70 +48,8 @@ public struct RosterPlan {
     }
 }
 
-extension Roster {
-    /// The facts that a plan depends on besides the configuration.
-    public struct Circumstances {
-        public var bootID: BootID
-        public var now: Moment
-        /// Returns a random part of a span: clients that begin together are not checked together for ever.
-        public var jitter: (TimeSpan) -> TimeSpan
-
-        public init(bootID: BootID, now: Moment, jitter: @escaping (TimeSpan) -> TimeSpan) {
-            self.bootID = bootID
-            self.now = now
-            self.jitter = jitter
-        }
-    }
-
-    /// The plan for a start, from everything that was saved.
-    public static func plan(
-        _ configured: [ClientSettings], defaults: [ConfigFile.Section] = [], saved: [ClientRecord],
-        _ circumstances: Circumstances
-    ) -> RosterPlan {
-        var known: [String: RosterPlan.Known] = [:]
-        known.reserveCapacity(saved.count)
-        for record in saved {
-            // Two records of one name: whichever takes rights away counts.
-            if let other = known[record.name],
-                other.withoutRights(bootID: circumstances.bootID, at: circumstances.now) != nil
-            {
-                continue
-            }
-            known[record.name] = record.isRemoved ? .removed(record) : .saved(record)
-        }
-        let sections = saved.compactMap { record in record.section.map { (record.name, $0) } }
-        return plan(
-            configured, added: AddedClients(sections, beside: configured, defaults: defaults), known, circumstances)
-    }
-
-    /// The plan for a reload.
-    public func plan(
-        _ configured: [ClientSettings], defaults: [ConfigFile.Section] = [], _ circumstances: Circumstances
-    ) -> RosterPlan {
-        var known = entries.mapValues { RosterPlan.Known.serving($0) }
-        for (name, record) in absent.departed { known[name] = .departed(record) }
-        for (name, record) in absent.removed { known[name] = .removed(record) }
-        let sections = entries.values.compactMap { entry in entry.section.map { (entry.name, $0) } }
-        return Self.plan(
-            configured, added: AddedClients(sections, beside: configured, defaults: defaults), known, circumstances)
-    }
-
-    private static func plan(
-        _ configured: [ClientSettings], added: AddedClients, _ known: [String: RosterPlan.Known],
-        _ circumstances: Circumstances
-    ) -> RosterPlan {
-        var planner = Planner(known, circumstances)
-        planner.plan.misfits = added.misfits
-        // A misfit may fit another time: its record stays as it is.
-        for (name, _) in added.misfits { planner.known[name] = nil }
-        for settings in configured { planner.place(settings, section: nil) }
-        for settings in added.clients { planner.place(settings, section: added.sections[settings.name]) }
-        return planner.finish()
-    }
-}
-
 /// Makes a plan, client by client.
-private struct Planner {
+struct Planner {
     let circumstances: Roster.Circumstances
     /// What is left of it when every configured client has its place has left the configuration.
     var known: [String: RosterPlan.Known]
@@ -127,7 +65,7 @@ private struct Planner {
         self.known = known
         self.circumstances = circumstances
         for item in known.values {
-            guard let record = item.withoutRights(bootID: circumstances.bootID, at: circumstances.now),
+            guard let record = item.withoutRights(circumstances),
                 let keyID = record.keyID
             else { continue }
             withoutRights[keyID] = record
@@ -170,7 +108,7 @@ private struct Planner {
     mutating func finish() -> RosterPlan {
         for (name, item) in known {
             if case .serving = item { plan.leaving.append(name) }
-            let record = item.withoutRights(bootID: circumstances.bootID, at: circumstances.now)
+            let record = item.withoutRights(circumstances)
             // A removed client is remembered only while the files have it.
             if let record, !record.isRemoved, !renamed.contains(name) {
                 plan.absent.departed[name] = record
@@ -178,7 +116,7 @@ private struct Planner {
                 formerNames.append(name)
             }
         }
-        plan.records = plan.entries.map { $0.record(bootID: circumstances.bootID, at: circumstances.now) }
+        plan.records = plan.entries.map { $0.record(circumstances) }
         plan.records += plan.absent.departed.values
         // Byte for byte, as a database compares them: a record that is written or kept under a name stays.
         let kept = (formerNames.isEmpty ? [] : plan.records) + plan.absent.removed.values

@@ -70,7 +70,7 @@ extension Registry {
         let now = environment.now()
         let client = Client(settings, firstCheckDelay: .zero, at: now)
         let entry = Roster.Entry(client, configured: settings, section: section)
-        let record = entry.record(bootID: environment.bootID, at: now)
+        let record = entry.record(environment.circumstances(at: now))
         try saving { () throws(StateStoreError) in try environment.store.commit([record], removing: []) }
         let former = former(entry.name)
         roster.add(entry)
@@ -104,7 +104,7 @@ extension Registry {
         guard let entry = roster[name] else { return }
         var record: ClientRecord?
         if entry.section == nil {
-            record = entry.record(bootID: environment.bootID, at: environment.now())
+            record = entry.record(environment.circumstances(at: environment.now()))
             record?.isRemoved = true
         }
         try environment.store.commit(record.map { [$0] } ?? [], removing: record == nil ? [name] : [])

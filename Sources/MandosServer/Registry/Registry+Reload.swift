@@ -17,7 +17,7 @@ extension Registry {
     public func reload(
         _ configured: [ClientSettings], defaults: [ConfigFile.Section] = []
     ) throws(Failure) -> ReloadSummary {
-        let plan = roster.plan(configured, defaults: defaults, environment.circumstances)
+        let plan = roster.plan(configured, defaults: defaults, environment.circumstances(at: environment.now()))
         if let misfit = plan.misfits.first { throw .badSection(misfit.problems) }
         try saving { () throws(StateStoreError) in
             try environment.store.commit(plan.records, removing: plan.forgotten)

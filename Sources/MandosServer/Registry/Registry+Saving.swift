@@ -53,8 +53,9 @@ extension Registry {
     }
 
     private func records(_ clients: [Client], at now: Moment) -> [ClientRecord] {
-        clients.compactMap { client in
-            roster[client.settings.name]?.record(of: client, bootID: environment.bootID, at: now)
+        let circumstances = environment.circumstances(at: now)
+        return clients.compactMap { client in
+            roster[client.settings.name]?.record(of: client, circumstances)
         }
     }
 

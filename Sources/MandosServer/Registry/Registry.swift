@@ -38,8 +38,8 @@ public actor Registry: Service {
             self.spareDescriptors = spareDescriptors
         }
 
-        /// The facts that a plan depends on, as they are now.
-        var circumstances: Roster.Circumstances { .init(bootID: bootID, now: now(), jitter: jitter) }
+        /// The facts that a plan depends on.
+        func circumstances(at now: Moment) -> Roster.Circumstances { .init(bootID: bootID, now: now, jitter: jitter) }
     }
 
     /// Maximum number of checkers that run at the same time: most of the time they wait for the network.
@@ -82,7 +82,7 @@ public actor Registry: Service {
         let affordable = max(1, environment.spareDescriptors / Self.descriptorsPerChecker)
         checkerQueue = CheckerQueue(limit: min(Self.maximumCheckers, affordable))
         let plan = Roster.plan(
-            configured, defaults: defaults, saved: try environment.store.load(), environment.circumstances)
+            configured, defaults: defaults, saved: try environment.store.load(), environment.circumstances(at: environment.now()))
         try environment.store.commit(plan.records, removing: plan.forgotten)
         roster.adopt(plan)
         for entry in plan.entries { deadlines.set(entry.client.nextDeadline, for: entry.name) }
