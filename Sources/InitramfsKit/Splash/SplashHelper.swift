@@ -59,7 +59,8 @@ struct SplashHelper {
         case abandoned
     }
 
-    private func ask(_ daemon: borrowing ForeignProcess, _ socket: borrowing FileDescriptor, _ output: Int32) -> Outcome {
+    private func ask(_ daemon: borrowing ForeignProcess, _ socket: borrowing FileDescriptor, _ output: Int32) -> Outcome
+    {
         guard let question = screen.question else {
             say(.ready, on: socket)
             return watch(daemon, socket)
@@ -130,7 +131,9 @@ struct SplashHelper {
             case .nothing: break
             case .command(let command):
                 // It goes into the background by itself: then what was started has ended.
-                if waitUntilReadable(started.descriptor, until: Self.deadline(Self.longestStart)) { _ = started.status() }
+                if waitUntilReadable(started.descriptor, until: Self.deadline(Self.longestStart)) {
+                    _ = started.status()
+                }
                 _ = run(command, milliseconds: Self.longestShowing)
             case .write(let bytes, let path): write(bytes, toFIFO: path)
             }

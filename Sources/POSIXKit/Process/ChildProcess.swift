@@ -104,7 +104,9 @@ public struct ChildProcess: ~Copyable, Sendable {
     public borrowing func end(
         by teardown: Teardown, signalling recipient: Recipient = .process, _ wait: ((BootTime) -> Void)? = nil
     ) -> TerminationStatus {
-        teardown.run { signal($0, to: recipient) } hasEnded: { deadline in
+        teardown.run {
+            signal($0, to: recipient)
+        } hasEnded: { deadline in
             if let wait { wait(deadline) } else { _ = waitUntilReadable(watch.number, until: deadline) }
             return hasEnded
         }

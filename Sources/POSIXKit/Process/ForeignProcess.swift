@@ -53,7 +53,7 @@ public struct ForeignProcess: ~Copyable, Sendable {
         return nil
     }
 
-    private static func isRunning(_ processID: pid_t, _ program: FileIdentity) -> Bool {
+    @inline(never) private static func isRunning(_ processID: pid_t, _ program: FileIdentity) -> Bool {
         FileIdentity.of("/proc/\(processID)/exe") == program
     }
 
