@@ -1,13 +1,10 @@
 #define _GNU_SOURCE
 #include "CMandosSystem.h"
 
-#include <linux/capability.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/route.h>
 #include <sys/ioctl.h>
-#include <sys/klog.h>
-#include <sys/syscall.h>
 
 // As the kernel has it in <linux/ipv6_route.h>, which cannot be included beside <netinet/in.h>.
 struct ipv6_route {
@@ -84,25 +81,4 @@ int cmandos_network_events(void) {
         .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR};
     int result = bind(descriptor, (struct sockaddr *)&address, sizeof address);
     return result < 0 ? finish(descriptor, result) : descriptor;
-}
-
-int cmandos_set_console_level(int level) { return klogctl(8, NULL, level); }
-
-int cmandos_keep_capabilities(unsigned long mask) {
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct data[2];
-    if (syscall(SYS_capget, &header, data) < 0) return -1;
-    mask &= data[0].permitted | (unsigned long)data[1].permitted << 32;
-    for (int capability = 0; capability < 64; capability++) {
-        if (mask >> capability & 1) continue;
-        if (prctl(PR_CAPBSET_DROP, (unsigned long)capability, 0L, 0L, 0L) < 0) {
-            if (errno == EINVAL) break;  // the kernel knows no more of them
-            return -1;
-        }
-    }
-    for (int half = 0; half < 2; half++) {
-        data[half].effective = data[half].permitted = (uint32_t)(mask >> 32 * half);
-        data[half].inheritable = 0;
-    }
-    return (int)syscall(SYS_capset, &header, data);
 }

@@ -2,13 +2,13 @@ import CMandosSystem
 import MandosFormats
 import POSIXKit
 
-/// Doing something in a process that may crash, as often as that takes.
+/// Runs work in a child process, and again whenever that crashes.
 enum CrashRestart {
-    /// How long there is rest after a crash, in milliseconds.
-    private static let rest: Int64 = 1000
+    /// In milliseconds.
+    private static let pauseAfterCrash: Int64 = 1000
 
-    /// Runs `work` in a process made for it, and again in a new one when it crashes; what `stop` gets, it gets too. Whatever it
-    /// crashed of is told to `report`. It does not outlive this process. For a process that still has one thread.
+    /// Runs `work` in a process made for it, and in a new one when it crashes, which is passed to `report`. Signals that
+    /// `stop` receives are passed on to it. It does not outlive this process. For a process that still has one thread.
     static func run(
         until stop: borrowing StopSignals, report: (String) -> Void, _ work: () -> Never
     ) throws(SystemError) -> TerminationStatus {
@@ -46,7 +46,7 @@ enum CrashRestart {
     private static func pause(_ stop: borrowing StopSignals) -> Int32? {
         var set = PollSet()
         set.add(stop.descriptor.number)
-        set.limit(to: .now().after(milliseconds: rest))
+        set.limit(to: .now().after(milliseconds: pauseAfterCrash))
         set.wait()
         return stop.next()
     }

@@ -1,8 +1,8 @@
 import POSIXKit
 
-/// Passes on what plugins say on standard error, with the name of who says it.
+/// Copies the standard error of plugins to ours, each line with the name of its plugin.
 ///
-/// A console that takes nothing keeps neither them nor us from the password.
+/// A stopped console blocks neither them nor us.
 final class PluginVoices {
     /// Whose line is not at its end yet: a prompt stays on its line.
     private var speaker: String?

@@ -62,10 +62,6 @@ void cmandos_spawn_change_directory(posix_spawn_file_actions_t *_Nonnull actions
 void cmandos_close_range(unsigned first, unsigned last);
 int cmandos_memory_file(const char *_Nonnull name);
 
-// Macros with arguments.
-int cmandos_exit_status(int wait_status);    // -1 if the process did not exit by itself
-int cmandos_ending_signal(int wait_status);  // 0 if no signal ended it
-
 // SIG_IGN and SIG_DFL are casts.
 void cmandos_ignore_signal(int signal_number);
 void cmandos_default_signal(int signal_number);
@@ -102,7 +98,7 @@ pid_t cmandos_fork_bound(int signal_number);  // the child gets the signal when 
 void cmandos_open_log(const char *_Nonnull name);
 void cmandos_log(int priority, const char *_Nonnull text);
 
-// client.c: starts a program as the leader of a group of its own, with another real user and group; its effective ones stay.
+// Starts a program as the leader of a group of its own, with another real user and group; its effective ones stay.
 #include <sys/inotify.h>
 enum cmandos_client_step { CMANDOS_CLIENT_FORK, CMANDOS_CLIENT_IDS, CMANDOS_CLIENT_EXEC };
 // Returns -1, sets errno, and says in *step what failed. Standard error and the environment are ours.

@@ -1,10 +1,9 @@
 import CMandosSystem
 import MandosFormats
 
-/// Says something on standard error as `PROGRAM: message`, in one write, so that lines of several programs stay whole.
+/// Writes a line `PROGRAM: message` to standard error, in one write, so that lines of several programs stay whole.
 ///
-/// A console that takes nothing at the moment never holds a program up: then the line is lost. Of a message that is too
-/// long for one write, the beginning is said.
+/// If standard error would block, the line is lost. A message that is too long for one write is cut off.
 public func complain(_ program: StaticString, _ message: String) {
     var line = Array((program.description + ": " + message).utf8)
     let end = Array("…\n".utf8)

@@ -1,11 +1,11 @@
 import CMandosSystem
 
-/// What happens to the files of a directory. Source: inotify(7).
+/// Watches the files of a directory. Source: inotify(7).
 public struct DirectoryWatch: ~Copyable {
     public enum Change: Equatable {
-        /// There is something new to read under this name: it was written and closed, or moved here.
+        /// The file of this name was written and closed, or moved here.
         case written(String)
-        /// There is nothing under this name any more.
+        /// The file of this name was removed, or moved away.
         case gone(String)
         /// The file of this name was opened.
         case opened(String)
@@ -13,7 +13,7 @@ public struct DirectoryWatch: ~Copyable {
         case missed
     }
 
-    /// What is told.
+    /// The changes to watch for.
     public enum Interest {
         case filesThatComeAndGo
         case openings
@@ -45,7 +45,7 @@ public struct DirectoryWatch: ~Copyable {
         return DirectoryWatch(queue: queue)
     }
 
-    /// What has happened since it was asked last, in the order in which it happened; never waits.
+    /// The changes since the last call, in order; never waits.
     public func changes() -> [Change] {
         var changes: [Change] = []
         var buffer = [UInt8](repeating: 0, count: Self.bytesAtOnce)

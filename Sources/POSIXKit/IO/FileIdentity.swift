@@ -1,6 +1,6 @@
 public import CMandosSystem
 
-/// Which file something is, by whatever name.
+/// A file's identity, independent of its name.
 public struct FileIdentity: Equatable, Sendable {
     private let device: dev_t
     private let inode: ino_t

@@ -1,17 +1,16 @@
 import CMandosSystem
 import MandosFormats
 
-/// What is to be said on a descriptor that may take nothing for a while, such as a console that somebody has stopped: it is
-/// kept until then, and keeps nobody waiting.
+/// Buffers output for a descriptor that may block, such as a stopped console, without blocking the caller.
 public struct NonBlockingOutput {
     private let descriptor: Int32
     private var text: [UInt8] = []
-    /// How much of it is said.
+    /// How much of the text is written.
     private var written = 0
-    /// What a descriptor that is ready at all takes without holding the writer up, in bytes: of a terminal, a page at least.
+    /// How much a ready descriptor takes without blocking, in bytes.
     private let pieceSize: Int
 
-    /// What is beyond so many bytes is lost.
+    /// In bytes; output that does not fit is lost.
     private static let limit = 1 << 20
 
     public init(on descriptor: Int32) {
@@ -19,30 +18,30 @@ public struct NonBlockingOutput {
         pieceSize = isatty(descriptor) == 1 ? 256 : Int(PIPE_BUF)
     }
 
-    /// Says it once there is room for it; all of it or nothing.
+    /// Adds output: all of it, or nothing if it does not fit.
     public mutating func say(_ more: [UInt8]) {
         text.removeFirst(written)
         written = 0
         if text.count + more.count <= Self.limit { text += more }
     }
 
-    /// Gives up saying what is not said yet.
+    /// Drops the output that is not written yet.
     public mutating func forget() {
         text = []
         written = 0
     }
 
-    /// Waits for what ``advance(_:)`` can act on.
+    /// Waits for the events that ``advance(_:)`` handles.
     public func register(in set: inout PollSet) {
         if !text.isEmpty { set.add(descriptor, for: .writing) }
     }
 
-    /// Says as much as is taken now.
+    /// Writes a piece, if the descriptor is ready.
     public mutating func advance(_ set: PollSet) {
         if !text.isEmpty, set.isReady(descriptor, for: .writing) { _ = writePiece() }
     }
 
-    /// Says as much as is taken at once.
+    /// Writes as much as the descriptor takes at once.
     public mutating func finish() {
         while !text.isEmpty {
             var set = PollSet()
@@ -53,7 +52,7 @@ public struct NonBlockingOutput {
         }
     }
 
-    /// - Returns: whether some of it is said.
+    /// - Returns: whether something was written.
     private mutating func writePiece() -> Bool {
         let count = unsafe text[written...].withUnsafeBufferPointer {
             unsafe write(descriptor, $0.baseAddress, min($0.count, pieceSize))
@@ -63,7 +62,7 @@ public struct NonBlockingOutput {
             if written == text.count { forget() }
             return true
         }
-        // There is nobody to say it to.
+        // There is no reader any more.
         if ![EINTR, EAGAIN].contains(cmandos_errno()) { forget() }
         return false
     }

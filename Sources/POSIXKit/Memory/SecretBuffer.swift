@@ -38,12 +38,12 @@ import CMandosSystem
         try unsafe body(UnsafeRawBufferPointer(rebasing: memory[..<count]))
     }
 
-    /// Who never stops writing is not listened to for ever.
+    /// A writer that never stops must not keep us here.
     private static let readsPerTurn = 64
 
-    /// Takes what there is to read. What does not fit is dropped, so that who writes never blocks on us.
+    /// Reads what there is without waiting. What does not fit is dropped, so that the writer never blocks on us.
     ///
-    /// - Returns: whether there is nothing more to come.
+    /// - Returns: whether the end was reached.
     public func drain(_ descriptor: Int32?) -> Bool {
         guard let descriptor else { return false }
         for _ in 0..<Self.readsPerTurn {
@@ -64,7 +64,7 @@ import CMandosSystem
         return false
     }
 
-    /// The last line of what somebody has said; that one usually tells most.
+    /// The last line that is not empty.
     public var lastLine: String {
         unsafe withBytes { bytes in
             let text = unsafe String(decoding: bytes, as: UTF8.self)

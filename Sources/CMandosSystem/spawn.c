@@ -2,6 +2,28 @@
 #include "CMandosSystem.h"
 
 #include <grp.h>
+#include <sys/syscall.h>
+
+int cmandos_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+
+void cmandos_spawn_close_from(posix_spawn_file_actions_t *actions, int first) {
+    posix_spawn_file_actions_addclosefrom_np(actions, first);
+}
+void cmandos_spawn_change_directory(posix_spawn_file_actions_t *actions, const char *path) {
+    posix_spawn_file_actions_addchdir_np(actions, path);
+}
+
+int cmandos_spawn_in_session(void) { return POSIX_SPAWN_SETSID; }
+
+pid_t cmandos_fork(void) { return fork(); }
+pid_t cmandos_fork_bound(int signal_number) {
+    pid_t parent = getpid(), child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, (long)signal_number, 0L, 0L, 0L);
+        if (getppid() != parent) _exit(1);
+    }
+    return child;
+}
 
 struct failure {
     enum cmandos_client_step step;

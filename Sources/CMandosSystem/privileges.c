@@ -1,0 +1,64 @@
+#define _GNU_SOURCE
+#include "CMandosSystem.h"
+
+#include <grp.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <sys/syscall.h>
+
+int cmandos_no_core_dumps(void) { return prctl(PR_SET_DUMPABLE, 0L, 0L, 0L, 0L); }
+
+int cmandos_no_new_privileges(void) { return prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L); }
+
+int cmandos_set_user_ids(uid_t user) { return setresuid(user, user, user); }
+
+int cmandos_set_group_ids(gid_t group) { return setresgid(group, group, group); }
+
+// Where there are none, nothing has to be allowed.
+int cmandos_drop_groups(void) { return getgroups(0, NULL) == 0 ? 0 : setgroups(0, NULL); }
+
+int cmandos_keep_capabilities(unsigned long mask) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+    if (syscall(SYS_capget, &header, data) < 0) return -1;
+    mask &= data[0].permitted | (unsigned long)data[1].permitted << 32;
+    for (int capability = 0; capability < 64; capability++) {
+        if (mask >> capability & 1) continue;
+        if (prctl(PR_CAPBSET_DROP, (unsigned long)capability, 0L, 0L, 0L) < 0) {
+            if (errno == EINVAL) break;  // the kernel knows no more of them
+            return -1;
+        }
+    }
+    for (int half = 0; half < 2; half++) {
+        data[half].effective = data[half].permitted = (uint32_t)(mask >> 32 * half);
+        data[half].inheritable = 0;
+    }
+    return (int)syscall(SYS_capset, &header, data);
+}
+
+void cmandos_take_limits_of(pid_t pid) {
+    for (int resource = 0; resource < RLIM_NLIMITS; resource++) {
+        struct rlimit limit;
+        if (prlimit(pid, resource, NULL, &limit) == 0) setrlimit(resource, &limit);
+    }
+}
+
+void cmandos_take_plain_limits(void) {
+    // What programs expect; select(2) takes no more.
+    const rlim_t files = 1024;
+    struct rlimit limit;
+    cmandos_take_limits_of(1);
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > files) {
+        limit.rlim_cur = files;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+void cmandos_take_plain_scheduling(void) {
+    const struct sched_param parameters = {0};
+    cpu_set_t all;
+    memset(&all, 0xFF, sizeof all);
+    sched_setscheduler(0, SCHED_OTHER, &parameters);
+    sched_setaffinity(0, sizeof all, &all);
+    setpriority(PRIO_PROCESS, 0, 0);
+}
