@@ -62,8 +62,7 @@ import Testing
 
     @Test func `ends with its object`() throws {
         var child: PipedChild? = try shell("echo $$; exec sleep 1000")
-        while child?.output.count == 0 { _ = child?.advance() }
-        let processID = try #require(pid_t((child?.text ?? "").dropLast()))
+        let processID = try #require(try child?.waitForProcessID())
         child = nil
         // It was waited for, so that not even a zombie is left.
         #expect(kill(processID, 0) == -1 && errno == ESRCH)

@@ -36,6 +36,16 @@ extension PipedChild {
         }
     }
 
+    /// The number that it prints first.
+    func waitForProcessID() throws -> pid_t {
+        while advance() == nil, !text.hasSuffix("\n") {
+            var set = PollSet()
+            register(in: &set)
+            set.wait()
+        }
+        return try #require(pid_t(text.dropLast()))
+    }
+
     var text: String { output.text }
 }
 
