@@ -24,7 +24,7 @@ let small: [SwiftSetting] =
 
 // Embedded Swift does not name what Unicode-aware strings and floating point need.
 let embeddedLibraries: [LinkerSetting] =
-    embedded ? [.unsafeFlags(["-use-ld=lld"])] : []
+    embedded ? [.unsafeFlags(["-use-ld=lld", "-Xlinker", "--icf=all"])] : []
 
 let nio = "swift-nio"
 // Programs of the initramfs that need the C library and nothing else.

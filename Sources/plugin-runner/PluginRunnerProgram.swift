@@ -45,7 +45,7 @@ import POSIXKit
     ) -> [Plugin] {
         let names: [String]
         do throws(SystemError) {
-            names = try namesOfFiles(inReadable: settings.pluginDirectory)
+            names = try namesOfFiles(inReadable: settings.pluginDirectory).sortedByBytes()
         } catch {
             complain(program, "\(error); there are no plugins")
             return []

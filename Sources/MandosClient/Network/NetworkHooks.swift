@@ -55,7 +55,7 @@ public struct NetworkHooks {
         }
         let place = pathOfRootsAlone(directory)
         var hooks: [String] = []
-        for name in namesOfFiles(in: directory) where Self.isHookName(name) {
+        for name in namesOfFiles(in: directory).sortedByBytes() where Self.isHookName(name) {
             let path = directory + "/" + name
             guard isRegularExecutable(path) else { continue }
             if isSetUID {

@@ -9,7 +9,7 @@ public func isRegularExecutable(_ path: String) -> Bool {
     return unsafe stat(path, &status) == 0 && status.isRegularFile && status.st_mode & 0o100 != 0
 }
 
-/// What is in a directory, in the order of the bytes of the names; nothing if it cannot be read.
+/// The names of the files in a directory, in no order; none if it cannot be read.
 public func namesOfFiles(in directory: String) -> [String] { (try? namesOfFiles(inReadable: directory)) ?? [] }
 
 /// The same for a directory that has to be there.
@@ -23,7 +23,12 @@ public func namesOfFiles(inReadable directory: String) throws(SystemError) -> [S
         }
         if !name.utf8.elementsEqual(".".utf8) && !name.utf8.elementsEqual("..".utf8) { names.append(name) }
     }
-    return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    return names
+}
+
+extension [String] {
+    /// The strings in the order of their bytes.
+    public func sortedByBytes() -> [String] { sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) } }
 }
 
 /// Where `path` leads, if nobody but root can change that, or what is there; nil otherwise.
