@@ -109,7 +109,10 @@ public struct CommandLineReader<ID: Equatable & Sendable>: Sendable {
                 if code == Self.helpCode || isQuestionMark(code, list) { answer(help) }
                 if code == Self.usageCode { answer(usage) }
                 if code == Self.versionCode || code == Int32(UInt8(ascii: "V")) {
-                    answer(program.description + " " + version + "\n")
+                    var text = HelpText(program, " ")
+                    text.bytes += version.utf8
+                    text.add("\n")
+                    answer(text)
                 }
             }
             guard let option = option(for: code) else {
@@ -159,45 +162,73 @@ public struct CommandLineReader<ID: Equatable & Sendable>: Sendable {
         return unsafe CMandosSystem.option(name: characters, has_arg: takesValue ? 1 : 0, flag: nil, val: code)
     }
 
-    private var shortOptions: String {
-        // The colon tells a lack of a value from an unknown option.
-        var text = ":V?"
+    /// As getopt(3) reads it: a null-terminated string. The colon at the start tells a missing value from an unknown option.
+    private var shortOptions: [CChar] {
+        var text = Array(":V?".utf8)
         for option in options where option.short != 0 {
-            text += String(decoding: [option.short], as: UTF8.self) + (option.value == nil ? "" : ":")
+            text.append(option.short)
+            if option.value != nil { text.append(UInt8(ascii: ":")) }
         }
-        return text
+        return (text + [0]).map { CChar(bitPattern: $0) }
     }
 
-    private var usage: String {
-        var text = "usage: " + program.description
-        for option in options { text += " [" + spelling(option) + "]" }
-        return text + operands.description + "\n"
-    }
-
-    private var help: String {
-        var text =
-            "usage: " + program.description + " [OPTION…]" + operands.description + "\n" + summary.description + "\n\n"
+    private var usage: HelpText {
+        var text = HelpText("usage: ", program)
         for option in options {
-            let short = option.short == 0 ? "    " : "-" + String(decoding: [option.short], as: UTF8.self) + ", "
-            text += "  " + short + spelling(option) + "\n          " + option.help.description + "\n"
+            text.add(" [")
+            text.add(option)
+            text.add("]")
         }
-        text += "  -?, --help\n          Print this and exit.\n"
-        text += "      --usage\n          Print the options and exit.\n"
-        text += "  -V, --version\n          Print the version and exit.\n"
+        text.add(operands, "\n")
         return text
     }
 
-    private func spelling(_ option: CommandLineOption<ID>) -> String {
-        "--" + option.long.description + (option.value.map { "=" + $0.description } ?? "")
+    private var help: HelpText {
+        var text = HelpText("usage: ", program)
+        text.add(" [OPTION…]", operands, "\n", summary, "\n\n")
+        for option in options {
+            text.add("  ")
+            if option.short == 0 {
+                text.add("    ")
+            } else {
+                text.bytes += [UInt8(ascii: "-"), option.short]
+                text.add(", ")
+            }
+            text.add(option)
+            text.add("\n          ", option.help, "\n")
+        }
+        text.add("  -?, --help\n          Print this and exit.\n")
+        text.add("      --usage\n          Print the options and exit.\n")
+        text.add("  -V, --version\n          Print the version and exit.\n")
+        return text
     }
 
-    private func answer(_ text: String) -> Never {
-        _ = try? writeAll(Array(text.utf8), to: STDOUT_FILENO)
+    private func answer(_ text: HelpText) -> Never {
+        _ = try? writeAll(text.bytes, to: STDOUT_FILENO)
         exit(0)
     }
 
     private func refuse() -> Never {
         complain(program, "try --help")
         exit(EX_USAGE)
+    }
+}
+
+/// Text made of literals, as bytes: much less code than concatenated strings.
+private struct HelpText {
+    var bytes: [UInt8] = []
+
+    init(_ parts: StaticString...) { for part in parts { add(part) } }
+
+    mutating func add(_ parts: StaticString...) {
+        for part in parts {
+            unsafe bytes += UnsafeBufferPointer(start: part.utf8Start, count: part.utf8CodeUnitCount)
+        }
+    }
+
+    /// The option's name, and the name of its value.
+    mutating func add<ID>(_ option: CommandLineOption<ID>) {
+        add("--", option.long)
+        if let value = option.value { add("=", value) }
     }
 }

@@ -82,7 +82,8 @@ public actor Registry: Service {
         let affordable = max(1, environment.spareDescriptors / Self.descriptorsPerChecker)
         checkerQueue = CheckerQueue(limit: min(Self.maximumCheckers, affordable))
         let plan = Roster.plan(
-            configured, defaults: defaults, saved: try environment.store.load(), environment.circumstances(at: environment.now()))
+            configured, defaults: defaults, saved: try environment.store.load(),
+            environment.circumstances(at: environment.now()))
         try environment.store.commit(plan.records, removing: plan.forgotten)
         roster.adopt(plan)
         for entry in plan.entries { deadlines.set(entry.client.nextDeadline, for: entry.name) }
