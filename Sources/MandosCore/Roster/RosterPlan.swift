@@ -1,4 +1,4 @@
-public import MandosFormats
+import MandosFormats
 
 /// What a start or a reload changes: decided from the configuration and from what is known, before anything is saved.
 ///
