@@ -17,11 +17,11 @@ char **cmandos_environment(void) { return environ; }
 
 char *cmandos_option_value(void) { return optarg; }
 int cmandos_option_index(void) { return optind; }
-// We say ourselves what is wrong.
+// opterr is 0, since we report errors ourselves; optind is 0 to start a new scan.
 void cmandos_begin_options(void) { optind = 0, opterr = 0; }
 int cmandos_unknown_option(void) {
     int unknown = optopt;
-    // It is not set for every one.
+    // getopt does not set it for every unknown option.
     optopt = 0;
     return unknown;
 }

@@ -18,7 +18,7 @@ int cmandos_find_services(const char *name, struct cmandos_service *found, int m
     for (int index = 0; index < ns_msg_count(message, ns_s_an) && count < most; index++) {
         ns_rr record;
         if (ns_parserr(&message, ns_s_an, index, &record) < 0) return -1;
-        // Priority, weight and port, of two bytes each, stand before the host; "." says that there is no such service.
+        // Priority, weight and port, of two bytes each, precede the host; "." means that the service does not exist.
         if (ns_rr_type(record) != ns_t_srv || ns_rr_rdlen(record) < 7) continue;
         struct cmandos_service *service = &found[count];
         const unsigned char *data = ns_rr_rdata(record);

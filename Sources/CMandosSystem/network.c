@@ -6,7 +6,7 @@
 #include <net/route.h>
 #include <sys/ioctl.h>
 
-// As the kernel has it in <linux/ipv6_route.h>, which cannot be included beside <netinet/in.h>.
+// The kernel's structure in <linux/ipv6_route.h>, which cannot be included together with <netinet/in.h>.
 struct ipv6_route {
     struct in6_addr destination, source, gateway;
     uint32_t type;
@@ -17,7 +17,7 @@ struct ipv6_route {
     int interface;
 };
 
-// Closes as close(2) does, but keeps errno.
+// Closes a descriptor without changing errno, and returns `result`.
 static int finish(int descriptor, int result) {
     int error = errno;
     close(descriptor);

@@ -14,7 +14,7 @@ int cmandos_set_user_ids(uid_t user) { return setresuid(user, user, user); }
 
 int cmandos_set_group_ids(gid_t group) { return setresgid(group, group, group); }
 
-// Where there are none, nothing has to be allowed.
+// Without supplementary groups, no privilege is needed.
 int cmandos_drop_groups(void) { return getgroups(0, NULL) == 0 ? 0 : setgroups(0, NULL); }
 
 int cmandos_keep_capabilities(unsigned long mask) {
@@ -25,7 +25,7 @@ int cmandos_keep_capabilities(unsigned long mask) {
     for (int capability = 0; capability < 64; capability++) {
         if (mask >> capability & 1) continue;
         if (prctl(PR_CAPBSET_DROP, (unsigned long)capability, 0L, 0L, 0L) < 0) {
-            if (errno == EINVAL) break;  // the kernel knows no more of them
+            if (errno == EINVAL) break;  // the kernel has no more capabilities
             return -1;
         }
     }
@@ -44,7 +44,7 @@ void cmandos_take_limits_of(pid_t pid) {
 }
 
 void cmandos_take_plain_limits(void) {
-    // What programs expect; select(2) takes no more.
+    // The usual limit, which programs expect; select(2) supports no more.
     const rlim_t files = 1024;
     struct rlimit limit;
     cmandos_take_limits_of(1);

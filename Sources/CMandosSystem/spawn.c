@@ -30,7 +30,7 @@ struct failure {
     int error;
 };
 
-// posix_spawn(3) can change all of the user IDs or none.
+// Runs in the forked child, since posix_spawn(3) cannot change the real IDs.
 static struct failure become_client(
     const char *path, char *const *arguments, int input, int output, uid_t user, gid_t group) {
     struct failure failure = {CMANDOS_CLIENT_FORK, 0};
@@ -40,10 +40,10 @@ static struct failure become_client(
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (dup2(input, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0) goto failed;
-    // Whatever else is open, here or with whoever started us, is none of its business.
+    // The client gets no other descriptor, neither ours nor one inherited from the program that started us.
     close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
     failure.step = CMANDOS_CLIENT_IDS;
-    // Groups of root's are no part of an unprivileged user. Where there are none, nothing has to be allowed.
+    // An unprivileged user must not have root's groups. Without supplementary groups, no privilege is needed.
     if (getgroups(0, NULL) > 0 && setgroups(0, NULL) < 0) goto failed;
     if (setresgid(group, (gid_t)-1, (gid_t)-1) < 0 || setresuid(user, (uid_t)-1, (uid_t)-1) < 0) goto failed;
     failure.step = CMANDOS_CLIENT_EXEC;
@@ -57,7 +57,7 @@ pid_t cmandos_start_client(
     const char *path, char *const *arguments, int input, int output, uid_t user, gid_t group,
     enum cmandos_client_step *step) {
     *step = CMANDOS_CLIENT_FORK;
-    // Closed by a successful exec; otherwise it brings the reason.
+    // Closed by a successful exec; otherwise carries the reason for the failure.
     int news[2];
     if (pipe2(news, O_CLOEXEC) < 0) return -1;
     pid_t child = fork();
@@ -69,7 +69,7 @@ pid_t cmandos_start_client(
     int error = errno;
     close(news[1]);
     if (child > 0) {
-        // Here too: whichever of us is first, the group is there when we go on.
+        // In the parent too: whichever process is first, the group exists when we continue.
         setpgid(child, child);
         struct failure failure;
         ssize_t count;

@@ -8,11 +8,11 @@ static struct termios former;
 
 static void show_input(int signal_number) {
     tcsetattr(hidden, TCSANOW, &former);
-    // Its action is the default one again.
+    // SA_RESETHAND has restored the default action.
     raise(signal_number);
 }
 
-// Those that end a process and are not blocked for StopSignals.
+// Signals that end a process by default and are not blocked by StopSignals.
 static const int deadly[] = {SIGILL,  SIGTRAP,   SIGABRT, SIGBUS,  SIGFPE,  SIGSEGV, SIGSYS,    SIGUSR1,
                              SIGUSR2, SIGALRM,   SIGIO,   SIGPROF, SIGPWR,  SIGXCPU, SIGVTALRM, SIGXFSZ,
                              SIGSTKFLT};
@@ -41,7 +41,7 @@ ssize_t cmandos_read_briefly(int descriptor, void *buffer, size_t size) {
     const int number = SIGRTMAX;
     const struct timespec pause = {.tv_nsec = 50 * 1000 * 1000};
     const struct itimerspec pauses = {.it_interval = pause, .it_value = pause};
-    // Without SA_RESTART, so that the read ends with it.
+    // Without SA_RESTART, so that the signal interrupts the read.
     struct sigaction action = {.sa_handler = wake}, old_action;
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = number};
     sigset_t set, old_set;

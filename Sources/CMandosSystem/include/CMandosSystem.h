@@ -1,4 +1,4 @@
-// What the initramfs programs need of the C library, and the little of it that Swift cannot import.
+// The parts of the C library that the initramfs programs need, with wrappers for those that Swift cannot import.
 #pragma once
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -38,10 +38,10 @@ char *_Nullable *_Nonnull cmandos_arguments(void);
 
 char *_Nullable *_Nullable cmandos_environment(void);
 
-// errno is a macro, and a thread's own.
+// errno is a macro for a thread-local variable.
 int cmandos_errno(void);
 
-// Variadic in C.
+// open(2) is variadic in C.
 int cmandos_open(const char *_Nonnull path, int flags, mode_t mode);
 int cmandos_open_path(const char *_Nonnull path);  // O_PATH
 int cmandos_set_nonblocking(int descriptor);
@@ -50,58 +50,58 @@ int cmandos_no_core_dumps(void);
 int cmandos_no_new_privileges(void);
 void cmandos_set_name(const char *_Nonnull name);
 
-// Extensions that the headers hide unless asked; asking would change how Swift sees the socket functions.
+// Extensions that the headers hide without _GNU_SOURCE, which would change how Swift imports the socket functions.
 int cmandos_pidfd_open(pid_t pid);
 void cmandos_wipe(void *_Nonnull memory, size_t size);
 int cmandos_set_user_ids(uid_t user);    // real, effective and saved
 int cmandos_set_group_ids(gid_t group);  // real, effective and saved
-int cmandos_drop_groups(void);           // all supplementary ones
+int cmandos_drop_groups(void);           // all supplementary groups
 int cmandos_pipe(int descriptors[_Nonnull 2]);
 void cmandos_spawn_close_from(posix_spawn_file_actions_t *_Nonnull actions, int first);
 void cmandos_spawn_change_directory(posix_spawn_file_actions_t *_Nonnull actions, const char *_Nonnull path);
 void cmandos_close_range(unsigned first, unsigned last);
 int cmandos_memory_file(const char *_Nonnull name);
 
-// SIG_IGN and SIG_DFL are casts.
+// SIG_IGN and SIG_DFL are casts, which Swift cannot import.
 void cmandos_ignore_signal(int signal_number);
 void cmandos_default_signal(int signal_number);
 _Bool cmandos_is_ignored(int signal_number);
 
-// getopt's variables: mutable globals, which Swift 6 cannot touch.
+// getopt's variables: mutable globals, which Swift 6 rejects.
 char *_Nullable cmandos_option_value(void);
 int cmandos_option_index(void);
-void cmandos_begin_options(void);  // before each list of arguments
-int cmandos_unknown_option(void);  // getopt(3)'s, once
+void cmandos_begin_options(void);  // call before each list of arguments
+int cmandos_unknown_option(void);  // getopt(3)'s optopt, which is then reset
 
 // ioctl(2) is variadic; each returns -1 and sets errno. Sources: netdevice(7), ipv6(7), rtnetlink(7).
 int cmandos_interface_flags(const char *_Nonnull name);
 int cmandos_set_interface_up(const char *_Nonnull name, _Bool up);
-// A route to one host, 4 or 16 bytes of address, straight through an interface.
+// Adds or removes a route to one host, by its address of 4 or 16 bytes, directly through an interface.
 int cmandos_host_route(_Bool add, const unsigned char *_Nonnull address, int length, const char *_Nonnull interface);
-int cmandos_network_events(void);  // a socket; readable when interfaces or addresses change
+int cmandos_network_events(void);  // a netlink socket; readable when interfaces or addresses change
 
 int cmandos_set_console_level(int level);         // syslog(2)
-int cmandos_keep_capabilities(unsigned long mask);  // capabilities(7); all others are gone for good
+int cmandos_keep_capabilities(unsigned long mask);  // capabilities(7); drops all others for good
 
-// The SRV records of a name, in no order. Returns how many, or -1 and sets *error as getaddrinfo(3) would.
+// Finds the SRV records of a name, in no order. Returns their number, or -1 and sets *error as getaddrinfo(3) would.
 struct cmandos_service {
     char host[NI_MAXHOST];
     unsigned short port;
 };
 int cmandos_find_services(const char *_Nonnull name, struct cmandos_service *_Nonnull found, int most, int *_Nonnull error);
 
-// fork(2), which Swift hides. For a process that still has one thread.
+// fork(2), which Swift hides. Only for a single-threaded process.
 pid_t cmandos_fork(void);
-pid_t cmandos_fork_bound(int signal_number);  // the child gets the signal when we end
+pid_t cmandos_fork_bound(int signal_number);  // the child receives the signal when we end
 
-// Variadic in C: opens the log as the daemon facility; logs a text that is no format.
+// syslog(3) is variadic in C. The log is opened with the facility daemon; the text is not used as a format.
 void cmandos_open_log(const char *_Nonnull name);
 void cmandos_log(int priority, const char *_Nonnull text);
 
-// Starts a program as the leader of a group of its own, with another real user and group; its effective ones stay.
+// Starts a program as the leader of a new process group, with another real user and group; the effective ones stay.
 #include <sys/inotify.h>
 enum cmandos_client_step { CMANDOS_CLIENT_FORK, CMANDOS_CLIENT_IDS, CMANDOS_CLIENT_EXEC };
-// Returns -1, sets errno, and says in *step what failed. Standard error and the environment are ours.
+// On failure, returns -1, sets errno, and stores the failed step. Standard error and the environment are inherited.
 pid_t cmandos_start_client(
     const char *_Nonnull path, char *_Nullable const *_Nonnull arguments, int input, int output, uid_t user, gid_t group,
     enum cmandos_client_step *_Nonnull step);
@@ -109,17 +109,17 @@ pid_t cmandos_start_client(
 // For the splash screens. Sources: pidfd_send_signal(2), prlimit(2), posix_spawn(3).
 int cmandos_pidfd_signal(int descriptor, int signal_number);
 void cmandos_take_limits_of(pid_t pid);
-void cmandos_take_plain_limits(void);  // the first process's, but not its many files
+void cmandos_take_plain_limits(void);  // those of process 1, but at most 1024 open files
 void cmandos_take_plain_scheduling(void);
-int cmandos_spawn_in_session(void);  // the flag for it
+int cmandos_spawn_in_session(void);  // the flag POSIX_SPAWN_SETSID
 
-// Until the input is shown again, any signal that ends this process first puts `settings` back. For one terminal at a time.
+// Until cmandos_input_is_shown(), a fatal signal that can be handled first restores `settings`. One terminal at a time.
 void cmandos_show_input_when_killed(int descriptor, const struct termios *_Nonnull settings);
 void cmandos_input_is_shown(void);
-// read(2) that does not wait longer than 50 ms: then -1 and EINTR.
+// read(2) that waits 50 ms at most, then fails with EINTR.
 ssize_t cmandos_read_briefly(int descriptor, void *_Nullable buffer, size_t size);
 
-// flock(2): exclusive, at once or not at all. -1 and errno.
+// flock(2): exclusive, without waiting. Returns -1 and sets errno on failure.
 int cmandos_lock(int descriptor);
-// ioctl_pipe(2) FIONREAD: how many bytes nobody has read yet. -1 and errno.
+// ioctl_pipe(2) FIONREAD: the number of unread bytes. Returns -1 and sets errno on failure.
 int cmandos_unread(int descriptor);

@@ -5,9 +5,9 @@ import POSIXKit
 public struct CommandLineOption<ID: Equatable>: Sendable where ID: Sendable {
     public let id: ID
     let long: StaticString
-    /// 0 if there is none.
+    /// The letter of the short option; 0 if there is none.
     let short: UInt8
-    /// What its value is called in the help, or nil if it takes none.
+    /// The name of the value in the help; nil if the option takes none.
     let value: StaticString?
     let help: StaticString
 
@@ -22,12 +22,12 @@ public struct CommandLineOption<ID: Equatable>: Sendable where ID: Sendable {
     }
 }
 
-/// A program's command line, read by getopt_long(3), with the options that every program has.
+/// A parser for a program's command line, by getopt_long(3), with the options that every program has.
 public struct CommandLineReader<ID: Equatable & Sendable>: Sendable {
     private let program: StaticString
     private let summary: StaticString
     private let options: [CommandLineOption<ID>]
-    /// What comes after the options, as the help has it.
+    /// The operands after the options, as shown in the help.
     private let operands: StaticString
 
     public init(
@@ -39,25 +39,24 @@ public struct CommandLineReader<ID: Equatable & Sendable>: Sendable {
         self.options = options
     }
 
-    // What getopt_long returns: beyond every character, the index into `options`.
+    // Return values of getopt_long, beyond every character: `base` plus an index into `options`, or one of the codes.
     private static var base: Int32 { 256 }
     private static var helpCode: Int32 { 1000 }
     private static var usageCode: Int32 { 1001 }
     private static var versionCode: Int32 { 1002 }
 
-    /// What a command line says.
+    /// The result of reading a command line.
     public struct Reading {
-        /// Every option in order, with its value; "" for one that takes none.
+        /// The options in order, with their values; "" for an option that takes none.
         public var options: [(id: ID, value: String)] = []
-        /// What is no option, and everything after "--".
+        /// The arguments that are not options, and everything after "--".
         public var operands: [String] = []
-        /// Something in it made no sense, and is left out; what, is said.
+        /// Whether an invalid option was reported and left out.
         public var isFlawed = false
     }
 
     /// Reads all options, in order, with their values; answers `--help`, `--usage` and `--version` itself and exits.
-    /// A command line that makes no sense is explained on standard error, and ends the program with `EX_USAGE`; so is one
-    /// with operands.
+    /// Reports an invalid option or an operand on standard error and exits with `EX_USAGE`.
     public func read(version: String) -> [(id: ID, value: String)] {
         let reading = readWithOperands(version: version)
         if let extra = reading.operands.first {
@@ -67,17 +66,17 @@ public struct CommandLineReader<ID: Equatable & Sendable>: Sendable {
         return reading.options
     }
 
-    /// The same for a program that takes operands.
+    /// Reads the command line of a program that takes operands.
     public func readWithOperands(version: String) -> Reading {
         read(arguments: Self.arguments, version: version, isTolerant: false)
     }
 
-    /// The same for a program that has to go on whatever is said to it.
+    /// Reads the command line of a program that must not fail: reports invalid options and leaves them out.
     public func readTolerantly(version: String) -> Reading {
         read(arguments: Self.arguments, version: version, isTolerant: true)
     }
 
-    /// Reads arguments that come from a file, as far as they make sense; `--help` and the like do not.
+    /// Reads arguments from a file; reports and leaves out invalid options, which here include `--help` and the like.
     public func read(fileContents arguments: [String]) -> Reading {
         read(arguments: arguments, version: nil, isTolerant: true)
     }
@@ -134,14 +133,14 @@ public struct CommandLineReader<ID: Equatable & Sendable>: Sendable {
         return options.first { $0.short != 0 && Int32($0.short) == code }
     }
 
-    /// `-?` asks for help, but `?` is also how getopt says that an option is unknown.
+    /// Whether the option is `-?`, which asks for help; getopt also returns `?` for an unknown option.
     private func isQuestionMark(_ code: Int32, _ arguments: borrowing CStringList) -> Bool {
         guard code == Int32(UInt8(ascii: "?")) else { return false }
         guard let argument = unsafe arguments.pointers[Int(cmandos_option_index()) - 1] else { return false }
         return unsafe strcmp(argument, "-?") == 0
     }
 
-    /// What is wrong with the option that was read last.
+    /// Describes the problem with the option that was read last.
     private func problem(_ code: Int32, _ arguments: borrowing CStringList) -> String {
         let unknown = cmandos_unknown_option()
         let word = unsafe arguments.pointers[Int(cmandos_option_index()) - 1].map { unsafe String(cString: $0) } ?? ""

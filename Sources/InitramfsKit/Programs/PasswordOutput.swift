@@ -1,10 +1,10 @@
 import CMandosSystem
 public import POSIXKit
 
-/// What a plugin is for: its output is the password. Source: plugin-runner(8mandos), "PLUGINS".
+/// The result of a plugin: the password on standard output. Source: plugin-runner(8mandos), "PLUGINS".
 public enum PasswordOutput {
-    /// Writes all of `password` to standard output, and nothing else, and says so if it could not: then the exit status
-    /// tells that nobody may take what was written for the password.
+    /// Writes all of `password`, and nothing else, to standard output. Reports a failure; the exit status then shows
+    /// that the output is not a usable password.
     public static func write(
         _ password: SecretBuffer, _ program: StaticString, until stop: borrowing StopSignals
     ) -> ProgramEnding {
@@ -14,7 +14,7 @@ public enum PasswordOutput {
             }
             if isWritten { return .exit(.success) }
             if let signal = stop.next() { return .signal(signal) }
-            // Nothing but a signal interrupts it.
+            // Only a signal interrupts the write.
             throw SystemError("writing", code: EINTR)
         } catch {
             complain(program, "\(SystemError("writing the password to standard output", code: error.code))")
@@ -24,6 +24,6 @@ public enum PasswordOutput {
 }
 
 extension SystemError {
-    /// There is more than a password can be.
+    /// Whether the input is longer than a password may be.
     public var isMessageTooLong: Bool { code == EMSGSIZE }
 }

@@ -1,10 +1,10 @@
 import CMandosSystem
 public import POSIXKit
 
-/// How a program ends.
+/// The end of a program: an exit status or a signal.
 public enum ProgramEnding: Sendable {
     case exit(ExitStatus)
-    /// As a signal has asked for, so that whoever waits for the program sees why.
+    /// By the signal that was received, so that the program's parent sees the reason.
     case signal(Int32)
 
     public func end() -> Never {
@@ -14,7 +14,7 @@ public enum ProgramEnding: Sendable {
         }
     }
 
-    /// Runs all of a program, and ends it. Everything that must be undone is, once `body` is back.
+    /// Runs `body` as the whole program, and ends it. All cleanup is done when `body` returns.
     public static func of(
         _ program: StaticString, _ body: (borrowing StopSignals) throws(SystemError) -> ProgramEnding
     ) -> Never {

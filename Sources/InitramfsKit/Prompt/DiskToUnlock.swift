@@ -1,7 +1,7 @@
 import CMandosSystem
 import POSIXKit
 
-/// The disk that a password is for, as far as whoever started us has told.
+/// The disk to unlock, as far as the caller has named it.
 public struct DiskToUnlock {
     /// The source device's name.
     public let source: String?
@@ -13,17 +13,17 @@ public struct DiskToUnlock {
         self.name = name
     }
 
-    /// As the environment has it; a variable that is set but empty counts.
+    /// The disk that the environment names; a variable that is set but empty counts.
     ///
-    /// Source: password-prompt(8mandos), "ENVIRONMENT"; the second names are those of initramfs-tools before cryptsetup 2,
-    /// which Mandos 1.8.16 also takes.
+    /// Source: password-prompt(8mandos), "ENVIRONMENT"; the second names are those of initramfs-tools before cryptsetup
+    /// 2, which Mandos 1.8.16 also takes.
     public static var inEnvironment: DiskToUnlock {
         DiskToUnlock(
             source: variable("CRYPTTAB_SOURCE") ?? variable("cryptsource"),
             name: variable("CRYPTTAB_NAME") ?? variable("crypttarget"))
     }
 
-    /// What a person is asked, as askpass(8) and Mandos 1.8.16 ask it.
+    /// The prompt, in the words of askpass(8) and Mandos 1.8.16.
     public var prompt: String {
         if source == nil && name == nil { return "Enter passphrase to unlock the disk: " }
         return "Unlocking the disk" + (source.map { " " + $0 } ?? "") + (name.map { " (" + $0 + ")" } ?? "")

@@ -1,21 +1,21 @@
 import CMandosSystem
 public import POSIXKit
 
-/// A terminal that does not show what is typed, until its owner goes, or the process is ended by any signal that can be handled.
+/// A terminal with echo turned off, until its owner's lifetime ends or any signal that can be handled ends the process.
 public struct HiddenInput: ~Copyable {
     private let descriptor: Int32
     private let former: termios
 
-    /// Hides what is typed at `descriptor`. From here on the process cannot be stopped by its terminal: one that is
-    /// stopped would leave the terminal without echo, and see no SIGTERM. Reading fails in the background instead.
+    /// Turns off echo on the terminal `descriptor`. From then on the terminal cannot stop the process: a stopped
+    /// process would leave the terminal without echo, and not handle SIGTERM. In the background, reading fails instead.
     ///
-    /// - Returns: nil if `descriptor` is no terminal, or is none that we may change.
-    /// - Throws: if the terminal is another process group's at the moment, as that of a shell that has started us in the
-    ///   background; its input is not ours.
+    /// - Returns: nil if `descriptor` is not a terminal, or its settings cannot be changed.
+    /// - Throws: if another process group is in the foreground, such as that of a shell that started us in the
+    ///   background; the terminal's input is then not for us.
     public static func begin(on descriptor: Int32) throws(SystemError) -> HiddenInput? {
         guard isTerminal(descriptor) else { return nil }
         for signal in [SIGTSTP, SIGTTIN, SIGTTOU] { cmandos_ignore_signal(signal) }
-        // It fails for a terminal that is not the one of our session: such a one has no foreground for us.
+        // It fails for a terminal that is not our controlling terminal, where we have no foreground process group.
         let foreground = tcgetpgrp(descriptor)
         guard foreground <= 0 || foreground == getpgrp() else {
             throw SystemError("asking at a terminal in the background (start it in the foreground)", code: EIO)
@@ -24,11 +24,10 @@ public struct HiddenInput: ~Copyable {
         guard unsafe tcgetattr(descriptor, &settings) == 0 else { return nil }
         var former = settings
         settings.c_lflag &= ~tcflag_t(ECHO)
-        // Whatever had the terminal before us, such as a splash screen, may have left it without an end of the line.
+        // A program that used the terminal before us, such as a splash screen, may have turned off line input.
         settings.c_lflag |= tcflag_t(ICANON)
         settings.c_iflag |= tcflag_t(ICRNL)
-        // What was typed before the prompt stays: people type ahead. And a console that takes no output at the moment
-        // must not hold us up.
+        // TCSANOW keeps input that was typed ahead, and does not wait for a console that takes no output at the moment.
         unsafe cmandos_show_input_when_killed(descriptor, &former)
         guard unsafe tcsetattr(descriptor, TCSANOW, &settings) == 0 else {
             cmandos_input_is_shown()
@@ -50,13 +49,13 @@ public struct HiddenInput: ~Copyable {
     }
 }
 
-/// Whether the terminal showed what is typed, for whoever runs programs that hide it and may be ended at any moment, or
-/// put back what another one of them has hidden.
+/// The terminal's echo and line settings, saved before programs run that turn echo off and may be killed, or may
+/// restore a state in which another of them had turned it off.
 public struct TerminalState: ~Copyable {
     private let terminal: FileDescriptor
     private let former: termios
 
-    /// - Returns: nil if there is no terminal in our session.
+    /// - Returns: nil if our session has no terminal.
     public static func ofSession() -> TerminalState? {
         guard let terminal = try? FileDescriptor.openTerminal() else { return nil }
         var settings = termios()
@@ -64,40 +63,40 @@ public struct TerminalState: ~Copyable {
         return TerminalState(terminal: terminal, former: settings)
     }
 
-    /// Has it show again what is typed, and end lines, if it did before; takes nothing else back.
+    /// Turns echo and line input on again if they were on before; changes nothing else.
     public consuming func restore() {
         var settings = termios()
         guard unsafe tcgetattr(terminal.number, &settings) == 0 else { return }
         let shown = former.c_lflag & tcflag_t(ECHO | ICANON)
         if settings.c_lflag & shown == shown { return }
         settings.c_lflag |= shown
-        // Also in the background.
+        // Otherwise, tcsetattr(3) in the background would stop us.
         cmandos_ignore_signal(SIGTTOU)
         _ = unsafe tcsetattr(terminal.number, TCSANOW, &settings)
     }
 }
 
-/// Asking a person for a password.
+/// A prompt for a password.
 public enum PasswordQuestion {
     public enum Outcome {
-        /// What was typed, without the end of the line.
+        /// The line that was read, without its line end.
         case password(SecretBuffer)
         case stopped(signal: Int32)
-        /// The input ended before anything came.
+        /// End of file before any input.
         case noInput
     }
 
-    /// No password that is read is longer, in bytes; what is beyond it is an error, and never cut off.
+    /// The maximum length of a password, in bytes; a longer one is an error, and never cut off.
     public static let longestPassword = 1 << 20
 
-    /// The same at a terminal: the kernel drops without a word what does not fit into 4095 bytes, so a line that has them
-    /// all may have been cut off. Source: termios(3), "Canonical and noncanonical mode".
+    /// The maximum length at a terminal, in bytes: the kernel silently drops what exceeds 4095, so a line of that
+    /// length may have been cut off. Source: termios(3), "Canonical and noncanonical mode".
     public static let longestTypedPassword = 4094
 
-    /// Reads one line from `input`, a descriptor; without echo if it is a terminal. The terminal is as it was on every way out.
+    /// Prompts, and reads one line from the descriptor `input`; without echo if it is a terminal, whose settings are
+    /// always restored.
     ///
-    /// Ctrl-D alone asks again. What a terminal has sent before Ctrl-D is part of the line. Ends of lines after the first
-    /// are not read.
+    /// Ctrl-D on an empty line prompts again; text sent by Ctrl-D is part of the line. Nothing after the line is read.
     /// - Throws: also if the line is too long (EMSGSIZE), or we are in the background of a terminal (EIO).
     public static func ask(
         _ prompt: String, on output: Int32, reading input: Int32, until stop: borrowing StopSignals
@@ -105,7 +104,7 @@ public enum PasswordQuestion {
         let hidden = try HiddenInput.begin(on: input)
         let isTerminal = hidden != nil
         var display = NonBlockingOutput(on: output)
-        // Who can give nothing is not asked.
+        // Does not prompt if input is already at end of file.
         if !isTerminal, hasEnded(input) { return .noInput }
         display.say(Array(prompt.utf8))
         defer {
@@ -133,17 +132,17 @@ public enum PasswordQuestion {
             case .line: return .password(line)
             case .end where line.count > 0: return .password(line)
             case .end:
-                // Somebody has pressed Ctrl-D. A terminal that was hung up would say the same for ever.
+                // Ctrl-D was pressed. A terminal that was hung up would return end of file for ever.
                 guard isTerminal, HiddenInput.isTerminal(input) else { return .noInput }
                 display.say(Array(("\n" + prompt).utf8))
             }
         }
     }
 
-    /// Whether it is certain, without reading, that nothing will come.
+    /// Whether `input` is certainly at end of file, found without reading.
     private static func hasEnded(_ input: Int32) -> Bool {
         guard isReadable(input) else { return false }
-        // Linux's number of /dev/null, which cannot tell how much there is.
+        // Linux's device number of /dev/null, which does not support FIONREAD.
         let null: dev_t = 0x103
         var status = stat()
         return cmandos_unread(input) == 0 || (unsafe fstat(input, &status) == 0 && status.st_rdev == null)
@@ -157,9 +156,9 @@ public enum PasswordQuestion {
         var progress = Progress.more
         var failure: Int32 = 0
         unsafe line.append { room in
-            // A terminal gives a line at most. Elsewhere, what comes after the line is somebody else's.
+            // A terminal returns one line at most. Elsewhere, input after the line is left for other readers.
             let most = isTerminal ? min(room.count, line.limit - line.count) : 1
-            // Somebody else may have been quicker to read what poll(2) has seen on a terminal, as a shell may.
+            // Another reader of the terminal, such as a shell, may have taken the input that poll(2) has reported.
             let count =
                 unsafe isTerminal
                 ? cmandos_read_briefly(input, room.baseAddress, most)

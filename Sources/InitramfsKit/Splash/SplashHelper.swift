@@ -2,12 +2,12 @@ import CMandosSystem
 import MandosFormats
 import POSIXKit
 
-/// Does as root what a splash screen needs root for, in a process of its own: runs the program that asks, and if nobody is
-/// there any more to hear the answer, ends the daemon and starts it again.
+/// Performs the privileged part of a prompt on a splash screen, in a separate process: runs the prompting program, and
+/// if the unprivileged process ends before it has the answer, ends the daemon and starts it again.
 ///
-/// It hears from the other process only that it is gone, or has its answer. What is run is named in the program; the only
-/// thing in it that the caller chooses is the prompt, one argument. Of the caller's environment, directory, umask, groups
-/// and limits nothing comes to what is run as root.
+/// The unprivileged process can only end, or say that it has its answer. The programs run here are fixed in the code,
+/// except one argument, the prompt, chosen by the caller. The caller's environment, directory, umask, groups and limits
+/// do not reach programs run as root.
 ///
 /// Source: plymouth(8mandos), splashy(8mandos), usplash(8mandos), "DESCRIPTION" and "SECURITY".
 struct SplashHelper {
@@ -15,10 +15,10 @@ struct SplashHelper {
     let tell: (String) -> Void
     let debug: (String) -> Void
 
-    // In milliseconds, and each the worst case: what behaves takes a few of them.
+    // Time limits in milliseconds, for the worst case: well-behaved programs take a few milliseconds.
     private static let longestPing: Int64 = 5000
     private static let questionTeardown = Teardown(termination: 1000)
-    // A theme may want to end an animation first.
+    // A theme may finish an animation first.
     private static let longestQuit: Int64 = 5000
     private static let daemonTeardown = Teardown(termination: 2000, kill: 1000)
     private static let longestStart: Int64 = 5000
@@ -26,21 +26,22 @@ struct SplashHelper {
 
     private static let environment = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
 
-    /// What it tells the other process, one message each.
+    /// A message to the unprivileged process, of one byte.
     enum Message: UInt8 {
         case notRunning
-        /// It runs; if there is a program that asks, that runs too.
+        /// The splash screen is running, and so is the prompting program, if there is one.
         case ready
         case cannotAsk
         case answered
-        /// The program that asks failed.
+        /// The prompting program failed, or the daemon ended.
         case failed
     }
 
-    /// Serves until there is an answer, or nobody to hear it. `output`, a descriptor, is where the password goes.
+    /// Serves until the prompt is answered, fails, or the unprivileged process ends. The password goes to the
+    /// descriptor `output`.
     func serve(_ socket: borrowing FileDescriptor, output: Int32) {
         guard becomeRootAlone(), isRunning() else { return say(.notRunning, on: socket) }
-        // Whoever else answers a ping may want to give a wrong password.
+        // A process of another user might answer the ping in order to supply a wrong password.
         guard let found = ForeignProcess.ofRoot(running: screen.daemon) else {
             debug("no process of root's runs " + screen.daemon)
             return say(.notRunning, on: socket)
@@ -51,11 +52,11 @@ struct SplashHelper {
         }
     }
 
-    /// How a question ended.
+    /// The result of a prompt.
     private enum Outcome {
-        /// With or without an answer, nobody is asked any more.
+        /// The prompt has ended, with or without an answer.
         case settled
-        /// The daemon goes on asking, and nobody waits for the answer.
+        /// The daemon still shows the prompt, but no process waits for the answer.
         case abandoned
     }
 
@@ -69,7 +70,7 @@ struct SplashHelper {
             say(.cannotAsk, on: socket)
             return .settled
         }
-        // Only the program that asks has it now, so that its end is the end of the password.
+        // Closed here: the end of the prompting program is then the end of file for the reader of the password.
         _ = FileDescriptor(owning: output)
         say(.ready, on: socket)
         while true {
@@ -89,7 +90,7 @@ struct SplashHelper {
         return .abandoned
     }
 
-    /// Waits for the other process, which asks by itself, to have its answer.
+    /// Waits until the unprivileged process, which prompts by itself, reports its answer or ends, or the daemon ends.
     private func watch(_ daemon: borrowing ForeignProcess, _ socket: borrowing FileDescriptor) -> Outcome {
         var set = PollSet()
         set.add(socket.number)
@@ -110,9 +111,9 @@ struct SplashHelper {
     }
 
     private func restart(_ former: borrowing ForeignProcess) {
-        // Plymouth changes its own name in there, to tell others not to end it.
+        // Without the program name, which Plymouth changes to tell others not to kill it.
         let formerArguments = former.arguments.dropFirst()
-        // With it, the question is gone; another one was started on purpose.
+        // The prompt ended with the daemon; if another daemon runs, it was started on purpose.
         if former.hasEnded { return }
         former.takeLimits()
         guard hasEnded(former) else { return tell(screen.daemon + " does not end; it goes on asking") }
@@ -130,7 +131,7 @@ struct SplashHelper {
             switch screen.showing {
             case .nothing: break
             case .command(let command):
-                // It goes into the background by itself: then what was started has ended.
+                // The daemon moves to the background, which ends the process that we started.
                 if waitUntilReadable(started.descriptor, until: Self.deadline(Self.longestStart)) {
                     _ = started.status()
                 }
@@ -142,7 +143,7 @@ struct SplashHelper {
         }
     }
 
-    /// Ends it, ever more firmly.
+    /// Ends the daemon: by its own command, then by signals.
     private func hasEnded(_ former: borrowing ForeignProcess) -> Bool {
         if case .command(let command) = screen.quitting, run(command, milliseconds: Self.longestQuit),
             former.wait(until: Self.deadline(Self.longestQuit))
@@ -152,7 +153,7 @@ struct SplashHelper {
         return former.end(by: Self.daemonTeardown, report: tell)
     }
 
-    /// Opening a FIFO waits for somebody who reads: for that, there is a process.
+    /// Writes to a FIFO in a separate process, since opening it waits for a reader.
     private func write(_ bytes: [UInt8], toFIFO path: String) {
         let writer = try? ChildProcess.fork("a process that writes to " + path) {
             cmandos_default_signal(SIGALRM)
@@ -165,9 +166,9 @@ struct SplashHelper {
 
     // MARK: Programs
 
-    /// - Returns: whether it succeeded, within that time.
+    /// - Returns: whether the command succeeded in time.
     private func run(_ command: SplashScreen.Command, milliseconds: Int64) -> Bool {
-        // Our own standard output leads nowhere.
+        // Our standard output is /dev/null.
         guard let process = start(command, output: STDOUT_FILENO) else { return false }
         let hasEnded = waitUntilReadable(process.descriptor, until: Self.deadline(milliseconds))
         let status = process.end()
@@ -175,7 +176,7 @@ struct SplashHelper {
         return hasEnded && status.isSuccess
     }
 
-    /// - Returns: nil if it cannot be started; why, is said.
+    /// - Returns: nil if the program cannot be started; the reason is reported.
     private func start(_ command: SplashScreen.Command, output: Int32) -> ChildProcess? {
         debug("running " + ([command.path] + command.arguments).joined(separator: " "))
         do throws(SystemError) {
@@ -190,7 +191,7 @@ struct SplashHelper {
 
     private static func deadline(_ milliseconds: Int64) -> BootTime { .now().after(milliseconds: milliseconds) }
 
-    /// Root in every sense, if we are root at all: programs ask who started them.
+    /// Sets all our user and group IDs to root's, if we are root: programs check their real user.
     private func becomeRootAlone() -> Bool {
         guard Hardening.isRoot else { return true }
         do throws(SystemError) {
@@ -204,7 +205,7 @@ struct SplashHelper {
     }
 
     private func say(_ message: Message, on socket: borrowing FileDescriptor) {
-        // If nobody hears it, the next wait tells.
+        // If the other process has ended, the next wait notices.
         try? socket.send(message.rawValue)
     }
 }

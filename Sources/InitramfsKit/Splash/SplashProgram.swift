@@ -1,11 +1,11 @@
 import CMandosSystem
 public import POSIXKit
 
-/// What the programs that ask by way of a splash screen have in common: how they end.
+/// The common part of the programs that prompt through a splash screen: how they end.
 public enum SplashProgram {
-    /// Asks by `ask`, puts the screen back in order unless there is a password, and writes that to standard output.
+    /// Prompts with `ask`, restores the screen unless there is a password, and writes the password to standard output.
     ///
-    /// `absent` is what is said if the screen does not run.
+    /// `absent` is the message for a screen that is not running.
     public static func run(
         _ program: StaticString, _ question: consuming SplashQuestion, absent: String,
         until stop: borrowing StopSignals,

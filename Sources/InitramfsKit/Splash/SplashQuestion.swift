@@ -2,28 +2,28 @@ import CMandosSystem
 import MandosFormats
 public import POSIXKit
 
-/// Asking for a password by way of a splash screen, without privileges: those are left to a process of its own, which puts
-/// the screen back in order when this one is gone, however that happens.
+/// A prompt for a password on a splash screen, without privileges: a separate process keeps these, and restores the
+/// screen when this process ends, for whatever reason.
 public struct SplashQuestion: ~Copyable {
     public enum Outcome {
         case password(SecretBuffer)
         case stopped(signal: Int32)
-        /// It does not run.
+        /// The splash screen is not running.
         case notRunning
-        /// The program that asks could not be started, or failed.
+        /// The prompting program could not be started, or failed.
         case failed
     }
 
-    /// No password is longer, in bytes.
+    /// The maximum length of a password, in bytes.
     public static var longestPassword: Int { 1 << 20 }
 
     private let helper: PrivilegedHelper
     private let output: FileDescriptor
 
-    /// Starts the process that keeps our privileges, and gives them up in this one for good.
+    /// Starts the process that keeps our privileges, and drops them for good in this one.
     ///
-    /// For a process that still has one thread. Of our descriptors, the other process has standard error only. `isVerbose`
-    /// tells on standard error what happens.
+    /// Only for a single-threaded process. Of our open descriptors, the other process keeps standard error only.
+    /// `isVerbose` reports each step on standard error.
     public static func begin(
         _ screen: SplashScreen, program: StaticString, isVerbose: Bool = false
     ) throws(SystemError) -> SplashQuestion {
@@ -43,7 +43,7 @@ public struct SplashQuestion: ~Copyable {
         return SplashQuestion(helper: helper, output: pipe.keepReading())
     }
 
-    /// Waits until there is an answer. After everything but a password, ``end()`` puts the screen back in order.
+    /// Waits for the answer. Unless it is a password, ``end()`` restores the screen.
     public borrowing func answer(until stop: borrowing StopSignals) throws(SystemError) -> Outcome {
         let password = SecretBuffer(limit: Self.longestPassword + 1)
         var isOpen = true
@@ -61,7 +61,7 @@ public struct SplashQuestion: ~Copyable {
             case .notRunning: return .notRunning
             case .cannotAsk, .failed: return .failed
             case .answered:
-                // It wrote all before it ended.
+                // The prompting program wrote everything before it ended.
                 if isOpen { _ = try Self.drain(output, into: password) }
                 return .password(password)
             case nil: throw SystemError("asking, with a process of ours that somebody has ended", code: ESRCH)
@@ -69,9 +69,9 @@ public struct SplashQuestion: ~Copyable {
         }
     }
 
-    /// Waits until the splash screen is known to run, for a program that asks by itself.
+    /// Waits until the splash screen is known to run, for a program that prompts by itself.
     ///
-    /// - Returns: nil if it does.
+    /// - Returns: nil if the splash screen is running.
     public borrowing func problem(until stop: borrowing StopSignals) throws(SystemError) -> Outcome? {
         while true {
             var set = PollSet()
@@ -87,33 +87,33 @@ public struct SplashQuestion: ~Copyable {
         }
     }
 
-    /// For a program that asks by itself: waits also for what ``isPointless`` tells of.
+    /// Adds the event that ``isPointless`` reports, for a program that prompts by itself.
     public func register(in set: inout PollSet) { set.add(helper.socket.number) }
 
-    /// For a program that asks by itself: whether the splash screen has ended meanwhile.
+    /// Whether the splash screen has ended meanwhile, for a program that prompts by itself.
     public var isPointless: Bool { isReadable(helper.socket.number) }
 
-    /// Waits for that, but no longer.
+    /// Waits until the splash screen has ended, at most `milliseconds`.
     public func waitUntilPointless(milliseconds: Int64) {
         _ = waitUntilReadable(helper.socket.number, until: .now().after(milliseconds: milliseconds))
     }
 
-    /// Says that a program that asks by itself has its answer, so that the screen stays as it is.
+    /// Reports that a program that prompts by itself has its answer, so that the screen stays as it is.
     public borrowing func isAnswered() {
         try? helper.socket.send(1)
     }
 
-    /// Waits until the screen is in order again, if it has to be put in order.
+    /// Ends the separate process, and waits until it has restored the screen if necessary.
     public consuming func end() { helper.end() }
 
     private borrowing func message() -> SplashHelper.Message? {
         (try? helper.socket.receiveByte()).flatMap { SplashHelper.Message(rawValue: $0) }
     }
 
-    /// Takes what there is.
+    /// Reads the available part of the password from a non-blocking descriptor.
     ///
-    /// - Returns: whether there may come more.
-    /// - Throws: also if it is too long for a password (EMSGSIZE).
+    /// - Returns: whether more may come.
+    /// - Throws: also if the password is too long (EMSGSIZE).
     public static func drain(_ end: borrowing FileDescriptor, into password: SecretBuffer) throws(SystemError) -> Bool {
         let isOver = password.drain(end.number)
         if password.isFull { throw SystemError("reading the password", code: EMSGSIZE) }

@@ -1,8 +1,8 @@
 import POSIXKit
 
-/// A program that shows something nice while the machine boots, and asks for passwords: how it is spoken to.
+/// A program that shows a splash screen during boot and prompts for passwords, with the commands that control it.
 ///
-/// None of them can be told to stop asking. So it is ended, and started again.
+/// No splash screen has a command to withdraw a prompt; so the program is ended and started again.
 ///
 /// Source: plymouth(8mandos), splashy(8mandos), usplash(8mandos), "DESCRIPTION" and "FILES".
 public struct SplashScreen: Sendable {
@@ -17,22 +17,22 @@ public struct SplashScreen: Sendable {
         }
     }
 
-    /// How the daemon is told to end.
+    /// The way to end the daemon.
     public enum Quitting: Sendable {
         case command(Command)
         case terminate
     }
 
-    /// What the daemon is started with again, without its own name.
+    /// The arguments for starting the daemon again, without its own name.
     public enum Arguments: Sendable {
         case asBefore
         case these([String])
     }
 
-    /// What is done when the daemon runs again.
+    /// The action once the daemon is running again.
     public enum Showing: Sendable {
         case nothing
-        /// First the process that was started ends, since it goes into the background by itself.
+        /// Run after the process that was started has ended, since the daemon moves to the background.
         case command(Command)
         case write([UInt8], toFIFO: String)
     }
@@ -44,8 +44,8 @@ public struct SplashScreen: Sendable {
     let arguments: Arguments
     let showing: Showing
 
-    /// `daemon` is the path of its program. `ping` succeeds if it runs; without, the process is looked for. `question`
-    /// prints the password; without, we ask by ourselves.
+    /// Describes a splash screen. `daemon` is its program's path. `ping` succeeds if it is running; without it, only
+    /// the process is looked for. `question` prints the password; without it, we prompt ourselves.
     public init(
         daemon: String, ping: Command? = nil, question: Command? = nil, quitting: Quitting = .terminate,
         arguments: Arguments, showing: Showing = .nothing
@@ -60,6 +60,6 @@ public struct SplashScreen: Sendable {
 }
 
 extension DiskToUnlock {
-    /// As it is put into a question: " /dev/sda2 (root)", or nothing.
+    /// The disk's names as part of a prompt: " /dev/sda2 (root)", or an empty string.
     public var names: String { (source.map { " " + $0 } ?? "") + (name.map { " (" + $0 + ")" } ?? "") }
 }

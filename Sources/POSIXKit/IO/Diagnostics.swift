@@ -3,7 +3,7 @@ import MandosFormats
 
 /// Writes a line `PROGRAM: message` to standard error, in one write, so that lines of several programs stay whole.
 ///
-/// If standard error would block, the line is lost. A message that is too long for one write is cut off.
+/// If standard error would block, the line is lost. A message longer than one atomic write (PIPE_BUF) is cut off.
 public func complain(_ program: StaticString, _ message: String) {
     var line = Array((program.description + ": " + message).utf8)
     let end = Array("…\n".utf8)
@@ -17,6 +17,6 @@ public func complain(_ program: StaticString, _ message: String) {
     set.limit(to: .now())
     set.wait()
     guard set.isReady(STDERR_FILENO, for: .writing) else { return }
-    // There is nowhere left to report a failure to.
+    // A failure cannot be reported anywhere.
     _ = unsafe line.withUnsafeBufferPointer { unsafe write(STDERR_FILENO, $0.baseAddress, $0.count) }
 }

@@ -9,7 +9,7 @@ public struct DirectoryWatch: ~Copyable {
         case gone(String)
         /// The file of this name was opened.
         case opened(String)
-        /// More happened than the kernel keeps; look at everything again.
+        /// The kernel's queue overflowed; look at all files again.
         case missed
     }
 
@@ -24,12 +24,12 @@ public struct DirectoryWatch: ~Copyable {
     /// Becomes readable when there are changes.
     public var descriptor: Int32 { queue.number }
 
-    /// As many as one read takes; the next one takes the next.
+    /// The size of the buffer for one read, in bytes; more events are left for the next read.
     private static let bytesAtOnce = 16384
 
-    /// From now on, changes are kept for ``changes()``.
+    /// Starts to watch a directory; ``changes()`` returns the changes from now on.
     ///
-    /// - Throws: if there is no such directory, or if it cannot be watched.
+    /// - Throws: if the directory does not exist or cannot be watched.
     public static func begin(
         _ directory: String, for interest: Interest = .filesThatComeAndGo
     ) throws(SystemError) -> DirectoryWatch {

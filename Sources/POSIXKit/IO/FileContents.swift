@@ -2,15 +2,15 @@ import CMandosSystem
 
 /// Reads a whole file.
 ///
-/// - Throws: also if it is longer than `limit` bytes (EFBIG).
+/// - Throws: also if the file is longer than `limit` bytes (EFBIG).
 public func readFile(_ path: String, limit: Int) throws(SystemError) -> [UInt8] {
     try FileDescriptor.open(path, O_RDONLY).contents(path, limit: limit)
 }
 
 extension FileDescriptor {
-    /// What is left to read of the file at `path`, to its end.
+    /// Reads the rest of the file at `path`.
     ///
-    /// - Throws: also if it is longer than `limit` bytes (EFBIG).
+    /// - Throws: also if the rest is longer than `limit` bytes (EFBIG).
     func contents(_ path: String, limit: Int) throws(SystemError) -> [UInt8] {
         var contents = [UInt8](repeating: 0, count: min(4096, limit + 1))
         var count = 0
@@ -35,14 +35,14 @@ extension FileDescriptor {
     }
 }
 
-/// Writes all of `bytes` to `descriptor`, however many pieces that takes.
+/// Writes all of `bytes` to `descriptor`, in as many writes as necessary.
 ///
-/// - Returns: false if `interruption`, a descriptor, became readable before the end.
+/// - Returns: false if the descriptor `interruption` became readable before the end.
 @discardableResult
 public func writeAll(
     _ bytes: UnsafeRawBufferPointer, to descriptor: Int32, unless interruption: Int32? = nil
 ) throws(SystemError) -> Bool {
-    // What a pipe takes without blocking, once it is ready at all.
+    // A pipe that is ready takes this much without blocking.
     let pieceSize = Int(PIPE_BUF)
     var rest = unsafe bytes
     while unsafe !rest.isEmpty {
@@ -71,9 +71,9 @@ public func writeAll(
     }
 }
 
-/// Reads a whole file that another program has put there; whatever it is, this does not wait.
+/// Reads a whole regular file created by another program; never waits, even if it is a FIFO or a terminal instead.
 ///
-/// - Throws: also if it is no regular file (EINVAL), or longer than `limit` bytes (EFBIG).
+/// - Throws: also if it is not a regular file (EINVAL), or longer than `limit` bytes (EFBIG).
 public func readRegularFile(_ path: String, limit: Int) throws(SystemError) -> [UInt8] {
     let file = try FileDescriptor.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
     var status = stat()
@@ -82,9 +82,9 @@ public func readRegularFile(_ path: String, limit: Int) throws(SystemError) -> [
     return try file.contents(path, limit: limit)
 }
 
-/// Makes a new file that only we can read and write.
+/// Creates a file that only our user can read and write.
 ///
-/// - Throws: also if there is something at `path` already (EEXIST).
+/// - Throws: also if `path` already exists (EEXIST).
 public func writeNewFile(_ path: String, _ contents: [UInt8]) throws(SystemError) {
     let file = try FileDescriptor.open(path, O_WRONLY | O_CREAT | O_EXCL, mode: 0o600)
     try writeAll(contents, to: file.number)

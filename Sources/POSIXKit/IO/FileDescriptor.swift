@@ -1,6 +1,6 @@
 import CMandosSystem
 
-/// An open file descriptor, close-on-exec, closed when its owner goes.
+/// An open file descriptor, close-on-exec, closed at the end of its owner's lifetime.
 public struct FileDescriptor: ~Copyable, Sendable {
     public let number: Int32
 
@@ -12,7 +12,7 @@ public struct FileDescriptor: ~Copyable, Sendable {
     /// The result of one read or write.
     public enum Transfer: Equatable {
         case bytes(Int)
-        /// The descriptor is non-blocking, and not ready.
+        /// The descriptor is non-blocking and not ready.
         case notReady
         case end
     }
@@ -42,7 +42,7 @@ public struct FileDescriptor: ~Copyable, Sendable {
         }
     }
 
-    /// Reads up to as many bytes as `bytes` has, which keeps its size.
+    /// Reads up to `bytes.count` bytes, without changing the size of `bytes`.
     public func read(into bytes: inout [UInt8]) throws(SystemError) -> Transfer {
         try unsafe bytes.withUnsafeMutableBufferPointer { (bytes) throws(SystemError) -> Transfer in
             try unsafe read(into: UnsafeMutableRawBufferPointer(bytes))
@@ -61,25 +61,25 @@ public struct FileDescriptor: ~Copyable, Sendable {
         return FileDescriptor(owning: try SystemError.check("opening " + path, number))
     }
 
-    /// /dev/null.
+    /// Opens /dev/null.
     public static func nothing() throws(SystemError) -> FileDescriptor { try open("/dev/null", O_RDWR) }
 
-    /// Opens a program so that it can be started, and nothing else. Source: open(2), O_PATH.
+    /// Opens a program for execution only. Source: open(2), O_PATH.
     public static func openPath(_ path: String) throws(SystemError) -> FileDescriptor {
         FileDescriptor(owning: try SystemError.check("opening " + path, unsafe cmandos_open_path(path)))
     }
 
-    /// Opens the terminal of our session. Source: tty(4).
+    /// Opens the controlling terminal of our session. Source: tty(4).
     public static func openTerminal() throws(SystemError) -> FileDescriptor { try open("/dev/tty", O_RDWR) }
 
-    /// Opens a directory, to hold on to it.
+    /// Opens a directory, to keep a reference to it.
     public static func directory(_ path: String) throws(SystemError) -> FileDescriptor { try open(path, O_RDONLY) }
 
     public func setNonBlocking() throws(SystemError) {
         try SystemError.check("making a descriptor non-blocking", cmandos_set_nonblocking(number))
     }
 
-    /// Makes a file that exists in memory only, until its last descriptor is closed.
+    /// Creates a file that exists in memory only, until its last descriptor is closed.
     public static func inMemory(_ name: StaticString) throws(SystemError) -> FileDescriptor {
         let characters = unsafe UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
         return FileDescriptor(
@@ -88,7 +88,7 @@ public struct FileDescriptor: ~Copyable, Sendable {
 }
 
 extension Optional where Wrapped == FileDescriptor {
-    /// Its number, without consuming it.
+    /// The descriptor's number, without consuming the descriptor.
     var number: Int32? {
         switch self {
         case .some(let descriptor): descriptor.number

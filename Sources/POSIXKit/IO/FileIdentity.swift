@@ -5,7 +5,7 @@ public struct FileIdentity: Equatable, Sendable {
     private let device: dev_t
     private let inode: ino_t
 
-    /// Of what `path` leads to, also through the links of /proc that lead to a file without a name.
+    /// The identity of the file that `path` leads to, also through a link of /proc to a file without a name.
     public static func of(_ path: String) -> FileIdentity? {
         var status = stat()
         guard unsafe stat(path, &status) == 0 else { return nil }

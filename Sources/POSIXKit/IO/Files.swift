@@ -1,9 +1,9 @@
 import CMandosSystem
 
-/// Whether there is a program at `path` that we may run.
+/// Whether `path` exists and our real user may execute it.
 public func isExecutable(_ path: String) -> Bool { unsafe access(path, X_OK) == 0 }
 
-/// Whether there is a program at `path` that its owner may run, and no directory.
+/// Whether `path` is a regular file that its owner may execute.
 public func isRegularExecutable(_ path: String) -> Bool {
     var status = stat()
     return unsafe stat(path, &status) == 0 && status.isRegularFile && status.st_mode & 0o100 != 0
@@ -12,7 +12,7 @@ public func isRegularExecutable(_ path: String) -> Bool {
 /// The names of the files in a directory, in no order; none if it cannot be read.
 public func namesOfFiles(in directory: String) -> [String] { (try? namesOfFiles(inReadable: directory)) ?? [] }
 
-/// The same for a directory that has to be there.
+/// The names of the files in a directory, in no order; throws if it cannot be opened.
 public func namesOfFiles(inReadable directory: String) throws(SystemError) -> [String] {
     guard let stream = unsafe opendir(directory) else { throw SystemError("reading the directory " + directory) }
     defer { unsafe closedir(stream) }
@@ -31,7 +31,7 @@ extension [String] {
     public func sortedByBytes() -> [String] { sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) } }
 }
 
-/// Where `path` leads, if nobody but root can change that, or what is there; nil otherwise.
+/// Resolves `path` to a path without links; nil unless only root can change the file and every directory above it.
 public func pathOfRootsAlone(_ path: String) -> String? {
     guard let resolved = unsafe realpath(path, nil) else { return nil }
     defer { unsafe free(resolved) }
@@ -40,7 +40,7 @@ public func pathOfRootsAlone(_ path: String) -> String? {
     for component in [""] + real.utf8.split(separator: UInt8(ascii: "/")).map({ String(Substring($0)) }) {
         prefix += "/" + component
         var status = stat()
-        // Writable for neither the group nor others.
+        // Not writable by the group or others.
         guard unsafe lstat(prefix, &status) == 0, status.st_uid == 0, status.st_mode & 0o022 == 0 else {
             return nil
         }
@@ -49,7 +49,7 @@ public func pathOfRootsAlone(_ path: String) -> String? {
     return real
 }
 
-/// When a file was last changed, in milliseconds since 1970.
+/// The time of a file's last modification, in milliseconds since 1970.
 public func timeOfChange(_ path: String) throws(SystemError) -> Int64 {
     var status = stat()
     try unsafe SystemError.check("looking at " + path, stat(path, &status))

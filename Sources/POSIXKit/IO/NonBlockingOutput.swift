@@ -5,12 +5,12 @@ import MandosFormats
 public struct NonBlockingOutput {
     private let descriptor: Int32
     private var text: [UInt8] = []
-    /// How much of the text is written.
+    /// The number of bytes of `text` that are written.
     private var written = 0
-    /// How much a ready descriptor takes without blocking, in bytes.
+    /// The number of bytes that a ready descriptor takes without blocking.
     private let pieceSize: Int
 
-    /// In bytes; output that does not fit is lost.
+    /// The maximum size of the buffer, in bytes; output that does not fit is lost.
     private static let limit = 1 << 20
 
     public init(on descriptor: Int32) {
@@ -18,7 +18,7 @@ public struct NonBlockingOutput {
         pieceSize = isatty(descriptor) == 1 ? 256 : Int(PIPE_BUF)
     }
 
-    /// Adds output: all of it, or nothing if it does not fit.
+    /// Adds output: all of it, or none if it does not fit.
     public mutating func say(_ more: [UInt8]) {
         text.removeFirst(written)
         written = 0
@@ -31,7 +31,7 @@ public struct NonBlockingOutput {
         written = 0
     }
 
-    /// Waits for the events that ``advance(_:)`` handles.
+    /// Adds the events that ``advance(_:)`` handles.
     public func register(in set: inout PollSet) {
         if !text.isEmpty { set.add(descriptor, for: .writing) }
     }
@@ -41,7 +41,7 @@ public struct NonBlockingOutput {
         if !text.isEmpty, set.isReady(descriptor, for: .writing) { _ = writePiece() }
     }
 
-    /// Writes as much as the descriptor takes at once.
+    /// Writes as much as the descriptor takes without blocking.
     public mutating func finish() {
         while !text.isEmpty {
             var set = PollSet()
@@ -52,7 +52,7 @@ public struct NonBlockingOutput {
         }
     }
 
-    /// - Returns: whether something was written.
+    /// - Returns: whether the write succeeded.
     private mutating func writePiece() -> Bool {
         let count = unsafe text[written...].withUnsafeBufferPointer {
             unsafe write(descriptor, $0.baseAddress, min($0.count, pieceSize))
@@ -62,7 +62,7 @@ public struct NonBlockingOutput {
             if written == text.count { forget() }
             return true
         }
-        // There is no reader any more.
+        // The descriptor has no reader any more, or is unusable for another reason.
         if ![EINTR, EAGAIN].contains(cmandos_errno()) { forget() }
         return false
     }

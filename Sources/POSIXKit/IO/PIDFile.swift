@@ -1,6 +1,6 @@
 import CMandosSystem
 
-/// A file with this process's number, by which other programs send us SIGTERM. It is emptied when its owner goes.
+/// A file with our process ID, by which other programs send us SIGTERM. Emptied at the end of its owner's lifetime.
 public struct PIDFile: ~Copyable {
     private let path: String
     private let file: FileDescriptor
@@ -10,21 +10,21 @@ public struct PIDFile: ~Copyable {
         self.file = file
     }
 
-    /// Opens `name` in the system's directory for such files, while there is still the privilege to do so.
+    /// Opens `name` in the system's directory for PID files; call it before privileges are dropped.
     public static func open(_ name: String) throws(SystemError) -> PIDFile {
         let path = (unsafe access("/run", W_OK) == 0 ? "/run/" : "/var/run/") + name
         return PIDFile(path: path, file: try FileDescriptor.open(path, O_WRONLY | O_CREAT, mode: 0o644))
     }
 
-    /// Opens the file at `path`, also one left behind by a process that has ended, and locks it.
+    /// Opens and locks the file at `path`, which a process that has ended may have left behind.
     ///
-    /// - Throws: with ``SystemError/isHeldByAnother`` if another process has the lock.
+    /// - Throws: with ``SystemError/isHeldByAnother`` if another process holds the lock.
     public static func lock(_ path: String) throws(SystemError) -> PIDFile {
         let maximumTries = 10
         for _ in 0..<maximumTries {
             let file = try FileDescriptor.open(path, O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o644)
             try SystemError.check("locking " + path, cmandos_lock(file.number))
-            // The process that had it may have removed it before the lock was ours.
+            // The previous owner may have removed the file before we got the lock.
             if let identity = FileIdentity.of(file), identity == FileIdentity.of(path) {
                 return PIDFile(path: path, file: file)
             }
@@ -39,11 +39,11 @@ public struct PIDFile: ~Copyable {
 
     public consuming func remove() { unsafe unlink(path) }
 
-    /// After a change of user, we may not remove it any more; an empty one says that we do not run.
+    /// Empties the file, which says that we are not running: after a change of user, we may be unable to remove it.
     deinit { ftruncate(file.number, 0) }
 }
 
 extension SystemError {
-    /// Another process has the lock.
+    /// Whether another process holds the lock.
     public var isHeldByAnother: Bool { code == EWOULDBLOCK }
 }

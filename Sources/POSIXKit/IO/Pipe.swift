@@ -14,7 +14,7 @@ import CMandosSystem
         writing = FileDescriptor(owning: ends[1])
     }
 
-    /// Makes a pipe of which one end does not block.
+    /// Creates a pipe with one non-blocking end.
     public static func make(nonBlocking end: End) throws(SystemError) -> Pipe {
         let pipe = try Pipe()
         switch end {
@@ -24,6 +24,6 @@ import CMandosSystem
         return pipe
     }
 
-    /// The end to read from; the other one is closed.
+    /// Returns the reading end; closes the writing end.
     public consuming func keepReading() -> FileDescriptor { consume reading }
 }

@@ -1,17 +1,17 @@
 import CMandosSystem
 public import MandosFormats
 
-/// The descriptors and the deadline that one turn of a poll loop waits for; made anew each turn.
+/// The descriptors and the deadline that one iteration of a poll loop waits for; created anew for each iteration.
 public struct PollSet {
     private var entries: [pollfd] = []
     private var deadline: BootTime?
 
     public init() {}
 
-    /// The event to wait for on a descriptor; errors and hang-ups always count.
+    /// The event to wait for on a descriptor; errors and hang-ups are always included.
     public enum Interest { case reading, writing, both, hangUp }
 
-    /// Waits also for `descriptor`.
+    /// Adds a descriptor to wait for.
     public mutating func add(_ descriptor: Int32, for interest: Interest = .reading) {
         entries.append(pollfd(fd: descriptor, events: Self.events(interest), revents: 0))
     }
@@ -25,17 +25,17 @@ public struct PollSet {
         }
     }
 
-    /// Waits no longer than until `deadline`.
+    /// Limits the wait to `deadline`, if it is earlier than the present limit.
     public mutating func limit(to deadline: BootTime?) {
         guard let deadline else { return }
         self.deadline = min(self.deadline ?? deadline, deadline)
     }
 
-    /// Waits until something is ready, a deadline passes, or the wait is interrupted.
+    /// Waits until a descriptor is ready, the deadline passes, or a signal interrupts the wait.
     public mutating func wait() { wait(milliseconds: -1) }
 
-    /// Waits also for a library's entries, `count` of poll(2)'s at `others`, and no longer than `milliseconds` unless that is
-    /// negative.
+    /// Waits also for a library's entries, `count` structures of poll(2) at `others`, and for at most `milliseconds`
+    /// unless that is negative.
     ///
     /// - Returns: the number of the library's entries that are ready.
     public mutating func wait(with others: UnsafeMutableRawPointer?, count: Int, milliseconds: Int32) -> Int32 {
@@ -62,22 +62,22 @@ public struct PollSet {
             let rest = Int32(clamping: max(0, deadline.milliseconds - BootTime.now().milliseconds))
             timeout = timeout < 0 ? rest : min(rest, timeout)
         }
-        // A failure, such as an interruption, means that nothing is ready; the caller's next turn tries again.
+        // A failure, such as an interruption, means that nothing is ready; the caller's next iteration tries again.
         if unsafe poll(&entries, nfds_t(entries.count), timeout) < 0 {
             for index in entries.indices { entries[index].revents = 0 }
         }
     }
 
-    /// Whether the event happened on `descriptor`, or an error or a hang-up. One descriptor may have several entries.
+    /// Whether the event, an error or a hang-up happened on `descriptor`, which may have several entries.
     public func isReady(_ descriptor: Int32, for interest: Interest = .reading) -> Bool {
         let events = Self.events(interest) | Int16(POLLERR | POLLHUP | POLLNVAL)
         return entries.contains { $0.fd == descriptor && $0.revents & events != 0 }
     }
 }
 
-/// Waits until there is something to read on `descriptor`, or its end.
+/// Waits until `descriptor` is readable or at end of file.
 ///
-/// - Returns: false if there is nothing by `deadline`.
+/// - Returns: false if it is neither by `deadline`.
 public func waitUntilReadable(_ descriptor: Int32, until deadline: BootTime) -> Bool {
     while true {
         var set = PollSet()
@@ -89,5 +89,5 @@ public func waitUntilReadable(_ descriptor: Int32, until deadline: BootTime) -> 
     }
 }
 
-/// Whether there is something to read on `descriptor`, or its end; never waits.
+/// Whether `descriptor` is readable or at end of file; never waits.
 public func isReadable(_ descriptor: Int32) -> Bool { waitUntilReadable(descriptor, until: .now()) }

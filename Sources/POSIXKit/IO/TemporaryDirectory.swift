@@ -1,10 +1,10 @@
 import CMandosSystem
 
-/// A directory that only we can read, and that is gone with everything in it when its owner goes.
+/// A directory that only our user can read, removed with its contents at the end of its owner's lifetime.
 public final class TemporaryDirectory {
     public let path: String
 
-    /// Makes one in the first of `places` where that is possible; its name begins with `prefix`.
+    /// Creates a directory, whose name begins with `prefix`, in the first of `places` where that is possible.
     public init(in places: [String], prefix: String) throws(SystemError) {
         for place in places {
             var template = Array((place + "/" + prefix + "-XXXXXX").utf8CString)
@@ -18,7 +18,7 @@ public final class TemporaryDirectory {
 
     deinit { Self.remove(path) }
 
-    /// Removes a directory and what is in it, following no links.
+    /// Removes a directory and its contents, without following links.
     private static func remove(_ path: String) {
         for name in namesOfFiles(in: path) {
             let child = path + "/" + name

@@ -1,18 +1,18 @@
 import CMandosSystem
 
-/// Bytes that must not outlive their use: kept out of swap where the kernel allows it, and zeroed before they are freed.
+/// A buffer for secret bytes: kept out of swap where the kernel allows it, and zeroed before it is freed.
 @safe public final class SecretBuffer {
     public let limit: Int
     public private(set) var count = 0
     private var memory: UnsafeMutableRawBufferPointer
 
-    /// An empty buffer that will never hold more than `limit` bytes.
+    /// Creates an empty buffer for at most `limit` bytes.
     public init(limit: Int) {
         self.limit = limit
         unsafe memory = Self.allocate(1)
     }
 
-    /// A copy of `bytes`, and no room for more.
+    /// Creates a copy of `bytes`, without room for more.
     public init(_ bytes: [UInt8]) {
         limit = bytes.count
         count = bytes.count
@@ -24,7 +24,7 @@ import CMandosSystem
 
     public var isFull: Bool { count >= limit }
 
-    /// Gives `body` room to put bytes in; `body` returns how many it put there.
+    /// Appends bytes: `body` writes them to the memory it is given, and returns their number.
     public func append<Failure: Error>(
         _ body: (UnsafeMutableRawBufferPointer) throws(Failure) -> Int
     ) throws(Failure) {
@@ -38,12 +38,12 @@ import CMandosSystem
         try unsafe body(UnsafeRawBufferPointer(rebasing: memory[..<count]))
     }
 
-    /// A writer that never stops must not keep us here.
+    /// The maximum number of reads in one call, so that an endless writer cannot keep us here.
     private static let readsPerTurn = 64
 
-    /// Reads what there is without waiting. What does not fit is dropped, so that the writer never blocks on us.
+    /// Reads the available bytes of a non-blocking descriptor. Drops those beyond `limit`: the writer is never blocked.
     ///
-    /// - Returns: whether the end was reached.
+    /// - Returns: whether the end of file was reached, or reading failed.
     public func drain(_ descriptor: Int32?) -> Bool {
         guard let descriptor else { return false }
         for _ in 0..<Self.readsPerTurn {
@@ -64,7 +64,7 @@ import CMandosSystem
         return false
     }
 
-    /// The last line that is not empty.
+    /// The last non-empty line.
     public var lastLine: String {
         unsafe withBytes { bytes in
             let text = unsafe String(decoding: bytes, as: UTF8.self)
@@ -79,12 +79,12 @@ import CMandosSystem
         unsafe Self.free(old)
     }
 
-    /// At least `least` bytes. Whole pages: munlock(2) of a page would be that of all secrets in it.
+    /// Allocates at least `least` bytes, in whole pages: munlock(2) unlocks a page with all secrets in it.
     private static func allocate(_ least: Int) -> UnsafeMutableRawBufferPointer {
         let page = Int(getpagesize())
         let size = (least + page - 1) / page * page
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: page)
-        // Beyond RLIMIT_MEMLOCK the pages stay ordinary ones, which is the best there is then.
+        // Beyond RLIMIT_MEMLOCK, mlock(2) fails; the pages are then used unlocked.
         if let start = memory.baseAddress { _ = unsafe mlock(start, size) }
         return unsafe memory
     }
@@ -98,12 +98,12 @@ import CMandosSystem
     }
 }
 
-/// Zeroes bytes that held a secret.
+/// Zeroes bytes that hold a secret.
 public func wipe(_ bytes: inout [UInt8]) {
     unsafe bytes.withUnsafeMutableBytes { buffer in
         if let start = buffer.baseAddress { unsafe cmandos_wipe(start, buffer.count) }
     }
 }
 
-/// Gives memory that is free back to the kernel: after much has been read once, that is most of it.
+/// Returns free heap memory to the kernel: most of the heap, after a large file was read once.
 public func returnFreeMemory() { malloc_trim(0) }

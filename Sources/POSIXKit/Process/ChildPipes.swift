@@ -1,17 +1,17 @@
 import CMandosSystem
 
-/// The standard descriptors for a child that is about to be started.
+/// The standard descriptors of a child that is about to be started.
 public struct ChildPipes: ~Copyable {
     /// The child's standard input, output and error.
     public let standard: [Int32]
     var input: SecretInput?
     public var output: Pipe?
     public var errors: Pipe?
-    // Open until the child has its own copy.
+    // Kept open until the child has its own copy.
     private let nothing: FileDescriptor
 
-    /// Makes a pipe for `input` and each captured output; /dev/null takes the place of input and output otherwise, and our
-    /// standard error that of an error that is not captured.
+    /// Creates a pipe for `input` and for each captured output. Otherwise, the child's input and output are /dev/null,
+    /// and its standard error is ours.
     public static func make(
         input secret: SecretBuffer? = nil, capturesOutput: Bool = true, capturesErrors: Bool
     ) throws(SystemError) -> ChildPipes {
@@ -39,9 +39,9 @@ public struct ChildPipes: ~Copyable {
 /// A pipe that feeds a secret to a child's standard input.
 struct SecretInput: ~Copyable {
     private let secret: SecretBuffer
-    // Stays open here, so that the bytes that are left in the pipe can be counted.
+    // Kept open here to count the bytes left in the pipe.
     private let reading: FileDescriptor
-    /// Nil when everything is written.
+    /// Nil once everything is written.
     private var writing: FileDescriptor?
     private var written = 0
 
@@ -76,23 +76,23 @@ struct SecretInput: ~Copyable {
     var isTaken: Bool { cmandos_unread(reading.number) < written }
 }
 
-/// The reading end of a pipe that a child writes to; closed when all has been read.
+/// The reading end of a pipe that a child writes to; closed at end of file.
 public struct ChildOutput: ~Copyable {
     private var reading: FileDescriptor?
 
-    /// Takes the reading end of `pipe`, which must not block, and closes the other one; nil if nothing is captured.
+    /// Takes the reading end of `pipe`, which must be non-blocking, and closes the other; nil if nothing is captured.
     public init(_ pipe: consuming Pipe?) {
         if let pipe = consume pipe { reading = pipe.keepReading() }
     }
 
-    /// Whether more may come: some process has the writing end.
+    /// Whether more output may come: end of file has not been read.
     public var isOpen: Bool { reading.number != nil }
 
     public func register(in set: inout PollSet) {
         if let number = reading.number { set.add(number) }
     }
 
-    /// Takes what there is to read; what does not fit into `buffer` is dropped.
+    /// Reads the available output; drops bytes that do not fit into `buffer`.
     public mutating func drain(into buffer: SecretBuffer) {
         if buffer.drain(reading.number) { reading = nil }
     }

@@ -3,19 +3,19 @@ public import MandosFormats
 
 /// A child of this process, held by its pidfd.
 ///
-/// Its number stays its own until its status is collected; no method may be called after that.
+/// The process ID is not reused until the exit status is collected; call no method after that.
 public struct ChildProcess: ~Copyable, Sendable {
-    /// The process group that a child belongs to, and so the signals that reach it.
+    /// The process group of a child, which decides which signals reach it.
     public enum Group: Sendable {
-        /// Ours: the child may read from our terminal.
+        /// Our group: the child may read from our terminal.
         case inherited
-        /// A new one, which the child leads.
+        /// A new group, led by the child.
         case own
-        /// A new one in a new session: neither our terminal nor our end affects it.
+        /// A new group in a new session: neither our terminal nor our end affects the child.
         case ownSession
     }
 
-    /// The processes that get a signal.
+    /// The processes that receive a signal.
     public enum Recipient: Sendable { case process, group }
 
     public let processID: pid_t
@@ -27,15 +27,15 @@ public struct ChildProcess: ~Copyable, Sendable {
 
     public var hasEnded: Bool { isReadable(watch.number) }
 
-    /// Starts the program at `path` with `arguments`, its own name first, and with `environment` only; `standard` are its
-    /// standard input, output and error, and it gets no other descriptor. No signal is blocked or ignored for it.
+    /// Starts the program at `path` with `arguments`, its own name first, and only `environment`; `standard` are its
+    /// standard input, output and error, its only descriptors. No signal is blocked or ignored in it.
     ///
-    /// If our user may not reach `path` any more, the program is started from `file`, an open descriptor of it, if given.
+    /// If our user may no longer access `path`, the program is started from `file`, an open descriptor of it, if given.
     public static func start(
         _ path: String, arguments: [String], environment: [String], standard: [Int32], directory: String? = nil,
         group: Group = .own, file: Int32? = nil
     ) throws(SystemError) -> ChildProcess {
-        // If the program that started us ignores it, no child can be waited for.
+        // If the program that started us ignores SIGCHLD, no child's status can be collected.
         cmandos_default_signal(SIGCHLD)
         let processID = try Spawn(
             path: path, arguments: arguments, environment: environment, standard: standard, directory: directory,
@@ -44,9 +44,9 @@ public struct ChildProcess: ~Copyable, Sendable {
         return try holding(processID, leadsGroup: group != .inherited, path)
     }
 
-    /// Runs `body` in a copy of this process, in our process group; see fork(2). For a process that still has one thread.
+    /// Runs `body` in a copy of this process, in our process group; see fork(2). Only for a single-threaded process.
     ///
-    /// When we end, the child gets `signal`, if one is given.
+    /// The child receives `signal`, if given, when we end.
     public static func fork(
         _ name: @autoclosure () -> String, boundBy signal: Int32? = nil, _ body: () -> Never
     ) throws(SystemError) -> ChildProcess {
@@ -56,7 +56,7 @@ public struct ChildProcess: ~Copyable, Sendable {
         return try holding(processID, leadsGroup: false, name())
     }
 
-    /// Takes over a child that was just started. A child that cannot be held is killed, with its group if it leads one.
+    /// Takes over a child that was just started. Without a pidfd, the child is killed, with its group if it leads one.
     public static func holding(
         _ processID: pid_t, leadsGroup: Bool, _ name: @autoclosure () -> String
     ) throws(SystemError) -> ChildProcess {
@@ -70,36 +70,36 @@ public struct ChildProcess: ~Copyable, Sendable {
         return ChildProcess(processID: processID, watch: FileDescriptor(owning: number), leadsGroup: leadsGroup)
     }
 
-    // MARK: Its end
+    // MARK: Termination
 
-    /// Collects its status if it has ended. What it has left behind in its group goes on.
+    /// Collects the exit status if the child has ended. The rest of its group continues.
     public borrowing func status() -> TerminationStatus? { Self.status(of: processID, WNOHANG) }
 
-    /// Collects its status if it has ended, and kills what it has left behind in its group.
+    /// Collects the exit status if the child has ended, and kills the rest of its group.
     public borrowing func statusEndingGroup() -> TerminationStatus? {
         guard hasEnded else { return nil }
         signal(SIGKILL, to: .group)
         return status()
     }
 
-    /// Waits for its end.
+    /// Waits for the child's end, and collects its exit status.
     public borrowing func waitForStatus() -> TerminationStatus { Self.wait(for: processID) }
 
-    /// A group is the child's own group, or the child alone if it does not lead one.
+    /// Sends a signal to the child or its group; if the child leads none, to the child alone.
     public borrowing func signal(_ number: Int32, to recipient: Recipient = .process) {
         kill(leadsGroup && recipient == .group ? -processID : processID, number)
     }
 
-    /// Kills it and its group, and waits for that.
+    /// Kills the child and its group, and waits for the child's end.
     @discardableResult
     public borrowing func end() -> TerminationStatus {
         signal(SIGKILL, to: .group)
         return waitForStatus()
     }
 
-    /// Ends it as `teardown` says, and then what is left of its group.
+    /// Ends the child as `teardown` says, then kills the rest of its group.
     ///
-    /// `wait` waits for the child's end until a deadline, for a caller who has to read its output meanwhile.
+    /// `wait` waits for the child's end until a deadline, for a caller that must read its output meanwhile.
     @discardableResult
     public borrowing func end(
         by teardown: Teardown, signalling recipient: Recipient = .process, _ wait: ((BootTime) -> Void)? = nil
@@ -123,9 +123,9 @@ public struct ChildProcess: ~Copyable, Sendable {
         var status: Int32 = 0
         let ended = unsafe waitpid(processID, &status, options)
         if ended == 0 || (ended < 0 && cmandos_errno() == EINTR) { return nil }
-        // Its status was collected elsewhere, and is lost.
+        // The status was collected elsewhere, and is lost.
         if ended < 0 { return .signal(SIGKILL) }
-        // As WIFEXITED, WEXITSTATUS and WTERMSIG decode it.
+        // Decoded as by WIFEXITED, WEXITSTATUS and WTERMSIG.
         let signal = status & 0x7F
         return signal == 0 ? .exit(status: status >> 8 & 0xFF) : .signal(signal)
     }

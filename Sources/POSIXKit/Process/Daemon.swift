@@ -1,15 +1,15 @@
 import CMandosSystem
 
-/// The step of a program into the background, once it works; see daemon(7).
+/// Moves the program into the background once it is ready; see daemon(7).
 ///
-/// The process that was started waits until then: an earlier failure still appears on the terminal and in the exit status.
+/// The original process waits until then: an earlier failure still appears on the terminal and in the exit status.
 public struct Daemon: ~Copyable {
     private let ready: FileDescriptor
 
-    /// Forks twice and leaves session and directory. Only the last process returns; the first waits for ``isReady()`` and
-    /// exits 0, or 1 if that never comes.
+    /// Forks twice and leaves the session and the directory. Only the last process returns; the first waits for
+    /// ``isReady()`` and exits 0, or 1 if the last one ends before that.
     ///
-    /// For a process that still has one thread.
+    /// Only for a single-threaded process.
     public static func begin() throws(SystemError) -> Daemon {
         let action = "going into the background"
         let pipe = try Pipe()
@@ -20,7 +20,7 @@ public struct Daemon: ~Copyable {
         return Daemon(ready: consume pipe.writing)
     }
 
-    /// Gives up the terminal, and lets the process that was started end.
+    /// Redirects the standard descriptors to /dev/null, and lets the original process exit.
     public consuming func isReady() throws(SystemError) {
         let null = try FileDescriptor.nothing()
         for number in STDIN_FILENO...STDERR_FILENO {

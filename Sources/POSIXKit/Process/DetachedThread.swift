@@ -1,6 +1,6 @@
 import CMandosSystem
 
-/// A thread that is not joined. Source: pthread_detach(3).
+/// A thread that is never joined. Source: pthread_detach(3).
 public enum DetachedThread {
     private final class Body {
         let run: () -> Void
@@ -8,10 +8,10 @@ public enum DetachedThread {
         init(_ run: @escaping () -> Void) { self.run = run }
     }
 
-    /// Runs `body` on a new thread: what it shares with the caller must be safe to share.
+    /// Runs `body` on a new thread: everything it shares with the caller must be thread-safe.
     public static func start(_ action: @autoclosure () -> String, _ body: @escaping () -> Void) throws(SystemError) {
         var thread = pthread_t()
-        // The thread's, until it ends.
+        // Owned by the thread, which releases it.
         let argument = unsafe Unmanaged.passRetained(Body(body))
         let code = unsafe pthread_create(
             &thread, nil,

@@ -1,6 +1,6 @@
 import CMandosSystem
 
-/// How programs say why they failed. Source: sysexits.h(3head).
+/// The exit statuses of our programs. Source: sysexits.h(3head).
 public enum ExitStatus: Int32, Sendable {
     case success = 0
     case usage = 64
@@ -11,7 +11,7 @@ public enum ExitStatus: Int32, Sendable {
     case osError = 71
     case osFile = 72
     case ioError = 74
-    /// Another try, later, may help.
+    /// A later attempt may succeed.
     case temporaryFailure = 75
     case configuration = 78
 

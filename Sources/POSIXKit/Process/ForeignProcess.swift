@@ -1,14 +1,14 @@
 public import CMandosSystem
 public import MandosFormats
 
-/// A process that this program has not started, held by its pidfd: if its number is used again, the new process is never
-/// meant. Source: pidfd_open(2), proc(5).
+/// A process that this program did not start, held by its pidfd: a new process that reuses its ID is never affected.
+/// Source: pidfd_open(2), proc(5).
 public struct ForeignProcess: ~Copyable, Sendable {
     public let processID: pid_t
-    /// -1 if the kernel gives none.
+    /// -1 if the kernel provides no pidfd.
     private let watch: FileDescriptor
 
-    // The kernel's own limit for one argument, which should do for all of them; in bytes.
+    // The kernel's limit for one argument, enough for all of them in practice; in bytes.
     private static let commandLineLimit = 1 << 17
     private static let statusLimit = 1 << 16
     private static let environmentLimit = 1 << 20
@@ -24,14 +24,14 @@ public struct ForeignProcess: ~Copyable, Sendable {
         self.watch = watch
     }
 
-    // MARK: Finding it
+    // MARK: Search
 
-    /// The processes that exist, as far as we may see them.
+    /// The IDs of all processes that we may see.
     public static func allIDs() -> [pid_t] { namesOfFiles(in: "/proc").compactMap { pid_t($0) } }
 
-    /// Finds root's process that runs the program at `path`, through any links: /sbin may be /usr/sbin.
+    /// Finds a process of root that runs the program at `path`, through any links: /sbin may be a link to /usr/sbin.
     ///
-    /// Only root sees which programs other users' processes run.
+    /// Only root can see which programs other users' processes run.
     public static func ofRoot(running path: String) -> ForeignProcess? {
         guard let program = FileIdentity.of(path) else { return nil }
         return first { isRunning($0, program) && isRoots($0) }
@@ -43,8 +43,8 @@ public struct ForeignProcess: ~Copyable, Sendable {
         return first { isRunning($0, program) && isHolding($0, file) }
     }
 
-    /// Checks before the pidfd is opened, since most processes need none, and again after: if the process still lives then,
-    /// the check was of the process that the pidfd is for.
+    /// Finds a process by checks before and after its pidfd is opened: before, since most processes do not match;
+    /// after, since a process that is still alive then is the one that the pidfd refers to.
     private static func first(where matches: (pid_t) -> Bool) -> ForeignProcess? {
         for processID in allIDs() where matches(processID) {
             guard let process = ForeignProcess(processID), process.watch.number >= 0 else { continue }
@@ -62,26 +62,26 @@ public struct ForeignProcess: ~Copyable, Sendable {
         return namesOfFiles(in: directory).contains { FileIdentity.of(directory + "/" + $0) == file }
     }
 
-    /// Whether real, effective, saved and file system user are root.
+    /// Whether the real, effective, saved and file system users are root.
     ///
-    /// The owner of the directory would not tell: if the process may not be dumped, that is always root.
+    /// The owner of the directory in /proc would not tell: it is always root for a process that is not dumpable.
     private static func isRoots(_ processID: pid_t) -> Bool {
         guard let bytes = try? readFile("/proc/\(processID)/status", limit: statusLimit) else { return false }
         return bytes.split(separator: UInt8(ascii: "\n")).contains { $0.elementsEqual("Uid:\t0\t0\t0\t0".utf8) }
     }
 
-    // MARK: Its properties, to be trusted if it has not ended after they were read
+    // MARK: Properties, valid if the process is still alive after they were read
 
-    /// Its own name first; none if they cannot be read.
+    /// The command line, program name first; empty if it cannot be read.
     public var arguments: [String] {
         guard let bytes = try? readFile("/proc/\(processID)/cmdline", limit: Self.commandLineLimit) else { return [] }
-        // A zero ends each of them, also an empty one.
+        // A zero byte ends each argument, even an empty one.
         return bytes.split(separator: 0, omittingEmptySubsequences: false).dropLast().map {
             String(decoding: $0, as: UTF8.self)
         }
     }
 
-    /// A variable of the environment that it was started with.
+    /// The value of a variable in the environment that the process was started with.
     public func environmentValue(_ name: String) -> String? {
         let path = "/proc/\(processID)/environ"
         guard let environment = try? readFile(path, limit: Self.environmentLimit) else { return nil }
@@ -92,13 +92,13 @@ public struct ForeignProcess: ~Copyable, Sendable {
         return nil
     }
 
-    /// Takes over its resource limits, so that those of the program that started us do not bind the programs we start.
-    /// Source: prlimit(2).
+    /// Adopts the process's resource limits, so that those of the program that started us do not bind the programs we
+    /// start. Source: prlimit(2).
     public func takeLimits() { cmandos_take_limits_of(processID) }
 
-    // MARK: Its end
+    // MARK: Termination
 
-    /// Becomes readable when the process ends; -1, which poll(2) ignores, if there is none.
+    /// Becomes readable when the process ends; -1, which poll(2) ignores, without a pidfd.
     public var descriptor: Int32 { watch.number }
 
     public var hasEnded: Bool { Self.hasEnded(processID, watch) }
@@ -108,16 +108,16 @@ public struct ForeignProcess: ~Copyable, Sendable {
         return kill(processID, 0) < 0 && cmandos_errno() == ESRCH
     }
 
-    /// - Returns: whether it has ended by then.
+    /// - Returns: whether the process has ended by `deadline`.
     public func wait(until deadline: BootTime) -> Bool { waitUntilReadable(watch.number, until: deadline) }
 
-    /// Ends it as `teardown` says.
+    /// Ends the process as `teardown` says; passes failures to `report`.
     ///
-    /// - Returns: whether it has ended. Failures on the way are passed to `report`.
+    /// - Returns: whether the process has ended.
     public func end(by teardown: Teardown, report: (String) -> Void) -> Bool {
         teardown.run { number in
             let result = cmandos_pidfd_signal(watch.number, number)
-            // ESRCH: it has ended meanwhile.
+            // ESRCH: the process has ended meanwhile.
             if result < 0 && cmandos_errno() != ESRCH { report("\(SystemError("ending process \(processID)"))") }
         } hasEnded: {
             wait(until: $0)

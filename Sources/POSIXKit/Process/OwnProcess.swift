@@ -1,8 +1,8 @@
 import CMandosSystem
 
-/// What this process was started with.
+/// The environment of this process.
 public enum ProcessEnvironment {
-    /// Every variable, as `NAME=value`.
+    /// All variables, as `NAME=value`.
     public static var settings: [String] {
         var settings: [String] = []
         var next = unsafe cmandos_environment()
@@ -20,21 +20,21 @@ public enum ProcessEnvironment {
     }
 }
 
-/// Sets a variable of our environment, and so of the programs that are run from now on. For a process with one thread.
+/// Sets an environment variable for us and the programs we run from now on. Only for a single-threaded process.
 public func setEnvironment(_ name: String, to value: String) { unsafe setenv(name, value, 1) }
 
-/// Who this process is.
+/// The IDs of this process.
 public enum OwnProcess {
     public static var id: Int32 { getpid() }
-    /// The real one.
+    /// The real user.
     public static var user: UInt32 { getuid() }
-    /// The real one.
+    /// The real group.
     public static var group: UInt32 { getgid() }
 }
 
-/// What a program needs that goes on beside the scripts of an initramfs.
+/// The setup of a program that runs in parallel to the scripts of an initramfs.
 public enum BackgroundProgram {
-    /// Leaves the session, and with it the terminal: no program that we start can ask there behind somebody's back.
-    /// Where we lead a process group already, nothing happens.
+    /// Leaves the session and its terminal, so that no program we start can prompt there unnoticed. Does nothing if we
+    /// already lead a process group.
     public static func leaveSession() { _ = setsid() }
 }

@@ -1,12 +1,12 @@
 public import MandosFormats
 
-/// A child whose standard input, output and error are pipes; it ends, with its process group, when this object goes.
+/// A child whose standard input, output and error are pipes; ended, with its process group, when this object is freed.
 ///
-/// Its output is kept as a secret, since a password may be in it. Of its standard error, the beginning is kept for messages.
+/// Its output is kept as a secret, since it may contain a password; of its standard error, only the beginning is kept.
 public final class PipedChild {
     public enum Outcome: Equatable {
         case ended(TerminationStatus)
-        /// It wrote as much as its output may hold, or more, and was ended.
+        /// The output reached its limit, and the child was ended.
         case tooMuchOutput
     }
 
@@ -23,9 +23,9 @@ public final class PipedChild {
     private var outputPipe: ChildOutput
     private var errorPipe: ChildOutput
 
-    /// Takes over `process`, which was started with `pipes`; its output is appended to `output`.
+    /// Takes over `process`, which was started with `pipes`; appends its output to `output`.
     ///
-    /// The child is ended by `teardown`, whose SIGTERM `recipient` gets, or at once if there is none.
+    /// The child is ended by `teardown`, whose signals go to `recipient`, or killed at once if there is none.
     public init(
         _ process: consuming ChildProcess, _ pipes: consuming ChildPipes, output: SecretBuffer,
         teardown: Teardown? = nil, signalling recipient: ChildProcess.Recipient = .process
@@ -39,7 +39,7 @@ public final class PipedChild {
         errorPipe = ChildOutput(pipes.errors.take())
     }
 
-    /// Starts the program at `path` with `arguments`, its own name first, and with `environment` only.
+    /// Starts the program at `path` with `arguments`, its own name first, and only `environment`.
     public static func start(
         _ path: String, arguments: [String], environment: [String], input: SecretBuffer?, outputLimit: Int
     ) throws(SystemError) -> PipedChild {
@@ -51,18 +51,18 @@ public final class PipedChild {
 
     deinit { end() }
 
-    /// Whether it has begun to read its input.
+    /// Whether the child has begun to read its input.
     public var hasReadInput: Bool { inputPipe?.isTaken ?? false }
 
-    /// The last line that it wrote to standard error; that one usually tells most.
+    /// The last line of the child's standard error, which is usually the most useful one.
     public var lastErrorLine: String { errors.lastLine }
 
-    /// Why it failed: its last error line, or else `status`.
+    /// The reason for the failure: the last error line, or else `status`.
     public func reason(of status: TerminationStatus) -> String {
         lastErrorLine.utf8.isEmpty ? status.description : lastErrorLine
     }
 
-    /// Waits for the events that ``advance()`` handles.
+    /// Adds the events that ``advance()`` handles.
     public func register(in set: inout PollSet) {
         guard outcome == nil else { return }
         set.add(process.descriptor)
@@ -71,12 +71,12 @@ public final class PipedChild {
         errorPipe.register(in: &set)
     }
 
-    /// Writes its input and reads its output, as far as that is possible without waiting.
+    /// Writes the child's input and reads its output, as far as possible without waiting.
     ///
-    /// - Returns: the outcome, once it has ended.
+    /// - Returns: the outcome, once the child has ended.
     public func advance() -> Outcome? {
         guard outcome == nil else { return outcome }
-        // Before its output is read, so that nothing it wrote before its end is missed.
+        // Checked before reading, so that no output from before the end is missed.
         let hasEnded = process.hasEnded
         inputPipe?.feed()
         drain()
@@ -89,7 +89,7 @@ public final class PipedChild {
         return outcome
     }
 
-    /// Ends it, and waits for that.
+    /// Ends the child, and waits for its end.
     public func end() {
         guard outcome == nil else { return }
         if let teardown, !process.hasEnded {
@@ -101,7 +101,7 @@ public final class PipedChild {
         errorPipe.close()
     }
 
-    /// It may have to write before it can end.
+    /// Reads output while waiting: the child may have to write before it can end.
     private func waitDraining(until deadline: BootTime) {
         while !process.hasEnded && BootTime.now() < deadline {
             var set = PollSet()
@@ -117,7 +117,7 @@ public final class PipedChild {
     private func drain() {
         outputPipe.drain(into: output)
         errorPipe.drain(into: errors)
-        // It sees with its next write that nobody reads what is too much, and never waits for us.
+        // Closing the pipe makes the child's next write fail; it never waits for us.
         if output.isFull { outputPipe.close() }
     }
 }

@@ -1,16 +1,16 @@
 import CMandosSystem
 import MandosFormats
 
-/// A process of this program that keeps the privileges we have at its start, and ends when we do.
+/// A forked process that keeps the privileges we have when it starts, and ends when we do.
 public struct PrivilegedHelper: ~Copyable, Sendable {
-    /// Carries messages to it and from it, each whole; it sees the end when we are gone, however that happens.
+    /// Carries whole messages in both directions; the helper reads end of file when we end, for whatever reason.
     public let socket: FileDescriptor
     private let process: ChildProcess
 
-    /// Starts it; for a process that still has one thread.
+    /// Starts the helper; only for a single-threaded process.
     ///
-    /// `name` is its name in ps(1), 15 characters at most. Of our descriptors it keeps `descriptors` only, and a standard
-    /// one that is not among them leads to /dev/null. It ends when `body`, which gets the other end of the socket, does.
+    /// `name` is its name in ps(1), 15 characters at most. It keeps only `descriptors` of ours; other standard
+    /// descriptors become /dev/null. It ends when `body`, which gets the other end of the socket, returns.
     public static func start(
         name: StaticString, keeping descriptors: [Int32], body: (borrowing FileDescriptor) -> Void
     ) throws(SystemError) -> PrivilegedHelper {
@@ -28,15 +28,15 @@ public struct PrivilegedHelper: ~Copyable, Sendable {
         return PrivilegedHelper(socket: ours, process: process)
     }
 
-    /// Lets it end, and waits for that.
+    /// Closes the socket, which ends the helper, and waits for its end.
     public consuming func end() {
         let process = consume process
         _ = consume socket
         _ = process.waitForStatus()
     }
 
-    /// killall(1) by our name does not match it, terminal signals do not reach it, and nothing that waits for the end of our
-    /// output waits for it.
+    /// Isolates the helper: killall(1) by our name does not match it, terminal signals do not reach it, and it does not
+    /// hold our output open for a reader that waits for end of file.
     private static func become(_ name: StaticString, keeping descriptors: [Int32]) {
         _ = setsid()
         for signal in [SIGHUP, SIGINT, SIGQUIT, SIGPIPE] { cmandos_ignore_signal(signal) }
@@ -47,7 +47,7 @@ public struct PrivilegedHelper: ~Copyable, Sendable {
                 _ = dup2(null.number, number)
             }
         }
-        // It needs neither systemd's sockets nor our end of the pair.
+        // Closes all others, such as systemd's sockets and our end of the pair.
         var first = STDERR_FILENO + 1
         for descriptor in descriptors.sorted() where descriptor >= first {
             if first < descriptor { cmandos_close_range(UInt32(first), UInt32(descriptor - 1)) }
@@ -68,16 +68,16 @@ extension FileDescriptor {
     }
 }
 
-/// A privileged helper that performs one task whenever we ask for it.
+/// A privileged helper that performs one task on request.
 ///
-/// It performs the task in a process made for it, so that nothing of it stays in the helper.
+/// Each request runs in a new process, so that no state of the task stays in the helper.
 public struct PrivilegedTask: ~Copyable, Sendable {
     private let helper: PrivilegedHelper
 
-    /// Starts the helper; for a process that still has one thread.
+    /// Starts the helper; only for a single-threaded process.
     ///
-    /// `name` is its name in ps(1), 15 characters at most. Of our descriptors it keeps one only. `task` says whether it
-    /// succeeded; after `limit` seconds it is ended.
+    /// `name` is its name in ps(1), 15 characters at most. It keeps only `descriptor` of ours. `task` returns whether
+    /// it succeeded; it is ended after `limit` seconds.
     public static func start(
         name: StaticString, keeping descriptor: Int32, limit: UInt32, task: () -> Bool
     ) throws(SystemError) -> PrivilegedTask {
@@ -87,12 +87,12 @@ public struct PrivilegedTask: ~Copyable, Sendable {
         return PrivilegedTask(helper: helper)
     }
 
-    /// Has the task performed once, and waits for its end.
+    /// Performs the task once, and waits for its end.
     ///
-    /// - Returns: whether it succeeded.
-    /// - Throws: if the helper is gone.
+    /// - Returns: whether the task succeeded.
+    /// - Throws: if the helper has ended.
     public borrowing func run() throws(SystemError) -> Bool {
-        // Whatever the kernel's reason, there is no process on the other side any more.
+        // Any failure here means that the helper has ended.
         guard (try? helper.socket.send(1)) != nil, let result = try? helper.socket.receiveByte() else {
             throw SystemError("asking a process of ours that somebody has ended; restart us", code: ESRCH)
         }

@@ -1,16 +1,16 @@
 import CMandosSystem
 
-/// A call of posix_spawn(3): the program gets three descriptors and no other, and no signal is blocked or ignored for it.
+/// A call of posix_spawn(3): the program gets three descriptors only, and no signal is blocked or ignored in it.
 struct Spawn {
     let path: String
-    /// Its own name first.
+    /// The command line, program name first.
     let arguments: [String]
     let environment: [String]
-    /// Its standard input, output and error.
+    /// The program's standard input, output and error.
     let standard: [Int32]
     let directory: String?
     let group: ChildProcess.Group
-    /// An open descriptor of the program, used if our user may not reach `path`.
+    /// An open descriptor of the program, used if our user may not access `path`.
     let file: Int32?
 
     private static let maximumTries = 25
@@ -56,7 +56,7 @@ struct Spawn {
         let environmentList = CStringList(environment)
         var processID: pid_t = 0
         var code: Int32 = 0
-        // ETXTBSY: a process that is about to exec may still have a program open that was just written.
+        // ETXTBSY: a child that has not called exec yet may hold a just written program open for writing.
         for _ in 0..<Self.maximumTries {
             code = unsafe posix_spawn(
                 &processID, program, &actions, &attributes, argumentList.pointers, environmentList.pointers)

@@ -1,13 +1,13 @@
 import CMandosSystem
 
-/// The signals that ask a program to stop, as a descriptor, so that the poll loop can clean up after any of them.
+/// The signals that ask a program to stop, delivered through a descriptor, so that a poll loop can clean up after them.
 public struct StopSignals: ~Copyable {
     public let descriptor: FileDescriptor
 
-    /// Blocks SIGTERM, SIGINT, SIGHUP and SIGQUIT for delivery through ``descriptor``, and ignores SIGPIPE. Those that whoever
-    /// started us has had ignored, as nohup(1) does, stay so.
+    /// Blocks SIGTERM, SIGINT, SIGHUP and SIGQUIT for delivery through ``descriptor``, and ignores SIGPIPE. Signals
+    /// that were ignored when we were started, as by nohup(1), stay ignored.
     ///
-    /// Call it before the first thread is made: threads inherit the mask.
+    /// Call it before the first thread is created: threads inherit the signal mask.
     public init() throws(SystemError) {
         var set = sigset_t()
         unsafe sigemptyset(&set)
@@ -19,11 +19,11 @@ public struct StopSignals: ~Copyable {
         descriptor = FileDescriptor(
             owning: try unsafe SystemError.check("receiving signals", signalfd(-1, &set, flags)))
         cmandos_ignore_signal(SIGPIPE)
-        // Whoever started us may have ignored it, and then nobody could wait for a child.
+        // If the program that started us ignores SIGCHLD, no child's status can be collected.
         cmandos_default_signal(SIGCHLD)
     }
 
-    /// The signal that has come, if any.
+    /// The next signal received, if any; never waits.
     public func next() -> Int32? {
         var information = signalfd_siginfo()
         let transfer = unsafe withUnsafeMutableBytes(of: &information) { try? unsafe descriptor.read(into: $0) }
@@ -32,7 +32,7 @@ public struct StopSignals: ~Copyable {
     }
 }
 
-/// Ends this program the way the signal would have, so that whoever waits for it sees why.
+/// Ends this program by a signal's default action, so that its parent sees the reason.
 public func dieOf(_ signalNumber: Int32) -> Never {
     cmandos_default_signal(signalNumber)
     var set = sigset_t()
@@ -43,5 +43,5 @@ public func dieOf(_ signalNumber: Int32) -> Never {
     exit(128 + signalNumber)
 }
 
-/// Ignores a signal, also in the programs that are run from now on unless they are told otherwise.
+/// Ignores a signal, also in the programs run from now on unless they reset it.
 public func ignoreSignal(_ number: Int32) { cmandos_ignore_signal(number) }

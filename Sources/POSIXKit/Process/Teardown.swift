@@ -1,20 +1,20 @@
 import CMandosSystem
 public import MandosFormats
 
-/// How processes are ended: by SIGTERM, so that they can clean up, and by SIGKILL if that takes too long.
+/// The procedure that ends processes: SIGTERM, so that they can clean up, and SIGKILL if that takes too long.
 public struct Teardown: Sendable {
     private let termination: Int64
     private let kill: Int64
 
-    /// How long processes may take after each signal, in milliseconds; after SIGKILL, a child is waited for in any case.
+    /// Sets how many milliseconds processes may take after each signal; after SIGKILL, a child is always waited for.
     public init(termination: Int64, kill: Int64 = 0) {
         self.termination = termination
         self.kill = kill
     }
 
-    /// `signal` sends a signal; `hasEnded` waits for the end until a deadline.
+    /// Ends processes: `signal` sends a signal; `hasEnded` waits for their end until a deadline.
     ///
-    /// - Returns: whether they have ended.
+    /// - Returns: whether the processes have ended.
     @discardableResult
     public func run(signal: (Int32) -> Void, hasEnded: (BootTime) -> Bool) -> Bool {
         signal(SIGTERM)

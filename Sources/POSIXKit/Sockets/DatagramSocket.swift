@@ -1,22 +1,22 @@
 import CMandosSystem
 
-/// A datagram socket in the file system. Source: unix(7).
+/// A Unix datagram socket. Source: unix(7).
 public struct DatagramSocket: ~Copyable {
     private let socket: FileDescriptor
 
     public var descriptor: Int32 { socket.number }
 
-    /// What fits into an address, in bytes, besides the byte 0 at its end.
+    /// The maximum length of a socket's path, in bytes, without the final zero byte.
     public static var longestPath: Int { SocketAddress.longestPath }
 
-    /// One that sends to the socket at `path`.
+    /// Creates a socket that sends to the one at `path`.
     ///
-    /// - Throws: also if there is none (ENOENT), or if nobody has it any more (ECONNREFUSED).
+    /// - Throws: also if there is no socket (ENOENT), or no process has it open any more (ECONNREFUSED).
     public static func connected(to path: String) throws(SystemError) -> DatagramSocket {
         try unsafe make("connecting to " + path, path) { unsafe connect($0, $1, $2) }
     }
 
-    /// One that receives what is sent to `path`, where there must be nothing yet.
+    /// Creates a socket that receives at `path`, where nothing may exist yet.
     public static func bound(to path: String) throws(SystemError) -> DatagramSocket {
         try unsafe make("making the socket " + path, path) { unsafe bind($0, $1, $2) }
     }
@@ -33,8 +33,8 @@ public struct DatagramSocket: ~Copyable {
 
     /// Sends all of `message`, or nothing; never waits.
     ///
-    /// - Returns: false if the other side's queue is full; the descriptor becomes writable when it no longer is.
-    /// - Throws: also if the message is longer than any can be (EMSGSIZE).
+    /// - Returns: false if the receiver's queue is full; the descriptor becomes writable once there is room.
+    /// - Throws: also if the message exceeds the kernel's limit (EMSGSIZE).
     public borrowing func send(_ message: SecretBuffer) throws(SystemError) -> Bool {
         while true {
             let count = unsafe message.withBytes {
@@ -50,7 +50,7 @@ public struct DatagramSocket: ~Copyable {
         }
     }
 
-    /// The message that came first, up to `limit` bytes of it; nil if there is none. Never waits.
+    /// Receives the oldest message, cut off at `limit` bytes; nil if there is none. Never waits.
     public borrowing func receive(limit: Int) -> [UInt8]? {
         var bytes = [UInt8](repeating: 0, count: limit)
         return switch try? socket.read(into: &bytes) {

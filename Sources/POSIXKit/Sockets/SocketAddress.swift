@@ -1,6 +1,6 @@
 import CMandosSystem
 
-/// Where to connect to: an IPv4 or IPv6 address with its port, and its interface where it is link-local; or a path.
+/// A socket address: IPv4 or IPv6 with its port, and its interface if link-local; or the path of a Unix socket.
 public struct SocketAddress {
     private var storage: sockaddr_storage
     private let length: socklen_t
@@ -17,7 +17,7 @@ public struct SocketAddress {
         self.storage = storage
     }
 
-    /// An IPv4 address of 4 bytes or an IPv6 address of 16; `interface` is what a link-local address belongs to.
+    /// Creates an address from 4 bytes (IPv4) or 16 (IPv6); `interface` is used for link-local addresses only.
     public init?(bytes: [UInt8], port: UInt16, interface: UInt32) {
         var storage = sockaddr_storage()
         switch bytes.count {
@@ -41,9 +41,9 @@ public struct SocketAddress {
         self.storage = storage
     }
 
-    /// That of a socket in the file system. Source: unix(7).
+    /// The address of a Unix socket. Source: unix(7).
     ///
-    /// - Throws: ENAMETOOLONG, as said for `action`.
+    /// - Throws: ENAMETOOLONG, described with `action`.
     init(path: String, _ action: @autoclosure () -> String) throws(SystemError) {
         guard path.utf8.count <= Self.longestPath else { throw SystemError(action(), code: ENAMETOOLONG) }
         var address = sockaddr_un()
@@ -56,10 +56,10 @@ public struct SocketAddress {
         length = socklen_t(MemoryLayout<sockaddr_un>.size)
     }
 
-    /// What fits into the address of a socket in the file system, in bytes, besides the byte 0 at its end.
+    /// The maximum length of a Unix socket's path, in bytes, without the final zero byte.
     static let longestPath = MemoryLayout.size(ofValue: sockaddr_un().sun_path) - 1
 
-    /// The address alone: 4 bytes, or 16.
+    /// The IP address without the port: 4 bytes, or 16.
     public var bytes: [UInt8] {
         unsafe withUnsafeBytes(of: storage) { all in
             let isIPv4 = Int32(storage.ss_family) == AF_INET
@@ -69,7 +69,7 @@ public struct SocketAddress {
     }
 
     public var port: UInt16 {
-        // At the same place in both families.
+        // The port has the same offset in both families.
         unsafe withUnsafeBytes(of: storage) { unsafe UInt16($0[2]) << 8 | UInt16($0[3]) }
     }
 
@@ -77,7 +77,7 @@ public struct SocketAddress {
 
     var family: Int32 { Int32(storage.ss_family) }
 
-    /// A link-local IPv6 address means something on one interface only; this says on which, unless it is known.
+    /// Sets the interface of a link-local IPv6 address, unless it has one already; does nothing for other addresses.
     public mutating func setInterface(_ name: String) throws(SystemError) {
         guard needsInterface else { return }
         let index = unsafe if_nametoindex(name)
@@ -85,15 +85,15 @@ public struct SocketAddress {
         unsafe withIPv6 { unsafe $0.pointee.sin6_scope_id = index }
     }
 
-    /// Whether it is one that a host may have, and not this host alone.
+    /// Whether this is a unicast address other than the unspecified or a loopback one.
     public var isOrdinary: Bool {
         let bytes = bytes
         if bytes.count == 4 { return bytes[0] != 0 && bytes[0] != 127 && bytes[0] < 224 }
-        // Not unspecified, loopback or mapped IPv4, and not multicast.
+        // Not unspecified, loopback or IPv4-mapped, and not multicast.
         return bytes[0] != 0xFF && bytes.prefix(10).contains { $0 != 0 }
     }
 
-    /// Whether the kernel knows a way to it. Nothing is sent.
+    /// Whether the kernel has a route to this address. Sends nothing.
     public var hasRoute: Bool {
         var copy = self
         copy.setPort(9)
@@ -104,19 +104,19 @@ public struct SocketAddress {
     }
 
     private mutating func setPort(_ port: UInt16) {
-        // At the same place in both families.
+        // The port has the same offset in both families.
         unsafe withUnsafeMutableBytes(of: &storage) { bytes in
             unsafe bytes[2] = UInt8(port >> 8)
             unsafe bytes[3] = UInt8(truncatingIfNeeded: port)
         }
     }
 
-    /// Whether it is an IPv6 address that means something on one link only.
+    /// Whether this is a link-local IPv6 address.
     public var isLinkLocal: Bool { isIPv6 && Self.isLinkLocal(bytes) }
 
     private static func isLinkLocal(_ bytes: [UInt8]) -> Bool { bytes[0] == 0xFE && bytes[1] & 0xC0 == 0x80 }
 
-    /// Whether it is link-local and lacks an interface.
+    /// Whether this address is link-local and lacks an interface.
     public var needsInterface: Bool {
         guard isLinkLocal else { return false }
         var copy = self
@@ -135,7 +135,7 @@ public struct SocketAddress {
         }
     }
 
-    /// Looks up a host; blocks as long as the resolver does, unless it `isNumeric`.
+    /// Resolves a host; blocks as long as the resolver does, unless `isNumeric`, which accepts addresses only.
     public static func resolve(
         host: String, port: UInt16, isNumeric: Bool
     ) -> Result<[SocketAddress], ResolverError> {
@@ -155,21 +155,21 @@ public struct SocketAddress {
         return .success(addresses)
     }
 
-    /// Of one name, no more addresses than this are tried.
+    /// The maximum number of addresses to return for one name.
     private static let mostAddresses = 16
 }
 
-/// A host name or address that leads nowhere.
+/// A failed lookup of a host name or address.
 public struct ResolverError: Error, CustomStringConvertible {
-    /// As in getaddrinfo(3).
+    /// An error code of getaddrinfo(3).
     let code: Int32
 
     public init(code: Int32) { self.code = code }
 
-    /// It is a name, or nothing at all.
+    /// Whether the host is not a numeric address, or is an unknown name.
     public var isNotNumeric: Bool { code == EAI_NONAME }
 
-    /// Nobody answered; that may change with the network.
+    /// Whether no name server answered; that may change with the network.
     public var isTemporary: Bool { code == EAI_AGAIN }
 
     public var description: String { "looking up the address: " + (unsafe String(cString: gai_strerror(code))) }

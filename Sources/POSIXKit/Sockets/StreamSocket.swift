@@ -11,14 +11,14 @@ public struct StreamSocket: ~Copyable {
         descriptor = FileDescriptor(owning: try SystemError.check("opening a socket", socket(family, type, 0)))
     }
 
-    /// Begins to connect; ``isConnected()`` tells when it has.
+    /// Starts to connect; ``isConnected()`` tells when the connection is established.
     ///
-    /// `interface`, if given, is the only one to use.
+    /// `interface`, if given, is the only one to use, as far as we have the privilege to restrict it.
     public static func connect(to address: SocketAddress, interface: String?) throws(SystemError) -> StreamSocket {
         let socket = try StreamSocket(family: address.family)
         socket.setOptionsForTCP()
         if let interface {
-            // Only a helpful restriction: without the privilege for it, the routing table decides.
+            // The restriction is optional: without the privilege for it, the routing table decides.
             _ = unsafe setsockopt(
                 socket.number, SOL_SOCKET, SO_BINDTODEVICE, interface, socklen_t(interface.utf8.count))
         }
@@ -27,7 +27,7 @@ public struct StreamSocket: ~Copyable {
         return socket
     }
 
-    /// Connects to a program on this machine.
+    /// Connects to the Unix socket at `path`.
     public static func connect(toPath path: String) throws(SystemError) -> StreamSocket {
         let socket = try StreamSocket(family: AF_UNIX)
         let address = try SocketAddress(path: path, "connecting to " + path)
@@ -36,7 +36,7 @@ public struct StreamSocket: ~Copyable {
         return socket
     }
 
-    /// Messages are few and small; and a peer that vanishes while we wait should be noticed, within a minute.
+    /// Sets options to send small messages without delay, and to detect a vanished peer within a minute.
     private func setOptionsForTCP() {
         let tcp = Int32(IPPROTO_TCP)
         let options: [(level: Int32, option: Int32, value: Int32)] = [
@@ -59,7 +59,7 @@ public struct StreamSocket: ~Copyable {
         return true
     }
 
-    /// Receives into `buffer`, which keeps its size.
+    /// Receives into `buffer` without changing its size.
     public func receive(into buffer: inout [UInt8]) throws(SystemError) -> FileDescriptor.Transfer {
         try descriptor.read(into: &buffer)
     }

@@ -1,4 +1,4 @@
 import CMandosSystem
 
-/// A number from 0 to `limit` - 1, each as likely.
+/// A random number from 0 to `limit` - 1, uniformly distributed.
 public func randomNumber(below limit: UInt32) -> UInt32 { arc4random_uniform(limit) }

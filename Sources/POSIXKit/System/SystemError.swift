@@ -1,12 +1,12 @@
 import CMandosSystem
 
-/// A system call failed: what we were doing, and the kernel's reason.
+/// A failed system call: the action it was part of, and the kernel's error code.
 public struct SystemError: Error, CustomStringConvertible {
     public let action: String
-    /// As in errno(3).
+    /// An error number of errno(3).
     public let code: Int32
 
-    /// `code` is read now, so make the error before anything else can change it.
+    /// Captures errno: create the error before another call can change it.
     public init(_ action: String) { self.init(action, code: cmandos_errno()) }
 
     public init(_ action: String, code: Int32) {
@@ -18,18 +18,18 @@ public struct SystemError: Error, CustomStringConvertible {
 
     public var reason: String { unsafe String(cString: strerror(code)) }
 
-    /// There is no such file, or no directory on the way to it.
+    /// Whether the file, or a directory in its path, does not exist.
     public var isNoSuchFile: Bool { code == ENOENT || code == ENOTDIR }
 
-    /// The other side ended a connection without regard for what was under way.
+    /// Whether the peer reset or closed the connection while data was under way.
     public var isConnectionReset: Bool { code == ECONNRESET || code == EPIPE }
 
-    /// There is no way to an address, as long as our network stays as it is.
+    /// Whether the address is unreachable as long as our network configuration stays as it is.
     public var lacksNetwork: Bool {
         [ENETUNREACH, ENETDOWN, EADDRNOTAVAIL, ENODEV, ENXIO].contains(code)
     }
 
-    /// Throws unless a system call succeeded; such calls return a negative number for failure.
+    /// Throws if the system call failed, which it reports with a negative number.
     @discardableResult
     public static func check(_ action: @autoclosure () -> String, _ result: Int32) throws(SystemError) -> Int32 {
         if result < 0 {

@@ -2,7 +2,7 @@ import CMandosSystem
 
 /// The system's log. Source: syslog(3).
 public enum SystemLog {
-    /// As syslog(3) numbers them.
+    /// The priority of a message, numbered as in syslog(3).
     public enum Priority: Int32, Sendable {
         case critical = 2
         case error = 3
@@ -12,7 +12,7 @@ public enum SystemLog {
         case debug = 7
     }
 
-    /// Opens the log as the facility daemon. `name` is kept by the C library, so it has to last for ever.
+    /// Opens the log with the facility daemon. `name` must last for ever: the C library keeps the pointer.
     public static func open(_ name: StaticString) {
         let characters = unsafe UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
         unsafe cmandos_open_log(characters)
