@@ -134,6 +134,39 @@ private struct World {
         }
     }
 
+    @Test(arguments: [true, false], ["PT0S", "PT1S"])
+    func `settles the requests that wait, however slow the disk is`(approved: Bool, duration: String) async throws {
+        let world = World()
+        let registry = try world.registry(
+            settings("a", rest: "approval_delay = PT12S\napproval_duration = \(duration)\n"))
+        let key = KeyID(hexadecimal: String(repeating: "0", count: 63) + "1")
+        let waiter = ApprovalWaiter(keyID: key, address: "", since: world.clock.now.boot)
+        guard case .awaitApproval = await registry.answer(waiter).decision else {
+            Issue.record("it did not wait")
+            return
+        }
+        let clock = world.clock
+        world.store.state.withLock { $0.whileCommitting = { clock.advance(by: .seconds(2)) } }
+        try await registry.answerRequests(of: "a", approved: approved)
+        // Beyond the delay, after which requests are approved by default.
+        world.clock.advance(by: .seconds(20))
+        #expect(await registry.answer(waiter).decision == (approved ? secret : .refuse(.denied)))
+        guard case .awaitApproval = await world.decision(registry) else {
+            Issue.record("the answer holds for a later request too")
+            return
+        }
+    }
+
+    @Test func `denies later requests for approval_duration from when the denial is saved`() async throws {
+        let world = World()
+        let registry = try world.registry(
+            settings("a", rest: "approval_delay = PT12S\napproval_duration = PT1S\n"))
+        let clock = world.clock
+        world.store.state.withLock { $0.whileCommitting = { clock.advance(by: .seconds(2)) } }
+        try await registry.answerRequests(of: "a", approved: false)
+        #expect(await world.decision(registry) == .refuse(.denied))
+    }
+
     @Test func `has a denial survive a crash, and is told when it cannot`() async throws {
         let world = World()
         let delayed = try settings("a", rest: "timeout = PT2H\napproval_delay = PT1H\napproval_duration = PT10M\n")

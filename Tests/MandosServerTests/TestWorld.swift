@@ -29,6 +29,8 @@ final class TestStore: StateStore {
         var records: [String: ClientRecord] = [:]
         var isFull = false
         var commits = 0
+        /// What happens while a commit waits for the disk.
+        var whileCommitting: @Sendable () -> Void = {}
     }
 
     let state = Mutex(State())
@@ -37,6 +39,7 @@ final class TestStore: StateStore {
 
     func commit(_ records: [ClientRecord], removing names: [String]) throws(StateStoreError) {
         try state.withLock { (state) throws(StateStoreError) in
+            state.whileCommitting()
             if state.isFull { throw StateStoreError("the disk is full") }
             for record in records { state.records[record.name] = record }
             for name in names { state.records[name] = nil }

@@ -16,15 +16,18 @@ extension Client {
     ///
     /// - Parameters:
     ///   - since: When the request came.
+    ///   - answer: What an operator answered while this request was waiting; nil if nobody has answered it.
     ///   - otherWaitingRequests: How many requests of this client wait for approval already, without this one.
     ///
     /// Source: mandos(8), APPROVAL; mandos-clients.conf(5) `approval_delay`, `approval_duration`,
     /// `approved_by_default`, `enabled`, `timeout`.
     public func secretDecision(
-        requestedAt since: BootTime, otherWaitingRequests: Int = 0, at now: Moment
+        requestedAt since: BootTime, answer: Bool? = nil, otherWaitingRequests: Int = 0, at now: Moment
     ) -> SecretDecision {
         guard isEnabled(at: now.boot) else { return .refuse(.disabled) }
         if let expiry = settings.keyExpires, expiry <= now.wall { return .refuse(.keyExpired) }
+        // The answer is for this very request, however long it takes until the request is decided again.
+        if let answer { return answer ? .release(settings.secret) : .refuse(.denied) }
         if settings.approvalDelay == .zero { return .release(settings.secret) }
         switch approval {
         case .granted(let until) where now.boot < until: return .release(settings.secret)

@@ -19,16 +19,21 @@ extension Registry {
         }
     }
 
-    /// Approves or denies the requests of a client that wait now or come within its `approval_duration`.
+    /// Approves or denies the requests of a client that wait now, each for good, and those that come within its
+    /// `approval_duration` from then.
     ///
     /// A denial is durable when it returns.
     /// - Throws: if it could not be saved. It holds all the same, until the server restarts.
     public func answerRequests(of name: String, approved: Bool) throws(StateStoreError) {
         guard var client = roster[name]?.client else { return }
+        // However long saving takes, the requests that wait have their answer.
+        settleWaiting(client.settings.keyID, approved: approved)
         let now = environment.now()
         client.answer(approved: approved, at: now.boot)
         put(client, name)
-        if !approved { try saveLossOfRights([client], at: now) }
+        if approved { return }
+        defer { change(name) { $0.answer(approved: false, at: bootTime) } }
+        try saveLossOfRights([client], at: now)
     }
 
     /// Disables a client; durable when it returns.

@@ -3,6 +3,13 @@ import MandosFormats
 
 /// Requests for secrets.
 extension Registry {
+    /// A request that waits for approval.
+    struct WaitingRequest {
+        let waiter: ApprovalWaiter
+        /// What an operator answered while it was waiting.
+        var answer: Bool?
+    }
+
     /// The answer to a request at this moment, and the name of the client; nil if no client has the key.
     ///
     /// That a client is disabled is durable before it is answered. A request that has to wait for approval is made known
@@ -11,10 +18,11 @@ extension Registry {
         guard let keyID = waiter.keyID, let entry = roster[keyID] else { return (nil, .refuse(.unknownKey)) }
         let now = environment.now()
         if entry.client.hasExpired(at: now.boot) { disableExpired([entry.name]) }
-        let isWaiting = waiters[keyID]?[ObjectIdentifier(waiter)] != nil
-        let others = (waiters[keyID]?.count ?? 0) - (isWaiting ? 1 : 0)
-        let decision = entry.client.secretDecision(requestedAt: waiter.since, otherWaitingRequests: others, at: now)
-        if case .awaitApproval(let deadline) = decision, !isWaiting {
+        let request = waiting[keyID]?[ObjectIdentifier(waiter)]
+        let others = (waiting[keyID]?.count ?? 0) - (request == nil ? 0 : 1)
+        let decision = entry.client.secretDecision(
+            requestedAt: waiter.since, answer: request?.answer, otherWaitingRequests: others, at: now)
+        if case .awaitApproval(let deadline) = decision, request == nil {
             awaitApproval(waiter, keyID, entry, until: deadline, at: now)
         }
         return (entry.name, decision)
@@ -25,7 +33,7 @@ extension Registry {
     ) {
         change(entry.name) { $0.approvalWasRequested(at: now.wall) }
         let snapshot = subscribedSnapshot(entry.name)
-        waiters[keyID, default: [:]][ObjectIdentifier(waiter)] = waiter
+        waiting[keyID, default: [:]][ObjectIdentifier(waiter)] = WaitingRequest(waiter: waiter)
         publishChange(from: snapshot, entry.name)
         publish(about: entry.name) {
             .approvalNeeded(
@@ -36,18 +44,25 @@ extension Registry {
 
     /// The request does not wait any more.
     func requestEnded(_ waiter: ApprovalWaiter) {
-        guard let keyID = waiter.keyID, waiters[keyID]?[ObjectIdentifier(waiter)] != nil else { return }
+        guard let keyID = waiter.keyID, waiting[keyID]?[ObjectIdentifier(waiter)] != nil else { return }
         let name = roster[keyID]?.name
         let snapshot = name.flatMap { subscribedSnapshot($0) }
-        waiters[keyID]?[ObjectIdentifier(waiter)] = nil
-        if waiters[keyID]?.isEmpty == true { waiters[keyID] = nil }
+        waiting[keyID]?[ObjectIdentifier(waiter)] = nil
+        if waiting[keyID]?.isEmpty == true { waiting[keyID] = nil }
         if let name { publishChange(from: snapshot, name) }
     }
 
     /// Has every request decided again that waits and shows this key.
     func wakeWaiters(of keyID: KeyID?) {
         guard let keyID else { return }
-        for waiter in waiters[keyID, default: [:]].values { waiter.wakeUp.signal() }
+        for request in waiting[keyID, default: [:]].values { request.waiter.wakeUp.signal() }
+    }
+
+    /// Records an operator's answer to every request that waits at this moment and shows this key.
+    func settleWaiting(_ keyID: KeyID?, approved: Bool) {
+        guard let keyID else { return }
+        for id in waiting[keyID, default: [:]].keys { waiting[keyID]?[id]?.answer = approved }
+        wakeWaiters(of: keyID)
     }
 
     /// The client has received its secret whole.

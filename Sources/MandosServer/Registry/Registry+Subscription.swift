@@ -8,7 +8,7 @@ extension Registry {
     /// A client as it is now; nil if there is none of that name.
     public func snapshot(_ name: String) -> ClientSnapshot? {
         guard let client = roster[name]?.client else { return nil }
-        let isApprovalPending = client.settings.keyID.map { waiters[$0] != nil } ?? false
+        let isApprovalPending = client.settings.keyID.map { waiting[$0] != nil } ?? false
         return ClientSnapshot(client: client, isApprovalPending: isApprovalPending, path: paths.add(name))
     }
 

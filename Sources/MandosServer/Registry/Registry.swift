@@ -59,7 +59,7 @@ public actor Registry: Service {
     var deadlines = DeadlineQueue()
     var checkerQueue: CheckerQueue
     /// The requests that wait for approval, by key: a client that is renamed keeps its requests.
-    var waiters: [KeyID: [ObjectIdentifier: ApprovalWaiter]] = [:]
+    var waiting: [KeyID: [ObjectIdentifier: WaitingRequest]] = [:]
     /// Clients whose saved record is older than what is known.
     var unsaved: Set<String> = []
     var nextSave: BootTime?
