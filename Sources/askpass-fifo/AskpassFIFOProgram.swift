@@ -4,12 +4,12 @@ import POSIXKit
 
 /// askpass-fifo(8mandos): prints the password that another program writes to a FIFO.
 ///
-/// It may be set-uid root: plugins run as a user who can neither make nor open the FIFO.
+/// May be set-uid root: plugins run as a user that may neither create nor open the FIFO.
 @main struct AskpassFIFOProgram {
     private static let program: StaticString = "askpass-fifo"
-    /// Where askpass(8) of cryptsetup has it.
+    /// The path that cryptsetup's askpass(8) uses.
     private static let path = "/lib/cryptsetup/passfifo"
-    /// In bytes; what is beyond it is an error, and never cut off.
+    /// In bytes; a longer password is an error, and is never truncated.
     private static let longestPassword = 1 << 20
 
     static func main() {
@@ -29,7 +29,7 @@ import POSIXKit
             if case .isTaken = error { return .exit(.temporaryFailure) }
             return .exit(.osFile)
         }
-        // The last thing that is done with root's privilege was opening it.
+        // Only opening the FIFO needs root's privileges.
         try Hardening.dropPrivileges()
         let password: SecretBuffer
         do throws(SystemError) {

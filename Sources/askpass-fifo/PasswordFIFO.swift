@@ -1,18 +1,18 @@
 import CMandosSystem
 import POSIXKit
 
-/// A FIFO through which other programs give a password. Source: askpass-fifo(8mandos), fifo(7).
+/// A FIFO to which other programs write a password. Source: askpass-fifo(8mandos), fifo(7).
 struct PasswordFIFO: ~Copyable {
     private let path: String
     private let reading: FileDescriptor
-    /// A writing end of our own: with it, a writer that comes and goes without a word is no end of the password.
+    /// Our own writing end: it prevents end of file when a writer opens and closes the FIFO without writing.
     private var keeper: FileDescriptor?
 
-    /// Why there is none.
+    /// Why the FIFO cannot be used.
     enum Problem: Error, CustomStringConvertible {
         case system(SystemError)
         case notFIFO(path: String)
-        /// Two that keep it open would each wait for the other to close it.
+        /// Another reader has locked it. Two readers would each wait for the other's writing end to be closed.
         case isTaken(path: String)
 
         var description: String {
@@ -32,10 +32,10 @@ struct PasswordFIFO: ~Copyable {
         case stopped(signal: Int32)
     }
 
-    /// Opens the FIFO at `path` without waiting for a writer, and makes it for its owner alone if it is not there.
-    /// It stays when we are gone: it may be somebody else's, and whoever asks next can use it.
+    /// Opens the FIFO at `path` without waiting for a writer, and creates it with mode 600 if it is missing.
+    /// The FIFO is not removed at the end: it may belong to another program, and the next reader can use it.
     ///
-    /// Whatever else is there is refused, symbolic links included.
+    /// A file of any other type is refused, including a symbolic link.
     static func open(_ path: String) throws(Problem) -> PasswordFIFO {
         let ownerOnly: UInt32 = 0o600
         if unsafe mkfifo(path, ownerOnly) < 0 && cmandos_errno() != EEXIST {
@@ -60,7 +60,7 @@ struct PasswordFIFO: ~Copyable {
         return status.isFIFO
     }
 
-    /// Waits for a writer, and reads until the last one has closed it.
+    /// Waits for a writer, and reads until the last writer has closed the FIFO.
     ///
     /// - Throws: also if there are more than `limit` bytes (EMSGSIZE).
     consuming func password(
@@ -88,7 +88,7 @@ struct PasswordFIFO: ~Copyable {
             switch transfer {
             case .notReady: break
             case .end: return .password(password)
-            // Somebody writes: from now on the end is the end.
+            // A writer has written: from now on, end of file is the end of the password.
             case .bytes: keeper = nil
             }
             if password.count > limit { throw SystemError("reading " + path, code: EMSGSIZE) }

@@ -2,13 +2,13 @@ import CMandosSystem
 import MandosFormats
 import POSIXKit
 
-/// Runs work in a child process, and again whenever that crashes.
+/// Runs work in a child process, and again in a new one whenever it crashes.
 enum CrashRestart {
     /// In milliseconds.
     private static let pauseAfterCrash: Int64 = 1000
 
-    /// Runs `work` in a process made for it, and in a new one when it crashes, which is passed to `report`. Signals that
-    /// `stop` receives are passed on to it. It does not outlive this process. For a process that still has one thread.
+    /// Runs `work` in a child process, and in a new one after a crash, which is passed to `report`. Signals that `stop`
+    /// receives are forwarded to the child. It does not outlive this process, which must have one thread.
     static func run(
         until stop: borrowing StopSignals, report: (String) -> Void, _ work: () -> Never
     ) throws(SystemError) -> TerminationStatus {
@@ -42,7 +42,7 @@ enum CrashRestart {
         [SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE].contains(signal)
     }
 
-    /// - Returns: the signal that ends the pause.
+    /// - Returns: the signal that ended the pause, if one did.
     private static func pause(_ stop: borrowing StopSignals) -> Int32? {
         var set = PollSet()
         set.add(stop.descriptor.number)

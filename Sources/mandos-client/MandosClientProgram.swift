@@ -40,7 +40,7 @@ import POSIXKit
         }
     }
 
-    /// Does the work, in a process of its own. Pending signals are kept until they are read; every child has ended by its end.
+    /// Gets and prints the password, in a child process. Signals stay pending until read; its children end before it.
     private static func work(_ settings: Settings, _ network: NetworkSetup) -> Never {
         ProgramEnding.of(program) { (stop) throws(SystemError) in try run(settings, network, until: stop) }
     }

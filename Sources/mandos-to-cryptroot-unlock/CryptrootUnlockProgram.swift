@@ -2,11 +2,11 @@ import InitramfsKit
 import MandosFormats
 import POSIXKit
 
-/// Gets this machine's password from plugin-runner(8mandos), and hands it to cryptroot-unlock whenever cryptsetup's askpass
-/// asks for one on the console.
+/// Gets this machine's password from plugin-runner(8mandos), and hands it to cryptroot-unlock whenever cryptsetup's
+/// askpass asks for one on the console.
 ///
-/// It goes on until all volumes are open, or until SIGTERM, which the script for local-premount sends to the process in
-/// `/run/mandos-to-cryptroot-unlock.pid`. Then everything that was started is ended before it ends.
+/// Runs until all volumes are open, or until SIGTERM, which the local-premount script sends to the process in
+/// `/run/mandos-to-cryptroot-unlock.pid`. Ends the processes that it started before it exits.
 @main struct CryptrootUnlockProgram {
     private static let program: StaticString = "mandos-to-cryptroot-unlock"
     private static let pidFile = "/run/mandos-to-cryptroot-unlock.pid"
@@ -32,7 +32,7 @@ import POSIXKit
                     complain(program, "another one runs already, see " + pidFile)
                     return .exit(.unavailable)
                 }
-                // That must not keep a machine from booting.
+                // A missing PID file must not keep the machine from booting.
                 complain(program, "\(error); going on, but nobody can end us by that file")
                 file = nil
             }

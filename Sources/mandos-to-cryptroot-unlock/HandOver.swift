@@ -1,34 +1,34 @@
 import MandosFormats
 import POSIXKit
 
-/// A running cryptroot-unlock that is given a password for the current prompt; it ends with this object.
+/// A running cryptroot-unlock that answers the current prompt with a password; it is ended when this object is freed.
 ///
-/// It looks for the prompt and for the process behind it, passes its standard input on, and waits until the volume is open.
+/// cryptroot-unlock finds the prompt and its process, passes on its standard input, and waits until the volume is open.
 /// Source: README.initramfs of Debian's cryptsetup-initramfs.
 final class HandOver {
     /// With and without a merged `/usr`.
     private static let paths = ["/bin/cryptroot-unlock", "/usr/bin/cryptroot-unlock"]
     static var path: String? { paths.first { isExecutable($0) } }
 
-    /// Held open from before the scripts for local-top until we end.
+    /// Opens `/proc/1`, to be held open from before the local-top scripts until we end.
     ///
-    /// cryptroot-unlock does nothing while cryptsetup's table is older than `/proc/1`. But the kernel makes that directory, and
-    /// its time, anew at the first look at it; were that cryptroot-unlock's, the table would always be older.
+    /// cryptroot-unlock does nothing while cryptsetup's table is older than `/proc/1`. But the kernel sets that
+    /// directory's time at the first access to it; if cryptroot-unlock were the first, the table would always be older.
     static func fixTimeOfBoot() throws(SystemError) -> FileDescriptor { try .directory("/proc/1") }
 
-    /// Its own limits of 10 s for the prompt and 10 s for the answer are counted in turns, which take longer on a slow
-    /// machine; this one, in milliseconds, is for a cryptroot-unlock that hangs.
+    /// In milliseconds, for a cryptroot-unlock that hangs. Its own limits, 10 s for the prompt and 10 s for the answer,
+    /// are counted in polls, which take longer on a slow machine.
     private static let timeLimit: Int64 = 180_000
     private static let environment = ["PATH=/sbin:/usr/sbin:/bin:/usr/bin"]
 
     enum Outcome {
         /// The volume is open.
         case opened
-        /// Nothing was left to be opened, and the password is unread.
+        /// No volume was left to be opened; the password was not read.
         case nothingLeft
-        /// It did not find the prompt; the password is unread.
+        /// cryptroot-unlock did not find the prompt; the password was not read.
         case notTaken(reason: String)
-        /// The prompt has the password, and the volume is not open, or not yet.
+        /// The prompt got the password, but the volume is not open, or not yet.
         case notOpened
     }
 
@@ -42,7 +42,7 @@ final class HandOver {
         process = PipedChild(child, pipes, output: SecretBuffer(limit: 1))
     }
 
-    /// Whether it has begun to read the password, which it does when it has found the prompt.
+    /// Whether it has begun to read the password, which it does once it has found the prompt.
     var isTaken: Bool { process.hasReadInput }
 
     func register(in set: inout PollSet) {
@@ -59,7 +59,7 @@ final class HandOver {
             return isTaken ? .notOpened : .notTaken(reason: "took too long")
         case .ended(.success): return isTaken ? .opened : .nothingLeft
         case .ended(let status): return isTaken ? .notOpened : .notTaken(reason: process.reason(of: status))
-        // Its output goes to /dev/null.
+        // Not reached: its output goes to /dev/null.
         case .tooMuchOutput: return .notOpened
         }
     }

@@ -2,15 +2,15 @@ import InitramfsKit
 import MandosFormats
 import POSIXKit
 
-/// A running plugin-runner(8mandos), which ends with this object.
+/// A running plugin-runner(8mandos), which is ended when this object is freed.
 final class PluginRunner {
     static let path = "/lib/mandos/plugin-runner"
 
-    /// The plugins that would ask where cryptsetup's askpass asks already.
+    /// Plugins that would ask where cryptsetup's askpass asks already.
     private static let conflicting = ["askpass-fifo", "password-prompt", "plymouth"]
     /// In bytes.
     private static let longestPassword = PasswordQuestion.longestPassword
-    /// It ends its plugins by itself, and waits 5 s for them.
+    /// Longer than the 5 s that plugin-runner waits for its own plugins to end.
     private static let teardown = Teardown(termination: 8000)
 
     enum Outcome {

@@ -1,14 +1,14 @@
 import MandosFormats
 import POSIXKit
 
-/// A running askpass of cryptsetup's: it asks for a password on the console, and takes an answer through its FIFO too.
+/// A running askpass of cryptsetup: asks for a password on the console, and also reads it from its FIFO.
 final class Prompt {
     private static let program = "/lib/cryptsetup/askpass"
     static let directory = "/lib/cryptsetup"
     static let fifo = "passfifo"
 
     private let process: ForeignProcess
-    /// The volume that it is for; "" if it does not say.
+    /// The volume to unlock; "" if its environment does not name it.
     let volume: String
 
     private init(_ process: consuming ForeignProcess) {
@@ -16,25 +16,25 @@ final class Prompt {
         self.process = process
     }
 
-    /// Becomes readable when the prompt is gone, whoever answered.
+    /// Becomes readable when the prompt has ended, however it was answered.
     var descriptor: Int32 { process.descriptor }
 
-    /// Finds the current prompt. Never opens the FIFO: to open and close it is to answer with an empty password.
+    /// Finds the current prompt. Never opens the FIFO: opening and closing it would answer with an empty password.
     static func find() -> Prompt? {
         guard let process = ForeignProcess.find(running: program, holding: directory + "/" + fifo) else { return nil }
         return Prompt(process)
     }
 }
 
-/// Waits for prompts.
+/// Watches for prompts.
 struct PromptWatch: ~Copyable {
     private let watch: DirectoryWatch
-    // inotify tells of an opened file shortly before it shows in /proc.
+    // inotify reports an opened file shortly before it shows in /proc.
     private static let looksPerEvent = 11
-    /// In milliseconds; it doubles from look to look.
+    /// In milliseconds; doubles after each look.
     private static let firstPause: Int64 = 5
 
-    /// A prompt may be there already.
+    /// The remaining looks; one at the start, since a prompt may exist already.
     private var looks = 1
     private var pause = PromptWatch.firstPause
     private var due = BootTime.now()
@@ -46,14 +46,14 @@ struct PromptWatch: ~Copyable {
         if looks > 0 { set.limit(to: due) }
     }
 
-    /// To be called when a prompt is gone: the next one may be there.
+    /// Starts another series of looks; to be called when a prompt has ended, since the next one may exist.
     mutating func lookAgain() {
         looks = Self.looksPerEvent
         pause = Self.firstPause
         due = .now()
     }
 
-    /// Reads the events of the FIFO; if `isWanted`, looks for a prompt when they give reason to.
+    /// Reads the events of the FIFO; if `isWanted`, looks for a prompt when a look is due.
     mutating func advance(isWanted: Bool) -> Prompt? {
         let wasOpened = watch.changes().contains { change in
             switch change {

@@ -28,7 +28,7 @@ final class Unlocking {
         self.report = report
     }
 
-    /// When it returns, nothing that it has started runs any more.
+    /// Runs until there is an outcome; every process that it started has ended when it returns.
     func run(until stop: borrowing StopSignals) -> Outcome {
         defer {
             handOver = nil

@@ -2,7 +2,7 @@ import MandosFormats
 
 /// Decides when a password is fetched, when it is handed over to a prompt, and when to end.
 ///
-/// Starts nothing, reads no clock: ``Unlocking`` passes events to it, and performs the actions that come back.
+/// Starts no process and reads no clock: ``Unlocking`` passes events to it, and performs the actions it returns.
 struct UnlockingState {
     enum Action {
         /// Run plugin-runner; then call ``fetched(isNew:)`` or ``fetchFailed(_:at:)``.
@@ -17,13 +17,13 @@ struct UnlockingState {
         case giveUp(String)
     }
 
-    /// How long a password waits for the first prompt, in milliseconds: the disk may come late.
+    /// How long a password waits for the first prompt, in milliseconds: the disk may appear late.
     static let longestWaitForPrompt: Int64 = 3_600_000
-    /// The same for the prompt of a further volume.
+    /// The same for the prompt of the next volume.
     static let longestWaitForNextPrompt: Int64 = 300_000
-    /// How many prompts get a password at most.
+    /// Maximum number of prompts that are answered.
     static let maximumAnswers = 100
-    /// Failures to hand over are reported after so many pauses, 3 s.
+    /// Failures to hand over are reported after this many pauses, 3 s.
     static let quietPauses = 5
 
     private static let consoleHint = "type the password on the console"
@@ -34,13 +34,13 @@ struct UnlockingState {
         case ended
     }
 
-    /// A prompt without an answer.
+    /// An unanswered prompt.
     private struct Prompt {
-        /// "" if it does not say.
+        /// "" if unknown.
         let volume: String
         var nextTry: BootTime?
-        /// Pauses between tries to hand a password over: cryptsetup, for which the prompt asks, may start a moment later, and
-        /// cryptroot-unlock wants to see both. An hour of them.
+        /// Pauses between tries to hand a password over, an hour in all: cryptroot-unlock needs to see both the prompt
+        /// and cryptsetup, which may start a moment later.
         var pauses = Backoff(first: 100, longest: 10_000, most: 360)
     }
 
@@ -48,9 +48,9 @@ struct UnlockingState {
         case noPrompt
         case open(Prompt)
         case handingOver(Prompt)
-        /// The prompt is still there; it has a password from us, or will not get any.
+        /// The prompt still exists; it has got a password from us, or will not get one.
         case answered
-        /// The prompt is gone with our password, and cryptroot-unlock waits for its volume; the next prompt may be there.
+        /// The prompt ended with our password, and cryptroot-unlock waits for its volume; the next prompt may exist.
         case settling(volume: String, next: Prompt?)
     }
 
@@ -59,9 +59,9 @@ struct UnlockingState {
     private var pauses = Backoff(first: 1000, longest: 60_000, most: 100)
     private var hasPassword = false
     /// The volumes that have refused this password. They do not get it again: each try counts against `tries` of
-    /// crypttab(5), and people at the console need some too.
+    /// crypttab(5), and users at the console need some too.
     private var refusers: [String] = []
-    /// The volume that has got this password, and was not open when cryptroot-unlock ended.
+    /// The volume that got this password, but was not open when cryptroot-unlock ended.
     private var uncertainVolume: String?
     private var phase = Phase.noPrompt
     private var answered = 0
@@ -90,7 +90,7 @@ struct UnlockingState {
 
     // MARK: The password
 
-    /// plugin-runner has printed a password; `isNew` if it is not the one that we have.
+    /// Records a password from plugin-runner; `isNew` if it differs from the current one.
     mutating func fetched(isNew: Bool) {
         fetch = .ended
         guard isNew else { return }
@@ -124,7 +124,7 @@ struct UnlockingState {
         }
     }
 
-    /// `isTaken`: cryptroot-unlock, if it runs, has begun to read the password.
+    /// Records the end of the prompt; `isTaken` if a running cryptroot-unlock has begun to read the password.
     mutating func promptGone(isTaken: Bool) -> Action? {
         switch phase {
         case .handingOver(let prompt) where isTaken: phase = .settling(volume: prompt.volume, next: nil)
@@ -147,8 +147,8 @@ struct UnlockingState {
         return .handOver
     }
 
-    /// A volume that asks again right after it got our password did not take it. Only that is certain; cryptroot-unlock
-    /// also fails where cryptsetup takes longer than it waits.
+    /// Records a refusal if a volume asks again right after it got our password. A failed cryptroot-unlock does not
+    /// prove one: it also fails if cryptsetup takes longer than it waits.
     private mutating func judge(_ prompt: Prompt) {
         guard let volume = uncertainVolume else { return }
         uncertainVolume = nil
@@ -175,7 +175,7 @@ struct UnlockingState {
         return .giveUp("\(answered) prompts were answered; giving up; " + Self.consoleHint)
     }
 
-    /// The prompt has not got the password.
+    /// Schedules another try, since the prompt has not got the password.
     mutating func handOverFailed(_ reason: String, at now: BootTime) -> Action? {
         guard case .handingOver(var prompt) = phase else {
             endHandOver(.answered)
@@ -199,7 +199,7 @@ struct UnlockingState {
         }
     }
 
-    /// `current` becomes the phase if the prompt is still there.
+    /// Ends a hand-over; `current` becomes the phase if the prompt still exists.
     private mutating func endHandOver(_ current: Phase) {
         switch phase {
         case .handingOver: phase = current

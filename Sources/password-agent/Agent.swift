@@ -2,14 +2,14 @@ import InitramfsKit
 import MandosFormats
 import POSIXKit
 
-/// One run: from the first question to the last answer.
+/// One run of the agent, from the first question to the last answer.
 enum Agent {
-    /// In bytes; what a datagram takes with the system's usual limits (`net.core.wmem_default`), and more than any password.
+    /// In bytes: fits into a datagram with the default limits (`net.core.wmem_default`), and exceeds any real password.
     static let longestPassword = 1 << 17
 
-    /// Runs the client if there are questions, and answers them, and those that come meanwhile, with what it prints.
+    /// Runs the client if there are questions; answers them, and those that arrive meanwhile, with its output.
     ///
-    /// Ends when no question is left; if that is before the client has ended, the client is ended too.
+    /// Returns when no question is left, and ends the client if it still runs.
     static func run(
         _ settings: Settings, until stop: borrowing StopSignals, report: @escaping (String) -> Void
     ) -> ProgramEnding {
@@ -31,7 +31,7 @@ enum Agent {
         _ questions: inout QuestionDirectory, _ settings: Settings, until stop: borrowing StopSignals,
         _ report: (String) -> Void
     ) -> ProgramEnding {
-        // An answer is a "+", and the password as it is.
+        // An answer is "+" followed by the password, byte for byte.
         let message = SecretBuffer(limit: 1 + longestPassword + 1)
         append(UInt8(ascii: "+"), to: message)
         let client: PipedChild
@@ -60,7 +60,7 @@ enum Agent {
                 report(settings.client[0] + " " + explanation(of: outcome) + "; the questions remain unanswered")
                 return .exit(.unavailable)
             }
-            // systemd's own agents end it with a zero byte.
+            // systemd's own agents end an answer with a zero byte.
             append(0, to: message)
             hasPassword = true
         }

@@ -1,28 +1,28 @@
 import MandosFormats
 
-/// A question for a password, as a file `ask.xxxx` in /run/systemd/ask-password has it.
+/// A question for a password, from a file `ask.xxxx` in /run/systemd/ask-password.
 ///
-/// Of its section `[Ask]`, only what is needed to answer it; everything else is for people. Values are taken as they are.
+/// Of its section `[Ask]`, only the keys that are needed to answer; the others are for display. Values are literal.
 /// Source: https://systemd.io/PASSWORD_AGENTS/.
 struct AskFile: Equatable, Sendable {
-    /// No question is longer, in bytes.
+    /// Maximum size of the file, in bytes.
     static let largestFile = 1 << 16
 
-    /// An absolute path: where the answer goes.
+    /// Absolute path of the socket that takes the answer.
     let socket: String
-    /// Who asks.
+    /// The process that asks.
     let processID: Int32
-    /// In microseconds on CLOCK_MONOTONIC: from then on nobody wants an answer. Nil if it does not end.
+    /// When the question expires, in microseconds on CLOCK_MONOTONIC; nil if it does not.
     let notAfter: Int64?
-    /// What was wrong with it, but does not keep anybody from answering it.
+    /// A problem that does not prevent an answer; nil if there is none.
     let complaint: String?
 
-    /// What keeps anybody from answering a question.
+    /// Why a question cannot be answered.
     struct Problem: Error, Equatable, CustomStringConvertible {
         let description: String
     }
 
-    /// Reads a file's whole contents.
+    /// Parses the whole contents of the file.
     init(_ contents: [UInt8]) throws(Problem) {
         var socket: ArraySlice<UInt8>?
         var processID: ArraySlice<UInt8>?
@@ -60,7 +60,7 @@ struct AskFile: Equatable, Sendable {
             case .some(nil): "NotAfter= is no number; the question is taken for one without an end"
             case .some(.some), nil: nil
             }
-        // 0 means no end, as does what cannot be read: rather one answer too many than a machine that does not start.
+        // 0 means no expiry, as does an invalid number: better one answer too many than a machine that does not start.
         self.notAfter =
             switch time {
             case .some(.some(let time)) where time > 0: time
@@ -68,6 +68,6 @@ struct AskFile: Equatable, Sendable {
             }
     }
 
-    /// Whether nobody wants an answer any more at `time`, in microseconds on CLOCK_MONOTONIC.
+    /// Whether the question has expired at `time`, in microseconds on CLOCK_MONOTONIC.
     func isOver(at time: Int64) -> Bool { notAfter.map { $0 <= time } ?? false }
 }

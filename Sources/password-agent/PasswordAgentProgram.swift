@@ -1,7 +1,7 @@
 import InitramfsKit
 import POSIXKit
 
-/// password-agent(8mandos): answers systemd's questions for passwords with what a Mandos client prints.
+/// password-agent(8mandos): answers systemd's questions for passwords with the output of a Mandos client.
 @main struct PasswordAgentProgram {
     static let program: StaticString = "password-agent"
 

@@ -1,18 +1,18 @@
 import MandosFormats
 import POSIXKit
 
-/// One question that is not answered yet.
+/// One unanswered question.
 final class Question {
-    /// What became of an attempt to answer.
+    /// The result of an attempt to answer.
     enum Attempt {
         case answered
-        /// To be tried again, when something ``register(in:)`` waits for has happened.
+        /// To be tried again after an event that ``register(in:)`` waits for.
         case waiting
-        /// There is no way to who asks.
+        /// The asking process cannot be reached.
         case failed(SystemError)
     }
 
-    /// In milliseconds. Who asks removes the socket shortly before the file: by then, the file tells.
+    /// In milliseconds. The asking process removes its socket just before its file, which is gone by the next attempt.
     private static let retryInterval: Int64 = 1000
     private static let mostAttempts = 10
 
@@ -24,7 +24,7 @@ final class Question {
     private var failures = 0
     private var nextAttempt: BootTime?
 
-    /// - Returns: nil if nobody asks it any more.
+    /// - Returns: nil if the asking process has ended.
     init?(_ name: String, _ ask: AskFile) {
         guard let asker = ForeignProcess(ask.processID) else { return nil }
         self.name = name
@@ -32,16 +32,16 @@ final class Question {
         self.asker = asker
     }
 
-    /// Nobody wants an answer any more.
+    /// Whether the question has expired, or the asking process has ended.
     var isOver: Bool { ask.isOver(at: Clocks.monotonic) || asker.hasEnded }
 
-    /// Sends the answer, if it is time to try.
+    /// Sends the answer, unless a pause after a failure is not over yet.
     func answer(_ message: SecretBuffer) -> Attempt {
         if let nextAttempt, BootTime.now() < nextAttempt { return .waiting }
         nextAttempt = nil
         do throws(SystemError) {
             if queue == nil { queue = try DatagramSocket.connected(to: ask.socket) }
-            // If its queue is full of what others have sent, it is known when that is read.
+            // If its queue is full of other messages, it becomes writable when they are read.
             return try queue?.send(message) == true ? .answered : .waiting
         } catch {
             queue = nil
@@ -52,13 +52,13 @@ final class Question {
         }
     }
 
-    /// Waits for the end of the question, and for what lets an attempt be repeated.
+    /// Waits for the end of the question, and until another attempt makes sense.
     func register(in set: inout PollSet) {
         set.add(asker.descriptor)
         if let number = queue?.descriptor { set.add(number, for: .writing) }
         set.limit(to: nextAttempt)
         if let notAfter = ask.notAfter {
-            // One more, so that it is over then, and not only nearly.
+            // Rounded up, so that the question has expired by then.
             let rest = max(0, notAfter - Clocks.monotonic) / 1000 + 1
             set.limit(to: BootTime.now().after(milliseconds: rest))
         }

@@ -1,32 +1,32 @@
 import MandosFormats
 import POSIXKit
 
-/// The questions in the agent directory that are not answered yet.
+/// The unanswered questions in the agent directory.
 ///
-/// A question is answered once, and again only if its file is written anew.
+/// A question is answered once, and again only if its file is rewritten.
 /// Source: https://systemd.io/PASSWORD_AGENTS/.
 struct QuestionDirectory: ~Copyable {
-    /// So many at once are taken care of; nobody asks for more than there are disks.
+    /// Maximum number of questions at once; there is usually one for each disk.
     private static let mostQuestions = 256
 
     private let path: String
     private let watch: DirectoryWatch
     private let report: (String) -> Void
     private var questions: [Question] = []
-    /// Somebody asked who gets no answer.
+    /// Whether a question was given up: its socket failed, or there were too many questions.
     private(set) var hasFailed = false
 
     /// - Throws: if there is no such directory, or it cannot be watched.
     static func open(_ path: String, report: @escaping (String) -> Void) throws(SystemError) -> QuestionDirectory {
-        // First the watch: what is written while we look is then seen twice, and never missed.
+        // Watched before it is read: a file that is written meanwhile is then seen twice, rather than missed.
         QuestionDirectory(path: path, watch: try DirectoryWatch.begin(path), report: report)
     }
 
     var isEmpty: Bool { questions.isEmpty }
 
-    /// Reads everything that is there.
+    /// Reads all questions in the directory.
     ///
-    /// - Returns: whether there was any question, however useless.
+    /// - Returns: whether there was any question, even an invalid one.
     mutating func readAll() -> Bool {
         questions = []
         let names = namesOfFiles(in: path).filter(Self.isQuestion)
@@ -34,7 +34,7 @@ struct QuestionDirectory: ~Copyable {
         return !names.isEmpty
     }
 
-    /// Drops what nobody asks any more, and reads what is new.
+    /// Drops questions that are over, and reads new ones.
     mutating func update() {
         for change in watch.changes() {
             switch change {
@@ -47,7 +47,7 @@ struct QuestionDirectory: ~Copyable {
         questions.removeAll { $0.isOver }
     }
 
-    /// Answers all that are left, as far as that is possible now.
+    /// Answers all questions that can be answered now.
     mutating func answer(_ message: SecretBuffer) {
         var waiting: [Question] = []
         for question in questions {
@@ -62,7 +62,7 @@ struct QuestionDirectory: ~Copyable {
         questions = waiting
     }
 
-    /// Waits for everything that ``update()`` and ``answer(_:)`` can act on.
+    /// Waits for the events that ``update()`` and ``answer(_:)`` handle.
     func register(in set: inout PollSet) {
         set.add(watch.descriptor)
         for question in questions { question.register(in: &set) }
@@ -95,7 +95,7 @@ struct QuestionDirectory: ~Copyable {
                 report(file + ": not answered: \(error)")
             }
         } catch {
-            // Answered or withdrawn since we were told of it.
+            // Answered or withdrawn since the file was noticed.
             if !error.isNoSuchFile { report("not answered: \(error)") }
         }
     }

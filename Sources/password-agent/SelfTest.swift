@@ -2,9 +2,9 @@ import InitramfsKit
 import MandosFormats
 import POSIXKit
 
-/// What `--test` does: tries, in a directory of its own, that this very program works where it is.
+/// The test that `--test` runs: checks in a temporary directory that this program works on this system.
 ///
-/// The results are in the form of the Test Anything Protocol. Source: password-agent(8mandos) `--test`.
+/// Prints its results in the Test Anything Protocol. Source: password-agent(8mandos) `--test`.
 struct SelfTest {
     private static let places = ["/run", "/tmp"]
     private static let longestAnswer = 4096
@@ -12,7 +12,7 @@ struct SelfTest {
     private var count = 0
     private var failures = 0
 
-    /// Runs all tests; the exit status is 0 if there was nothing wrong.
+    /// Runs all tests; the exit status is 0 if they pass.
     static func run(until stop: borrowing StopSignals) -> ProgramEnding {
         var test = SelfTest()
         test.questions()
@@ -57,9 +57,9 @@ struct SelfTest {
         let socket = try DatagramSocket.bound(to: path)
         var settings = Settings()
         settings.agentDirectory = directory.path
-        // Only root can be somebody else.
+        // Only root can run the client as another user.
         if !Hardening.isRoot { (settings.user, settings.group) = (OwnProcess.user, OwnProcess.group) }
-        // The only program that is sure to be here.
+        // The only program that is certain to exist.
         settings.client = ["/proc/self/exe", "--version"]
 
         expect(isSuccess(settings, stop) == false, "without a question, no client is run")

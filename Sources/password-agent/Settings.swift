@@ -2,7 +2,7 @@ import InitramfsKit
 import MandosFormats
 import POSIXKit
 
-/// What the command line of password-agent(8mandos) says.
+/// The settings from the command line of password-agent(8mandos).
 struct Settings {
     private enum Option: Equatable, Sendable {
         case agentDirectory, helperDirectory, user, group, test
@@ -36,7 +36,7 @@ struct Settings {
             CommandLineOption(.test, "test", "Only run self-tests."),
         ], operands: " [--] [MANDOS_CLIENT [OPTION…]]")
 
-    /// Reads the command line; one that makes no sense ends the program with `EX_USAGE`.
+    /// Reads the command line; an invalid one ends the program with `EX_USAGE`.
     static func read(_ program: StaticString) -> Settings {
         var settings = Settings()
         let reading = reader.readWithOperands(version: mandosVersion)
@@ -50,7 +50,7 @@ struct Settings {
         return settings
     }
 
-    /// - Returns: what is wrong with the value, if anything.
+    /// - Returns: a problem with the value, if there is one.
     private mutating func apply(_ option: Option, _ value: String) -> String? {
         switch option {
         case .agentDirectory: agentDirectory = value
@@ -66,7 +66,7 @@ struct Settings {
         return nil
     }
 
-    /// The greatest number of all is none: to the kernel it means "as before".
+    /// A user or group number. The largest one is refused: to the kernel it means "unchanged".
     private static func id(_ text: String) -> UInt32? {
         guard text.utf8.allSatisfy({ $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }) else { return nil }
         guard let number = UInt32(text), number < UInt32.max else { return nil }

@@ -1,18 +1,18 @@
 import CMandosSystem
 import POSIXKit
 
-/// A set-uid program that is run for another user, to get the password that it prints.
+/// Runs a set-uid program as another real user, to get the password that it prints.
 ///
-/// Only its real user and group are that user's: they tell it the user to become when it gives up its file's privileges.
+/// Only its real user and group change: it falls back to them when it drops the privileges of its file.
 /// Source: password-agent(8mandos) SECURITY.
 enum UnprivilegedClient {
     /// In milliseconds; a client may have a network to take down before it ends.
     private static let teardown = Teardown(termination: 10_000)
 
-    /// Starts the program `arguments[0]`, which is also its own name, in a process group of its own.
+    /// Starts the program at the path `arguments[0]`, in a process group of its own.
     ///
-    /// Its output is appended to `output`; when that is full, it was too much. Its input is empty, and it has our environment
-    /// and standard error. For a process that still has one thread.
+    /// Its standard output is appended to `output`; there was too much if that is full. Its standard input is empty; it
+    /// inherits our environment and standard error. To be called while this process has one thread.
     static func start(
         _ arguments: [String], user: UInt32, group: UInt32, output: SecretBuffer
     ) throws(SystemError) -> PipedChild {

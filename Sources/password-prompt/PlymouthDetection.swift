@@ -1,9 +1,9 @@
 import CMandosSystem
 import POSIXKit
 
-/// Whether plymouthd(8) has the console. Source: password-prompt(8mandos), "DESCRIPTION".
+/// Detects whether plymouthd(8) owns the console. Source: password-prompt(8mandos), "DESCRIPTION".
 enum PlymouthDetection {
-    /// What gives Plymouth away.
+    /// A sign that Plymouth is running.
     enum Sign: CustomStringConvertible {
         case processIDFile
         case process(pid_t)
@@ -18,19 +18,19 @@ enum PlymouthDetection {
 
     private static var processIDFile: StaticString { "/run/plymouth/pid" }
     private static var processName: StaticString { "plymouthd" }
-    // A longer path has no file.
+    // No file has a longer path.
     private static var longestPath: Int { Int(PATH_MAX) }
 
-    /// What gives it away, or nil if nothing does; nothing can where /proc is missing.
+    /// The first sign found, or nil. Without /proc, only the PID file can be found.
     static func sign() -> Sign? {
         if unsafe access(processIDFile.description, R_OK) == 0 { return .processIDFile }
         return ForeignProcess.allIDs().first(where: isPlymouth).map { .process($0) }
     }
 
-    /// Compares the last component of the name it was started with. Plymouth writes "@" over the first character of that,
-    /// which is how systemd knows to leave it running.
+    /// Compares the last component of `argv[0]`. Plymouth overwrites the first character of that with "@", which tells
+    /// systemd not to kill it.
     private static func isPlymouth(_ id: pid_t) -> Bool {
-        // A process that is gone by now is not it.
+        // The process has ended meanwhile.
         guard let file = try? FileDescriptor.open("/proc/\(id)/cmdline", O_RDONLY) else { return false }
         var buffer = [UInt8](repeating: 0, count: longestPath)
         guard case .bytes(let count)? = try? file.read(into: &buffer) else { return false }

@@ -2,7 +2,7 @@ import InitramfsKit
 import MandosFormats
 import POSIXKit
 
-/// What the command line of password-prompt(8mandos) says, and the environment.
+/// The settings from the command line and the environment of password-prompt(8mandos).
 struct Settings {
     private enum Option: Equatable, Sendable { case prefix, prompt, debug }
 
@@ -20,7 +20,7 @@ struct Settings {
             CommandLineOption(.debug, "debug", "Tell on standard error what happens."),
         ])
 
-    /// Reads the command line; one that makes no sense ends the program with `EX_USAGE`.
+    /// Reads the command line; an invalid one ends the program with `EX_USAGE`.
     static func read() -> Settings {
         var settings = Settings()
         for (option, value) in reader.read(version: mandosVersion) {
@@ -33,7 +33,7 @@ struct Settings {
         return settings
     }
 
-    /// All that is shown before the password is typed.
+    /// The whole prompt.
     var question: String {
         (prefix.map { $0 + " " } ?? "") + (prompt.map { $0 + ": " } ?? DiskToUnlock.inEnvironment.prompt)
     }

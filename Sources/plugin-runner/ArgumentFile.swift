@@ -2,9 +2,9 @@ import MandosFormats
 
 /// A file of command line options.
 ///
-/// Source: plugin-runner(8mandos), FILES: words between white space; everything from "#" to the end of a line is ignored.
+/// Source: plugin-runner(8mandos), FILES: words between white space; from "#" to the end of a line is a comment.
 enum ArgumentFile {
-    /// The words of `contents`, in order; one with a byte of 0 in it is none.
+    /// The words of `contents`, in order, without those that contain a zero byte.
     static func words(of contents: [UInt8]) -> [String] {
         var words: [String] = []
         for line in contents.split(separator: UInt8(ascii: "\n")) {

@@ -1,8 +1,8 @@
 import POSIXKit
 
-/// What the boot loader told the kernel. Source: bootparam(7).
+/// The kernel command line, as the boot loader set it. Source: bootparam(7).
 enum KernelCommandLine {
-    /// What is said to Mandos: `mandos=OPTION[,OPTION...]`.
+    /// The options for Mandos: `mandos=OPTION[,OPTION...]`.
     static var mandosOptions: [String] {
         let text = (try? readFile("/proc/cmdline", limit: 1 << 16)) ?? []
         let name = Array("mandos=".utf8)

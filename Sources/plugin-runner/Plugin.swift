@@ -2,15 +2,15 @@ import CMandosSystem
 import MandosFormats
 import POSIXKit
 
-/// One plugin, from its first start until it is given up.
+/// One plugin, over all its starts, until it succeeds or fails for good.
 final class Plugin {
     enum State {
         case running
-        /// It has succeeded. What it left behind may still print, until a time.
+        /// Exited with success; other processes that hold its standard output open may still write, until a time.
         case lingering(until: BootTime)
-        /// It said that another try may help.
+        /// Exited with `EX_TEMPFAIL`; restarted at a time.
         case resting(until: BootTime)
-        /// What it printed counts.
+        /// Succeeded; its output is the password.
         case succeeded(SecretBuffer)
         case failed
     }
@@ -19,21 +19,21 @@ final class Plugin {
     private(set) var state = State.failed
 
     private let begin: () throws(SystemError) -> PluginProcess
-    /// In debug mode, what it says on standard error goes through us.
+    /// Copies its standard error in debug mode; nil otherwise.
     private let voices: PluginVoices?
     private let report: (String) -> Void
 
     private var process: PluginProcess?
     private var output = SecretBuffer(limit: 1)
-    /// Pauses before a plugin that asks for it is started again.
+    /// Pauses before a restart after `EX_TEMPFAIL`.
     private var pauses = Backoff(first: 1000, longest: 60_000, most: 10)
 
-    /// How long what somebody else holds open may still bring output, once a plugin has succeeded, in milliseconds: more, when
-    /// there is some, and any at all.
+    /// How long other processes that hold its standard output open may still write after its success, in milliseconds:
+    /// if there is some output already, and if there is none.
     private static let outputGrace: Int64 = 1000
     private static let silenceGrace: Int64 = 10_000
 
-    /// `begin` starts its process.
+    /// `begin` starts the plugin's process.
     init(
         name: String, voices: PluginVoices?, report: @escaping (String) -> Void,
         begin: @escaping () throws(SystemError) -> PluginProcess
@@ -44,7 +44,7 @@ final class Plugin {
         self.begin = begin
     }
 
-    /// Starts it; one that cannot be started has failed.
+    /// Starts the process; if that fails, the plugin has failed.
     func start() {
         do throws(SystemError) {
             process = try begin()
@@ -68,11 +68,11 @@ final class Plugin {
         }
     }
 
-    /// Takes what it has said, and sees whether it has ended.
+    /// Reads its output, handles its end, and restarts it after a pause.
     func advance(at now: BootTime) {
         if case .resting(let until) = state, now >= until { start() }
         guard let process else { return }
-        // In this order: what it wrote before it ended is there once it has ended.
+        // The status before the output, so that everything it wrote before its end is read.
         let status = process.collectStatus()
         process.drainOutput(into: output)
         voices?.passOnErrors(of: process, name)
@@ -99,7 +99,6 @@ final class Plugin {
         }
     }
 
-    /// Whether it has printed something.
     var hasOutput: Bool { output.count > 0 }
 
     private func linger(_ process: PluginProcess, at now: BootTime) {
@@ -107,7 +106,7 @@ final class Plugin {
         if case .lingering(let until) = state {
             end = min(until, end)
         } else if !process.mayPrint {
-            // It was alone, and means what it has not printed.
+            // No other process holds its output: it is complete, even if empty.
             return succeed()
         }
         if process.mayPrint && now < end {
@@ -125,14 +124,14 @@ final class Plugin {
         state = .succeeded(output)
     }
 
-    // MARK: Ending it
+    // MARK: Its end
 
-    /// Whether it still ran when ``collectStatus()`` was called.
+    /// Whether the process had not ended yet when ``collectStatus()`` was last called.
     var isRunning: Bool { process != nil }
 
     func signal(_ number: Int32) { process?.signal(number) }
 
-    /// Sees whether it has ended, and drops what it prints.
+    /// Collects the status if the process has ended, and discards its output.
     func collectStatus() {
         guard let process else { return }
         let dropped = SecretBuffer(limit: 1)

@@ -1,6 +1,6 @@
-/// Which names in the plugin directory are those of plugins.
+/// Tells names of plugins from those of files that editors and dpkg(1) leave behind.
 ///
-/// Source: plugin-runner(8mandos) `--plugin-dir`; watching it. What editors and dpkg(1) leave behind is none.
+/// Source: plugin-runner(8mandos) `--plugin-dir`, and its observed behaviour.
 enum PluginName {
     private static let badEndings = [
         "~", ".dpkg-new", ".dpkg-old", ".dpkg-bak", ".dpkg-dist", ".dpkg-tmp", ".dpkg-divert",

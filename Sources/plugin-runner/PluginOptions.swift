@@ -1,4 +1,4 @@
-/// What plugins are given on their command lines and in their environments, and which of them are run.
+/// The options and environment variables of each plugin, and which plugins are disabled.
 ///
 /// Source: plugin-runner(8mandos), OPTIONS.
 struct PluginOptions {
@@ -13,12 +13,12 @@ struct PluginOptions {
     private var globalEnvironment: [String] = []
     private var own: [Own] = []
 
-    /// What is wrong with a value.
+    /// Why an option's value is invalid.
     struct Problem: Error {
         let description: String
     }
 
-    /// `list` is a comma separated list.
+    /// `list` is comma-separated.
     mutating func addGlobalOptions(_ list: String) { globalOptions += Self.split(list) }
 
     /// `value` is `PLUGIN:OPTIONS`.
@@ -44,13 +44,13 @@ struct PluginOptions {
 
     func isDisabled(_ plugin: String) -> Bool { own(of: plugin)?.isDisabled ?? false }
 
-    /// What the plugin gets after its name: its own options, then those of all.
+    /// The plugin's arguments after its name: its own options, then the global ones.
     func options(of plugin: String) -> [String] { (own(of: plugin)?.options ?? []) + globalOptions }
 
-    /// Its own settings come before those for all, and these before what is `inherited`.
+    /// The plugin's environment: its own settings override the global ones, and those the `inherited` ones.
     func environment(of plugin: String, inherited: [String]) -> [String] {
         var environment: [String] = []
-        // The last word on a name is the one that counts.
+        // The last setting of a name wins.
         for setting in (inherited + globalEnvironment + (own(of: plugin)?.environment ?? [])).reversed()
         where !environment.contains(where: { Self.name(of: $0).elementsEqual(Self.name(of: setting)) }) {
             environment.append(setting)
@@ -87,7 +87,7 @@ struct PluginOptions {
         return (String(value[..<colon]), String(value[value.utf8.index(after: colon)...]))
     }
 
-    /// An option may be empty, as the value of the one before; an empty list has none.
+    /// Splits at commas. An option may be empty, as the value of the option before it; an empty list has no options.
     private static func split(_ list: String) -> [String] {
         if list.utf8.isEmpty { return [] }
         return list.utf8.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false).map {

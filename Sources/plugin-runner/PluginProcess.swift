@@ -2,20 +2,20 @@ import CMandosSystem
 import MandosFormats
 import POSIXKit
 
-/// A program that can be started again and again, also after we have given up the right to reach its directory.
+/// A plugin's program, held open so that it can be started after we have lost access to its directory.
 final class PluginFile {
     let path: String
     private let file: FileDescriptor
 
-    /// Opens the program at `path`; nil if there is none that is a file and that somebody may run.
+    /// Opens the program at `path`; nil if that is not a regular file that its owner may execute.
     init?(_ path: String) {
         guard isRegularExecutable(path), let file = try? FileDescriptor.openPath(path) else { return nil }
         self.path = path
         self.file = consume file
     }
 
-    /// Starts it in our process group, so that it may ask at the terminal, and with our standard input; `arguments` with its
-    /// own name first. Its standard error is captured if `capturesErrors`, and is ours otherwise.
+    /// Starts it in our process group, so that it may read from the terminal, with our standard input; `arguments`
+    /// begin with its name. Its standard error is captured if `capturesErrors`, and is ours otherwise.
     func start(
         arguments: [String], environment: [String], capturesErrors: Bool
     ) throws(SystemError) -> PluginProcess {
@@ -27,19 +27,19 @@ final class PluginFile {
     }
 }
 
-/// A plugin's process, and its output, which may outlive it.
+/// A plugin's process and the pipes from it, which other processes may hold open after its end.
 final class PluginProcess {
     private let process: ChildProcess
     private var output: ChildOutput
     private var errors: ChildOutput
     private var status: TerminationStatus?
 
-    /// Starts a process of this program that does what a plugin does: its output is the password. For a process that still
-    /// has one thread. Of our descriptors, it has the standard ones only.
+    /// Runs `work` in a fork of this process, as a plugin: its standard output is the password. It keeps only the
+    /// standard descriptors. To be called while this process has one thread.
     static func fork(_ work: () -> Never) throws(SystemError) -> PluginProcess {
         let pipes = try ChildPipes.make(capturesErrors: false)
         let output = pipes.standard[1]
-        // Not by SIGKILL: it may have a terminal to restore. The program that started us may ignore SIGTERM.
+        // SIGTERM rather than SIGKILL: it may have to restore the terminal. We may have inherited SIGTERM as ignored.
         let process = try ChildProcess.fork("a process", boundBy: SIGTERM) {
             cmandos_default_signal(SIGTERM)
             _ = dup2(output, STDOUT_FILENO)
@@ -61,13 +61,13 @@ final class PluginProcess {
         errors.register(in: &set)
     }
 
-    /// - Returns: how it ended, once it has.
+    /// - Returns: its termination status, once it has ended.
     func collectStatus() -> TerminationStatus? {
         if status == nil { status = process.status() }
         return status
     }
 
-    /// Whether a process may still write to its standard output.
+    /// Whether its standard output is not at end of file: some process may still write to it.
     var mayPrint: Bool { output.isOpen }
 
     func drainOutput(into buffer: SecretBuffer) { output.drain(into: buffer) }

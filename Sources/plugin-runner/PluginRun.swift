@@ -1,18 +1,18 @@
 import MandosFormats
 import POSIXKit
 
-/// All plugins, until the first success, and their end.
+/// Runs all plugins until the first success, and ends them.
 struct PluginRun {
     enum Outcome {
         case password(SecretBuffer)
         case stopped(signal: Int32)
-        /// Every plugin has failed.
+        /// No plugin has succeeded; `hasAsked` if the prompt has run.
         case nothing(hasAsked: Bool)
     }
 
     /// The plugins, and the prompt.
     private let all: [Plugin]
-    /// Asks on the console while other plugins wait for something.
+    /// Asks on the console once the other plugins only wait for a restart, or for output after their success.
     private let prompt: Plugin
     private let voices: PluginVoices?
 
@@ -28,7 +28,7 @@ struct PluginRun {
         var isToPrompt = true
         while true {
             let now = BootTime.now()
-            // Whether some may still succeed, and whether some are at it.
+            // Whether any plugin may still succeed, and whether any is at work now.
             var (isAnyLeft, isAnyAtWork) = (false, false)
             for plugin in all {
                 plugin.advance(at: now)
@@ -44,7 +44,7 @@ struct PluginRun {
             if !isAnyAtWork, isToPrompt {
                 isToPrompt = false
                 prompt.start()
-                // Then we ask ourselves, and give up the others.
+                // If the prompt cannot be started, this process asks instead, and gives up the other plugins.
                 guard case .running = prompt.state else { return .nothing(hasAsked: false) }
                 continue
             }
@@ -58,7 +58,7 @@ struct PluginRun {
         }
     }
 
-    /// Ends every plugin that is left. A set-uid one may be beyond our reach.
+    /// Ends every plugin that still runs. We may lack the permission to signal a set-uid one.
     func endAll() {
         Self.teardown.run { number in
             for plugin in all { plugin.signal(number) }

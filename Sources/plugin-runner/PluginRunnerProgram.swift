@@ -39,7 +39,7 @@ import POSIXKit
         }
     }
 
-    /// Opened while we still may: their directory can be root's alone.
+    /// Opens the plugins while we are root: their directory may be accessible to root alone.
     private static func plugins(
         _ settings: Settings, _ voices: PluginVoices?, _ report: @escaping (String) -> Void
     ) -> [Plugin] {
@@ -76,7 +76,7 @@ import POSIXKit
         Hardening.becomeAsFarAsPossible(user: settings.user, group: settings.group) { complain(program, $0) }
     }
 
-    /// At the terminal of our session, if there is one.
+    /// Asks at the terminal of our session, or else on standard error and standard input.
     private static func askSomebody(
         until stop: borrowing StopSignals
     ) throws(SystemError) -> PasswordQuestion.Outcome {
@@ -87,7 +87,7 @@ import POSIXKit
             "Password: ", on: ExitStatus.standardError, reading: ExitStatus.standardInput, until: stop)
     }
 
-    /// plugin-runner(8mandos), FALLBACK.
+    /// Asks for the password, and prints it. Source: plugin-runner(8mandos), FALLBACK.
     private static func ask(until stop: borrowing StopSignals) -> ProgramEnding {
         do throws(SystemError) {
             switch try askSomebody(until: stop) {

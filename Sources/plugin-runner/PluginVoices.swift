@@ -1,16 +1,16 @@
 import POSIXKit
 
-/// Copies the standard error of plugins to ours, each line with the name of its plugin.
+/// Copies the standard error of plugins to ours, each line prefixed with the name of its plugin.
 ///
-/// A stopped console blocks neither them nor us.
+/// A stopped console blocks neither the plugins nor us.
 final class PluginVoices {
-    /// Whose line is not at its end yet: a prompt stays on its line.
+    /// The plugin whose last line has no newline yet, such as a prompt; nil if there is none.
     private var speaker: String?
     private var output = NonBlockingOutput(on: ExitStatus.standardError)
 
-    /// How much of one plugin is taken at once, in bytes: what fills a pipe as often as it is read in one turn.
+    /// Maximum size read from one plugin per turn, in bytes: the capacity of a pipe times the reads in one turn.
     private static let portion = 1 << 22
-    /// How much of it is passed on at once.
+    /// Maximum size passed on at once, in bytes.
     private static let piece = 1 << 16
 
     func passOnErrors(of process: PluginProcess, _ name: String) {
@@ -30,7 +30,7 @@ final class PluginVoices {
 
     func advance(_ set: PollSet) { output.advance(set) }
 
-    /// Says what can still be said at once.
+    /// Writes as much buffered output as standard error takes at once.
     func finish() { output.finish() }
 
     private func say(_ text: ArraySlice<UInt8>, _ name: String) {

@@ -2,9 +2,9 @@ import InitramfsKit
 import MandosFormats
 import POSIXKit
 
-/// What the configuration file and the command line of plugin-runner(8mandos) say.
+/// The settings from the configuration file and the command line of plugin-runner(8mandos).
 ///
-/// Nothing that is wrong in them stops the program: it is said, and left out. Somebody at a console has to be asked.
+/// Invalid options are reported and ignored: they must not keep the program from asking on the console.
 struct Settings {
     private enum Option: Equatable, Sendable {
         case globalEnvironment, environmentFor, globalOptions, optionsFor, disable, enable
@@ -19,7 +19,7 @@ struct Settings {
     private var pluginHelperDirectory = "/lib/mandos/plugin-helpers"
     private var configurationFile = "/conf/conf.d/mandos/plugin-runner.conf"
 
-    /// The configuration file is not longer, in bytes.
+    /// Maximum size of the configuration file, in bytes.
     private static let largestFile = 1 << 20
 
     private static let reader = CommandLineReader<Option>(
@@ -50,7 +50,7 @@ struct Settings {
             CommandLineOption(.debug, "debug", "Tell on standard error what happens, and which plugin says what."),
         ])
 
-    /// Reads the file, then the command line, which has the last word.
+    /// Reads the configuration file, then the command line, which overrides it.
     static func read(_ program: StaticString) -> Settings {
         var settings = Settings()
         let commandLine = reader.readTolerantly(version: mandosVersion)
@@ -107,14 +107,14 @@ struct Settings {
     }
 
     private static func identity(_ value: String) throws(PluginOptions.Problem) -> UInt32 {
-        // The last number means "nobody in particular" to the kernel.
+        // To the kernel, the largest number means "unchanged".
         guard let number = UInt32(value), number < UInt32.max else {
             throw PluginOptions.Problem(description: "not the number of a user or group")
         }
         return number
     }
 
-    /// What a plugin finds in its environment.
+    /// The environment of a plugin.
     func environment(of plugin: String) -> [String] {
         plugins.environment(
             of: plugin, inherited: ProcessEnvironment.settings + ["MANDOSPLUGINHELPERDIR=" + pluginHelperDirectory])

@@ -29,7 +29,7 @@ import POSIXKit
         }
     }
 
-    /// Source: plymouth(8mandos), "DESCRIPTION" and "FILES"; plymouth(1).
+    /// The commands of Plymouth. Source: plymouth(8mandos), "DESCRIPTION" and "FILES"; plymouth(1).
     private static func screen(asking prompt: String) -> SplashScreen {
         SplashScreen(
             daemon: "/sbin/plymouthd",

@@ -2,7 +2,7 @@ import InitramfsKit
 import MandosFormats
 import POSIXKit
 
-/// What the command line of plymouth(8mandos) says, and the environment.
+/// The settings from the command line and the environment of plymouth(8mandos).
 struct Settings {
     private enum Option: Equatable, Sendable { case prompt, debug }
 
@@ -18,7 +18,7 @@ struct Settings {
             CommandLineOption(.debug, "debug", "Tell on standard error what happens."),
         ])
 
-    /// Reads the command line; one that makes no sense ends the program with `EX_USAGE`.
+    /// Reads the command line; an invalid one ends the program with `EX_USAGE`.
     static func read() -> Settings {
         var settings = Settings()
         for (option, value) in reader.read(version: mandosVersion) {

@@ -22,7 +22,7 @@ import POSIXKit
         }
     }
 
-    /// Source: splashy(8mandos), "DESCRIPTION" and "FILES"; splashy_update(8).
+    /// The commands of splashy. Source: splashy(8mandos), "DESCRIPTION" and "FILES"; splashy_update(8).
     private static var screen: SplashScreen {
         let prompt = "Enter passphrase to unlock the disk" + DiskToUnlock.inEnvironment.names + ": "
         return SplashScreen(

@@ -2,14 +2,14 @@ import CMandosSystem
 import InitramfsKit
 import POSIXKit
 
-/// What is said to usplash(8), and what it answers.
+/// Commands to usplash(8), and its answers, through two FIFOs.
 ///
-/// Source: usplash(8mandos), "FILES"; what Mandos 1.8.16 writes and reads there: commands that each end with a zero byte.
+/// Source: usplash(8mandos), "FILES"; the behaviour of Mandos 1.8.16: each command ends with a zero byte.
 struct UsplashConversation: ~Copyable {
     static var commandFIFO: String { "/dev/.initramfs/usplash_fifo" }
     private static var answerFIFO: String { "/dev/.initramfs/usplash_outfifo" }
 
-    /// Moves the bar to and fro, since nobody knows how far the boot is.
+    /// The command to move the progress bar to and fro, since the progress of the boot is unknown.
     static var pulsate: [UInt8] { command("PULSATE") }
 
     private static let timeToDie: Int64 = 500
@@ -19,7 +19,7 @@ struct UsplashConversation: ~Copyable {
 
     /// - Returns: nil if there are no such FIFOs, or we may not open them.
     static func open() -> UsplashConversation? {
-        // For both directions: that neither waits for usplash nor fails before it is there.
+        // O_RDWR neither waits for usplash nor fails before usplash has opened the FIFO.
         guard let commands = openFIFO(commandFIFO, O_RDWR), let answers = openFIFO(answerFIFO, O_RDONLY) else {
             return nil
         }
@@ -33,11 +33,11 @@ struct UsplashConversation: ~Copyable {
         return fifo
     }
 
-    /// Asks, and waits for the answer, as long as `question` makes sense.
+    /// Asks, and waits for the answer until `question` tells that the splash screen has ended.
     borrowing func ask(
         _ prompt: String, _ question: borrowing SplashQuestion, until stop: borrowing StopSignals
     ) throws(SystemError) -> SplashQuestion.Outcome {
-        // It must not go away while somebody types.
+        // usplash must not time out while a user types.
         for command in ["TIMEOUT 0", "INPUTQUIET " + prompt] {
             guard try send(command, until: stop) else { return Self.stopped(stop) }
         }
@@ -45,7 +45,7 @@ struct UsplashConversation: ~Copyable {
         while true {
             var set = PollSet()
             set.add(stop.descriptor.number)
-            // Quiet until usplash has opened it.
+            // No event until usplash has opened the FIFO.
             set.add(answers.number)
             question.register(in: &set)
             set.wait()
@@ -56,12 +56,12 @@ struct UsplashConversation: ~Copyable {
             }
             if try !SplashQuestion.drain(answers, into: answer) { break }
         }
-        // An answer, also an empty one, has its zero byte. What dies closes its files first: a moment, and its end is known.
+        // Even an empty answer has a zero byte: usplash is exiting. It closes its files first: wait until it has ended.
         if answer.count == 0 {
             question.waitUntilPointless(milliseconds: Self.timeToDie)
             return .failed
         }
-        // As it is from the start.
+        // The initial value.
         guard try send("TIMEOUT 15", until: stop) else { return Self.stopped(stop) }
         return .password(Self.withoutEnd(answer))
     }
@@ -76,7 +76,7 @@ struct UsplashConversation: ~Copyable {
         try writeAll(Self.command(text), to: commands.number, unless: stop.descriptor.number)
     }
 
-    /// Nobody types a zero byte: one at the end is the end of a C string.
+    /// The password without the zero byte that ends the answer as a C string; none can be typed.
     private static func withoutEnd(_ answer: SecretBuffer) -> SecretBuffer {
         let password = SecretBuffer(limit: max(answer.count, 1))
         unsafe answer.withBytes { bytes in

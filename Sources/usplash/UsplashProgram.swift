@@ -15,7 +15,7 @@ import POSIXKit
     }
 
     private static func run(until stop: borrowing StopSignals) throws(SystemError) -> ProgramEnding {
-        // Opening what is root's is all that this process does as root.
+        // This process needs root only to open the FIFOs.
         guard let opened = UsplashConversation.open() else {
             complain(program, absent)
             return .exit(.unavailable)
@@ -26,7 +26,7 @@ import POSIXKit
         return try SplashProgram.run(program, question, absent: absent, until: stop) {
             (question, stop) throws(SystemError) in
             if let problem = try question.problem(until: stop) { return problem }
-            // It is closed before usplash is ended: with that, a question that nobody has read yet is gone.
+            // Closed before usplash is ended, which discards a question that is still unread.
             guard let conversation = conversation.take() else { return .failed }
             let outcome = try conversation.ask(prompt, question, until: stop)
             if case .password = outcome { question.isAnswered() }

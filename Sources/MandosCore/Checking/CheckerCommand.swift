@@ -31,7 +31,8 @@ public struct CheckerCommand: Equatable, Sendable {
             }
         }
 
-        /// The description for a command that an operator sets, where a percent sign is written once, not twice as in a file.
+        /// The description for a command set by an operator: there a percent sign is written once, not twice as in a
+        /// file.
         var whileRunning: String {
             switch self {
             case .empty: description
@@ -50,7 +51,7 @@ public struct CheckerCommand: Equatable, Sendable {
     /// Stands in for a command that could not be read.
     static let always = CheckerCommand(unchecked: "true")
 
-    /// As written, after start-time expansion.
+    /// The command as written, after start-time expansion.
     public let template: String
 
     public init(parsing template: String) throws(Problem) {
@@ -94,7 +95,7 @@ public struct CheckerCommand: Equatable, Sendable {
         }.joined()
     }
 
-    /// Between single quotes only the single quote itself means anything to a POSIX shell. A NUL cannot be passed at all.
+    /// Quotes text for a POSIX shell: between single quotes, only the single quote is special. A NUL cannot be passed.
     static func quoted(_ text: String) -> String {
         "'" + text.replacing("'", with: #"'\''"#).replacing("\0", with: "") + "'"
     }

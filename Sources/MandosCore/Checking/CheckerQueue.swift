@@ -13,13 +13,13 @@ public struct CheckerQueue: Sendable {
     /// Adds a check that is due.
     public mutating func enqueue(_ name: String) { waiting.append(name) }
 
-    /// The client that has been queued for longest among those that still want a check.
+    /// The client that has been queued for longest among those whose check `isWanted`.
     public func first(where isWanted: (String) -> Bool) -> String? { waiting.first(where: isWanted) }
 
     /// How many checks are queued.
     public var waitingCount: Int { waiting.count }
 
-    /// Takes out the next client to check, if another checker may run. A client whose last checker still runs stays queued.
+    /// Takes out the next client to check, if another checker may run. A client whose last checker runs stays queued.
     public mutating func start(at now: BootTime, where isWanted: (String) -> Bool) -> String? {
         var postponed: [String] = []
         defer { for name in postponed.reversed() { waiting.prepend(name) } }
@@ -35,7 +35,7 @@ public struct CheckerQueue: Sendable {
         return nil
     }
 
-    /// A checker has ended, or could not be started.
+    /// Removes a checker that has ended or could not be started.
     public mutating func ended(_ name: String) { running[name] = nil }
 
     /// Clients whose checkers have been running for longer than `limit`, at most one for each check that is queued.

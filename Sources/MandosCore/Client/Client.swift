@@ -180,7 +180,7 @@ public struct Client: Equatable, Sendable {
         status = .enabled(lease)
     }
 
-    /// A checker could not be started: that says nothing about the client, which is checked again after its interval.
+    /// Schedules another check, since a checker that could not be started says nothing about the client.
     public mutating func checkFailedToStart(at now: BootTime) {
         let interval = settings.interval
         let grace = settings.timeout
@@ -196,7 +196,7 @@ public struct Client: Equatable, Sendable {
 
     // MARK: Requests
 
-    /// A secret that was sent whole prolongs the lease by `extended_timeout`. It never enables a disabled client.
+    /// Renews the lease for `extended_timeout` after all of the secret was sent. Never enables a disabled client.
     public mutating func secretWasSent(at now: BootTime) {
         guard isEnabled(at: now) else { return }
         let extended = settings.extendedTimeout

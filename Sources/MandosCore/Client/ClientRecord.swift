@@ -7,7 +7,7 @@ public struct BootID: Hashable, Sendable {
     public init(_ text: String) { self.text = text }
 }
 
-/// What is saved of a client, so that it survives restarts of the server and of the machine.
+/// The saved state of a client, which survives restarts of the server and of the machine.
 public struct ClientRecord: Equatable, Sendable {
     /// A deadline on both clocks: exact within one boot, as good as the wall clock after it.
     public struct Deadline: Equatable, Sendable {
@@ -33,13 +33,13 @@ public struct ClientRecord: Equatable, Sendable {
     public let lastCheckerStatus: TerminationStatus?
     public let lastApprovalRequest: Timestamp?
     public let overrides: SettingOverrides
-    /// Until when requests are denied; an approval is not saved.
+    /// The end of a denial of requests; an approval is not saved.
     public var deniedUntil: Deadline?
     /// An operator removed the client: it is not served as long as the configuration files have it.
     public var isRemoved: Bool
     /// The section that defines the client, if an operator added it while the server was running.
     public var section: String?
-    /// The key of a disabled client, which may come back under another name; nil of an enabled one.
+    /// The key of a disabled client, which may come back under another name; nil if the client is enabled.
     public let keyID: KeyID?
 
     public init(
@@ -85,7 +85,7 @@ extension Client {
             keyID: until == nil ? settings.keyID : nil)
     }
 
-    /// The client as it continues after a restart.
+    /// Restores a client after a restart.
     ///
     /// Where the file has changed since, the file wins; otherwise the saved value does. A client whose lease ended
     /// meanwhile stays enabled, with a new lease, only if its last checker had succeeded.

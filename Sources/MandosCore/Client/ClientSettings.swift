@@ -3,7 +3,7 @@ public import MandosFormats
 /// The settings of one client, from its section of clients.conf.
 public struct ClientSettings: Equatable, Sendable {
     public let name: String
-    /// nil if only `fingerprint` is given, which belongs to TLS with OpenPGP keys: such a client cannot identify itself.
+    /// nil if only `fingerprint` is given, which is for TLS with OpenPGP keys: such a client cannot identify itself.
     public let keyID: KeyID?
     /// Hexadecimal digits, in upper case; empty if not given. Only stored and shown.
     public let fingerprint: String
@@ -37,7 +37,7 @@ extension ClientSettings {
 
     /// Reads a client's section.
     ///
-    /// `readFile` returns the contents of the file that `secfile` names, or says why it cannot.
+    /// `readFile` returns the contents of the file that `secfile` names, or the reason why it cannot be read.
     /// Source: mandos-clients.conf(5), OPTIONS; `key_expires` is ours, an RFC 3339 date.
     public static func read(
         _ scope: ConfigScope, readFile: (String) -> Result<[UInt8], FileProblem>

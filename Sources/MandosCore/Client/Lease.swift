@@ -22,20 +22,20 @@ public struct Lease: Equatable, Sendable {
         self.check = check
     }
 
-    /// The end as seen at `now`. While the check is queued, the end moves along with the time, by `maximumGrace` in all.
+    /// The end as seen at `now`. While the check is queued, the end moves with the time, by `maximumGrace` in all.
     func end(at now: BootTime, maximumGrace: TimeSpan) -> BootTime {
         guard case .queued(let since, _) = check, since < until else { return until }
         return until + max(.zero, min(now - since, maximumGrace - graceUsed))
     }
 
-    /// The check is no longer queued. The time granted meanwhile stays granted.
+    /// Records that the check is no longer queued. The time granted meanwhile stays granted.
     mutating func leaveQueue(at now: BootTime, maximumGrace: TimeSpan) {
         let end = end(at: now, maximumGrace: maximumGrace)
         graceUsed = graceUsed + (end - until)
         until = end
     }
 
-    /// The client has shown a sign of life.
+    /// Renews the lease after a sign of life.
     mutating func prolong(until: BootTime) {
         self.until = until
         graceUsed = .zero

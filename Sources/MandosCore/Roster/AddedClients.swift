@@ -18,14 +18,14 @@ public enum AddedClient {
     }
 }
 
-/// The clients that operators added, as far as they fit beside those of the configuration files.
+/// The clients that operators added, except those that conflict with the configuration files.
 public struct AddedClients {
     public private(set) var clients: [ClientSettings] = []
     public private(set) var sections: [String: String] = [:]
-    /// Clients that no longer fit, and why.
+    /// Clients that are invalid or in conflict now, and why.
     public private(set) var misfits: [(name: String, problems: ConfigProblems)] = []
 
-    /// Reads the sections. A section of that name in the files wins.
+    /// Reads the sections. A section of the same name in the files wins.
     public init(
         _ sections: [(name: String, text: String)], beside configured: [ClientSettings],
         defaults: [ConfigFile.Section]

@@ -2,7 +2,7 @@ public import MandosFormats
 
 /// All clients of the server, and the records of those that are absent.
 public struct Roster {
-    /// A client, and what the configuration says about it. A class, so that 100,000 of them move by reference.
+    /// A client and its configuration. A class, so that 100,000 of them move by reference.
     public final class Entry {
         public var client: Client
         public let configured: ClientSettings
@@ -20,7 +20,7 @@ public struct Roster {
         /// The record to save for this client.
         public func record(_ circumstances: Circumstances) -> ClientRecord { record(of: client, circumstances) }
 
-        /// The record to save if this client were as `client` is.
+        /// The record to save if this client had the value `client`.
         public func record(of client: Client, _ circumstances: Circumstances) -> ClientRecord {
             var record = client.record(
                 configured: configured, bootID: circumstances.bootID, at: circumstances.now)
@@ -38,7 +38,7 @@ public struct Roster {
 
     public subscript(name: String) -> Entry? { entries[name] }
 
-    /// The client that proves itself by `keyID`.
+    /// The client with this key ID.
     public subscript(keyID: KeyID) -> Entry? { nameOfKey[keyID].flatMap { entries[$0] } }
 
     public var count: Int { entries.count }
@@ -46,14 +46,14 @@ public struct Roster {
     /// The clients' names, in order.
     public var names: [String] { entries.keys.sorted() }
 
-    /// Takes over what a plan says, once that is saved.
+    /// Carries out a plan, once it is saved.
     public mutating func adopt(_ plan: RosterPlan) {
         if entries.isEmpty {
             entries.reserveCapacity(plan.entries.count)
             nameOfKey.reserveCapacity(plan.entries.count)
         }
         for name in plan.leaving { drop(name) }
-        // A key may go from one client to another: every old one goes before the new ones come.
+        // A key may move from one client to another: all old entries are removed before new ones are inserted.
         for entry in plan.entries { drop(entry.name) }
         for entry in plan.entries { insert(entry) }
         absent = plan.absent
@@ -87,7 +87,7 @@ extension Roster {
     public struct Circumstances {
         public var bootID: BootID
         public var now: Moment
-        /// Returns a random part of a span: clients that begin together are not checked together for ever.
+        /// Returns a random part of a span, so that clients that start together are not checked together for ever.
         public var jitter: (TimeSpan) -> TimeSpan
 
         public init(bootID: BootID, now: Moment, jitter: @escaping (TimeSpan) -> TimeSpan) {
@@ -105,7 +105,7 @@ extension Roster {
         var known: [String: RosterPlan.Known] = [:]
         known.reserveCapacity(saved.count)
         for record in saved {
-            // Two records of one name: whichever takes rights away counts.
+            // Of two records of one name, the one that takes rights away counts.
             if known[record.name]?.withoutRights(circumstances) != nil { continue }
             known[record.name] = record.isRemoved ? .removed(record) : .saved(record)
         }
@@ -132,7 +132,7 @@ extension Roster {
     ) -> RosterPlan {
         var planner = Planner(known, circumstances)
         planner.plan.misfits = added.misfits
-        // A misfit may fit another time: its record stays as it is.
+        // A client that does not fit now may fit later: its record stays as it is.
         for (name, _) in added.misfits { planner.known[name] = nil }
         for settings in configured { planner.place(settings, section: nil) }
         for settings in added.clients { planner.place(settings, section: added.sections[settings.name]) }

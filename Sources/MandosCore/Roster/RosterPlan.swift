@@ -1,6 +1,6 @@
 import MandosFormats
 
-/// What a start or a reload changes: decided from the configuration and from what is known, before anything is saved.
+/// The changes of a start or a reload, decided from the configuration and the known clients before anything is saved.
 ///
 /// Source: mandos(8), PERSISTENT STATE; reloading and added clients are ours.
 public struct RosterPlan {
@@ -12,9 +12,9 @@ public struct RosterPlan {
     public internal(set) var absent = AbsentClients()
     /// Clients that an operator added and that do not fit beside the configuration files any more.
     public internal(set) var misfits: [(name: String, problems: ConfigProblems)] = []
-    /// What operators should be told once the plan is carried out.
+    /// Messages for operators, once the plan is carried out.
     public internal(set) var notices: [Notice] = []
-    /// To save, in one transaction with removing the records of ``forgotten``.
+    /// Records to save, in one transaction with removing those of ``forgotten``.
     public internal(set) var records: [ClientRecord] = []
     /// Names whose records are deleted.
     public internal(set) var forgotten: [String] = []
@@ -28,7 +28,7 @@ public struct RosterPlan {
         case stillDisabled(name: String)
     }
 
-    /// What is known of a client before the plan is made.
+    /// The state of a client before the plan is made.
     enum Known {
         case serving(Roster.Entry)
         /// Saved before the server was started.
@@ -51,14 +51,14 @@ public struct RosterPlan {
 /// Makes a plan, client by client.
 struct Planner {
     let circumstances: Roster.Circumstances
-    /// What is left of it when every configured client has its place has left the configuration.
+    /// Clients that are not planned yet; those left after the configured clients have left the configuration.
     var known: [String: RosterPlan.Known]
     var plan = RosterPlan()
-    /// Clients without rights, by key: under another name they do not get more.
+    /// Clients without rights, by key: they get no more under another name.
     private var withoutRights: [KeyID: ClientRecord] = [:]
     /// Names of clients without rights whose keys are configured under other names now.
     private var renamed: Set<String> = []
-    /// Names whose records are not needed any more: of clients that are gone, or that are spelt or named differently now.
+    /// Names whose records are obsolete: of clients that are gone, or that are spelt or named differently now.
     private var formerNames: [String] = []
 
     init(_ known: [String: RosterPlan.Known], _ circumstances: Roster.Circumstances) {
@@ -72,7 +72,7 @@ struct Planner {
         }
     }
 
-    /// Finds the place of one configured client.
+    /// Plans one configured client.
     mutating func place(_ settings: ClientSettings, section: String?) {
         switch known.removeValue(forKey: settings.name) {
         case .removed(let record):
@@ -104,7 +104,7 @@ struct Planner {
         }
     }
 
-    /// Decides what becomes of those that are left, and what is saved of all.
+    /// Plans the clients that have left the configuration, and the records to save.
     mutating func finish() -> RosterPlan {
         for (name, item) in known {
             if case .serving = item { plan.leaving.append(name) }
@@ -118,7 +118,7 @@ struct Planner {
         }
         plan.records = plan.entries.map { $0.record(circumstances) }
         plan.records += plan.absent.departed.values
-        // Byte for byte, as a database compares them: a record that is written or kept under a name stays.
+        // Names are compared byte for byte, as in a database. A name under which a record is written or kept stays.
         let kept = (formerNames.isEmpty ? [] : plan.records) + plan.absent.removed.values
         let names = Set(kept.map { Array($0.name.utf8) })
         plan.forgotten = formerNames.filter { !names.contains(Array($0.utf8)) }

@@ -71,7 +71,7 @@ public struct LogLevels: Equatable, Sendable {
 }
 
 extension LogLevels: CustomStringConvertible {
-    /// As ``init(parsing:)`` reads it.
+    /// The list in the form that ``init(parsing:)`` reads.
     public var description: String {
         ([standard.rawValue] + exceptions.map { "\($0.key.rawValue)=\($0.value.rawValue)" }.sorted())
             .joined(separator: ",")

@@ -7,7 +7,7 @@ public enum OptionSpelling {
         for section: ConfigFile.Section, known: Set<String>, referenced: () -> Set<String>
     ) -> [ConfigProblem] {
         let unknown = section.options.filter { !known.contains($0.name) }
-        // Few sections have one, and finding all references is slow.
+        // Few sections have unknown options, and finding all references is slow.
         if unknown.isEmpty { return [] }
         let referenced = referenced()
         return unknown.compactMap { option in

@@ -13,7 +13,7 @@ public struct ServerSettings: Equatable, Sendable {
     public var restore = true
     public var stateDirectory = "/var/lib/mandos"
     public var foreground = false
-    /// A listening socket that was inherited open.
+    /// The file descriptor of an inherited listening socket.
     public var socket: Int32?
     public var zeroconf = true
     public var logLevels = LogLevels()

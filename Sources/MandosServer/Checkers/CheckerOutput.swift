@@ -16,7 +16,7 @@ final class CheckerOutput: Sendable {
 
     init() throws(SystemError) {
         let pipe = try Pipe.make(nonBlocking: .reading)
-        // The cancel handler closes it: until then the source may use it.
+        // A duplicate that the source may use until its cancel handler closes it.
         let reading = fcntl(pipe.reading.number, F_DUPFD_CLOEXEC, 0)
         guard reading >= 0 else { throw SystemError("making a pipe") }
         let copy = fcntl(pipe.writing.number, F_DUPFD_CLOEXEC, 0)
@@ -33,10 +33,10 @@ final class CheckerOutput: Sendable {
         source.activate()
     }
 
-    /// The checker has its own copy; once ours is closed, the output ends with the checker.
+    /// Closes our copy of the writing end, so that end of file comes when the checker's copy is closed.
     func closeDescriptor() { writing.withLock { $0 = nil } }
 
-    /// Stops reading, and returns what was kept. Later output of processes that the checker has left behind is ignored.
+    /// Stops reading, and returns the kept output. Later output of processes that the checker left behind is ignored.
     func end() -> String {
         drain(Int32(source.handle))
         source.cancel()
@@ -49,7 +49,7 @@ final class CheckerOutput: Sendable {
             // The descriptor is closed, or about to be.
             if source.isCancelled { return }
             var buffer = [UInt8](repeating: 0, count: Self.keptSize)
-            // A pipe holds some 16 of these; what is more is read at the next event.
+            // A pipe holds about 16 buffers; further output is read at the next event.
             for _ in 0..<32 {
                 let count = unsafe read(descriptor, &buffer, buffer.count)
                 guard count > 0 else {

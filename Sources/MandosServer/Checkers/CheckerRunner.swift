@@ -38,7 +38,7 @@ public final class CheckerRunner: CheckerRunning {
 
     private let state = Mutex(State())
     private let logger: Logger
-    /// Opened once, so that it is there when we are out of descriptors.
+    /// /dev/null, opened once, so that it is available when we are out of descriptors.
     private let null: FileDescriptor
 
     /// The output of checkers is logged only if `logger` logs at level debug.
@@ -96,7 +96,7 @@ public final class CheckerRunner: CheckerRunning {
         }
     }
 
-    /// Ours, without the variables that the service manager set for us alone.
+    /// Our environment, without the variables that the service manager set for us alone.
     private static let environment = ProcessInfo.processInfo.environment
         .filter { !ServiceManager.variables.contains($0.key) }.map { "\($0.key)=\($0.value)" }
 
@@ -109,7 +109,7 @@ public final class CheckerRunner: CheckerRunning {
         }
     }
 
-    /// Under the lock, so that the process group is still the checker's.
+    /// Kills a checker. Called under the lock, so that the process group is still the checker's.
     private static func kill(_ name: String, _ state: inout State) {
         // SIGKILL at once: all that a checker leaves undone is a network request.
         if case .running(let processID) = state.stages[name] { Glibc.kill(-processID, SIGKILL) }

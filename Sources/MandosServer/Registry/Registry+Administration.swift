@@ -2,7 +2,7 @@ import Logging
 public import MandosCore
 import MandosFormats
 
-/// What operators do.
+/// Operators' requests.
 extension Registry {
     /// Why an operator's request failed.
     public enum Failure: Error, CustomStringConvertible {
@@ -23,7 +23,7 @@ extension Registry {
     /// `approval_duration` from then.
     ///
     /// A denial is durable when it returns.
-    /// - Throws: if it could not be saved. It holds all the same, until the server restarts.
+    /// - Throws: if it could not be saved. The answer holds nevertheless, until the server restarts.
     public func answerRequests(of name: String, approved: Bool) throws(StateStoreError) {
         guard var client = roster[name]?.client else { return }
         // However long saving takes, the requests that wait have their answer.
@@ -38,7 +38,7 @@ extension Registry {
 
     /// Disables a client; durable when it returns.
     ///
-    /// - Throws: if it could not be saved. The client is disabled all the same, until the server restarts.
+    /// - Throws: if it could not be saved. The client is disabled nevertheless, until the server restarts.
     public func disable(_ name: String) throws(StateStoreError) {
         guard var client = roster[name]?.client, client.status != .disabled || unsaved.contains(name) else { return }
         client.disable()
@@ -60,7 +60,7 @@ extension Registry {
         wakeUp.signal()
     }
 
-    /// Adds a client, from a section as clients.conf has it; it is kept with the state. Durable when it returns.
+    /// Adds a client from a section in the format of clients.conf, saved with the state. Durable when it returns.
     ///
     /// - Returns: the client's object path on D-Bus.
     /// - Throws: ``Failure``; then nothing has changed.
@@ -101,7 +101,7 @@ extension Registry {
         throw ConfigProblems(problems: [ConfigProblem(path: "[\(name)]", message: message)])
     }
 
-    /// Removes a client; durable when it returns. It is not served even while the configuration files have it.
+    /// Removes a client; durable when it returns. It is not served even if the configuration files still have it.
     ///
     /// - Throws: if it could not be saved; then the client still exists, but is disabled.
     public func remove(_ name: String) throws(StateStoreError) {
@@ -126,7 +126,7 @@ extension Registry {
         } catch {
             throw .refused(error)
         }
-        // As the reference does it.
+        // As the reference implementation does.
         if case .interval = change { client.requestCheck(at: now.boot) }
         let changed = client
         try saving { () throws(StateStoreError) in try save(changed, at: now) }
@@ -134,7 +134,7 @@ extension Registry {
         wakeUp.signal()
     }
 
-    /// Has a client checked now.
+    /// Makes a client's check due now.
     public func startChecker(of name: String) {
         change(name) { $0.requestCheck(at: bootTime) }
         wakeUp.signal()

@@ -3,9 +3,9 @@ import MandosCore
 import MandosFormats
 import ServiceLifecycle
 
-/// What happens at its time: checks, and the end of clients that were not seen for too long.
+/// Scheduled work: checking clients, and disabling those that were not seen for too long.
 extension Registry {
-    /// Checks the clients and disables those whose time is over, until a graceful shutdown.
+    /// Checks the clients and disables those whose lease has ended, until a graceful shutdown.
     public func run() async throws {
         await withGracefulShutdownHandler {
             await withDiscardingTaskGroup { group in
@@ -55,7 +55,7 @@ extension Registry {
         return startChecks(at: now)
     }
 
-    /// Whether the client's check is still queued: it may have been disabled, or got a new lease, meanwhile.
+    /// Whether the client's check is still queued: the client may have been disabled, or got a new lease, meanwhile.
     private func isQueued(_ name: String, at now: BootTime) -> Bool {
         guard let client = roster[name]?.client else { return false }
         return client.isEnabled(at: now) && client.queueDelay(at: now) != nil
@@ -67,7 +67,7 @@ extension Registry {
     /// disabled because checkers of other clients hang.
     private func makeRoom(at now: Moment) {
         guard let (client, delay) = longestWaiting(at: now.boot), delay >= Self.longestWait(of: client) else { return }
-        // Half of the client's timeout is over: now the longest checkers are killed, however short they have been running.
+        // Half of the client's timeout is over: now the longest checkers are killed, however short they have run.
         let isUrgent = delay.milliseconds >= client.settings.timeout.milliseconds / 2
         let overdue = checkerQueue.overdue(at: now.boot) { name in
             isUrgent ? .zero : roster[name]?.client.settings.interval ?? .zero
@@ -89,7 +89,7 @@ extension Registry {
     private var makeRoomAt: BootTime? {
         let now = bootTime
         guard let (client, delay) = longestWaiting(at: now) else { return nil }
-        // If no checker could make room, look again before long.
+        // If no checker could be killed to make room, look again after a second.
         return now + max(Self.longestWait(of: client) - delay, .seconds(1))
     }
 
@@ -101,7 +101,7 @@ extension Registry {
         return (client, delay)
     }
 
-    /// How long something has been due without being done.
+    /// How long the earliest deadline has been overdue; zero if none is.
     var lateness: TimeSpan { max(.zero, bootTime - (deadlines.next() ?? bootTime)) }
 
     private func timeUntilNext() -> TimeSpan {
@@ -149,8 +149,8 @@ extension Registry {
         guard let before = roster[name]?.client else { return }
         environment.log[.checker].debug("checker ended", metadata: ["client.name": "\(name)", "ending": "\(ending)"])
         change(name) { $0.checkEnded(ending, at: environment.now()) }
-        // After a restart the last checker decides whether a client whose time is over gets more of it: a failure
-        // takes that right away.
+        // After a restart, the last checker's result decides whether a client whose lease has ended gets a new one:
+        // a failure takes that right away.
         if before.lastCheckerStatus?.isSuccess == true && !ending.isSuccess { saveUnsaved() }
     }
 
@@ -162,7 +162,7 @@ extension Registry {
             put(client, name)
             return client
         }
-        // If it fails, they stay disabled as long as the server runs, and saving is tried again.
+        // If saving fails, they stay disabled as long as the server runs, and saving is tried again.
         try? saveLossOfRights(expired, at: environment.now())
         for name in names { logDisabled(name, "not seen for too long") }
     }

@@ -2,7 +2,7 @@ import Logging
 public import MandosCore
 public import MandosFormats
 
-/// Taking over a configuration that was read again.
+/// Applying a configuration that was read again.
 extension Registry {
     /// Numbers of clients that a reload changed.
     public struct ReloadSummary: Equatable, Sendable {
@@ -11,7 +11,7 @@ extension Registry {
         public var removed = 0
     }
 
-    /// Takes over a configuration by the same merge as at a restart. Durable when it returns.
+    /// Applies a configuration with the same merge as at a restart. Durable when it returns.
     ///
     /// - Throws: ``Failure``; then nothing has changed.
     public func reload(
@@ -33,7 +33,7 @@ extension Registry {
         return ReloadSummary(added: added, changed: plan.entries.count - added, removed: plan.leaving.count)
     }
 
-    /// What a client was like before it is replaced.
+    /// A client before it is replaced.
     struct Former {
         let entry: Roster.Entry?
         let snapshot: ClientSnapshot?
@@ -41,7 +41,7 @@ extension Registry {
 
     func former(_ name: String) -> Former { Former(entry: roster[name], snapshot: subscribedSnapshot(name)) }
 
-    /// Tells everything that depends on a client that it is new in the roster, or has replaced `former`.
+    /// Updates everything that depends on a client that is new in the roster, or has replaced `former`.
     func announce(_ entry: Roster.Entry, in former: Former) {
         let name = entry.name
         unsaved.remove(name)
@@ -59,7 +59,7 @@ extension Registry {
         wakeWaiters(of: entry.configured.keyID)
     }
 
-    /// Tells everything that depends on a client that it goes; it is still in the roster.
+    /// Updates everything that depends on a client, before it leaves the roster.
     func announceRemoval(_ name: String, reason: String) {
         publish(about: name) { .removed(name: name, path: $0) }
         unsaved.remove(name)
@@ -71,7 +71,7 @@ extension Registry {
             "client removed", metadata: ["client.name": "\(name)", "reason": "\(reason)"])
     }
 
-    /// Saves by `body`, as an operator's request.
+    /// Runs `body`, which saves, for an operator's request.
     func saving(_ body: () throws(StateStoreError) -> Void) throws(Failure) {
         do throws(StateStoreError) {
             try body()

@@ -12,8 +12,8 @@ extension Registry {
 
     /// The answer to a request at this moment, and the name of the client; nil if no client has the key.
     ///
-    /// That a client is disabled is durable before it is answered. A request that has to wait for approval is made known
-    /// to operators and woken when there may be a new answer, until ``requestEnded(_:)``.
+    /// A client whose lease has ended is saved as disabled before the answer. A request that has to wait for approval
+    /// is announced to operators, and woken when there may be a new answer, until ``requestEnded(_:)``.
     func answer(_ waiter: ApprovalWaiter) -> (clientName: String?, decision: SecretDecision) {
         guard let keyID = waiter.keyID, let entry = roster[keyID] else { return (nil, .refuse(.unknownKey)) }
         let now = environment.now()
@@ -42,7 +42,7 @@ extension Registry {
         }
     }
 
-    /// The request does not wait any more.
+    /// Removes a request that no longer waits for approval.
     func requestEnded(_ waiter: ApprovalWaiter) {
         guard let keyID = waiter.keyID, waiting[keyID]?[ObjectIdentifier(waiter)] != nil else { return }
         let name = roster[keyID]?.name
@@ -52,7 +52,7 @@ extension Registry {
         if let name { publishChange(from: snapshot, name) }
     }
 
-    /// Has every request decided again that waits and shows this key.
+    /// Wakes every waiting request with this key, so that it is decided again.
     func wakeWaiters(of keyID: KeyID?) {
         guard let keyID else { return }
         for request in waiting[keyID, default: [:]].values { request.waiter.wakeUp.signal() }
@@ -65,7 +65,7 @@ extension Registry {
         wakeWaiters(of: keyID)
     }
 
-    /// The client has received its secret whole.
+    /// Records that all of the secret was sent to the client.
     func secretWasSent(to waiter: ApprovalWaiter) {
         counts.secretsSent += 1
         guard let keyID = waiter.keyID, let name = roster[keyID]?.name else { return }

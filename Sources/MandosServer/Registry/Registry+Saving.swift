@@ -2,12 +2,12 @@ import Logging
 import MandosCore
 import MandosFormats
 
-/// What is saved, and when.
+/// Saving clients.
 extension Registry {
-    /// What only gives time is saved within this span: if a crash loses it, a client gets less time, not more.
+    /// Changes that take no right away are saved within this span: losing one in a crash gives a client no more time.
     static let saveDelay = TimeSpan.seconds(1)
 
-    /// Changes a client in a way that may wait for ``saveDelay`` to be saved.
+    /// Changes a client; the change is saved within ``saveDelay``.
     func change(_ name: String, _ body: (inout Client) -> Void) {
         guard var client = roster[name]?.client else { return }
         let before = client
@@ -21,12 +21,12 @@ extension Registry {
         }
     }
 
-    /// Saves a client that is to be as `client` is, before anything else happens.
+    /// Saves a client's new value `client`, before it takes effect.
     func save(_ client: Client, at now: Moment) throws(StateStoreError) {
         try environment.store.commit(records([client], at: now), removing: [])
     }
 
-    /// Saves clients from which a right is taken. If that fails, it is tried again.
+    /// Saves clients that lose a right. If that fails, it is tried again.
     func saveLossOfRights(_ clients: [Client], at now: Moment) throws(StateStoreError) {
         let names = clients.map(\.settings.name)
         do throws(StateStoreError) {
@@ -38,7 +38,7 @@ extension Registry {
         }
     }
 
-    /// Saves everything that is not saved yet.
+    /// Saves all clients with unsaved changes.
     func saveUnsaved() {
         nextSave = nil
         let names = unsaved

@@ -1,8 +1,8 @@
 import MandosCore
 
-/// What can be seen of the clients, and the subscriber who is told about changes.
+/// Snapshots of the clients, and the subscriber to changes.
 extension Registry {
-    /// From now on calls `subscriber` with every event, or nobody if it is nil. It must not block.
+    /// Sets the function that is called with every event, or none if it is nil. It must not block.
     public func subscribe(_ subscriber: (@Sendable (RegistryEvent) -> Void)?) { self.subscriber = subscriber }
 
     /// A client as it is now; nil if there is none of that name.
@@ -52,7 +52,7 @@ extension Registry {
         subscriber(event(paths.add(name)))
     }
 
-    /// What to compare with after a change; nil if nobody is subscribed.
+    /// The snapshot to compare with after a change; nil if there is no subscriber.
     func subscribedSnapshot(_ name: String) -> ClientSnapshot? { subscriber == nil ? nil : snapshot(name) }
 
     /// Tells the subscriber if the client differs from `before`.

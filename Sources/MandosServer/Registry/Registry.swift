@@ -6,8 +6,8 @@ public import ServiceLifecycle
 
 /// All clients and what is known about them: the only mutable state of the server.
 ///
-/// Connections, checkers and operators all come to it. It asks the pure values of MandosCore what should happen, and
-/// saves what takes rights away before it acknowledges it.
+/// Connections, checkers and operators all use it. It asks the pure values of MandosCore what should happen, and saves
+/// a change that takes rights away before it acknowledges it.
 public actor Registry: Service {
     /// Dependencies, injected so that tests can replace them.
     public struct Environment: Sendable {
@@ -60,20 +60,20 @@ public actor Registry: Service {
     var checkerQueue: CheckerQueue
     /// The requests that wait for approval, by key: a client that is renamed keeps its requests.
     var waiting: [KeyID: [ObjectIdentifier: WaitingRequest]] = [:]
-    /// Clients whose saved record is older than what is known.
+    /// Names of clients with changes that are not saved yet.
     var unsaved: Set<String> = []
     var nextSave: BootTime?
     var nextBacklogReport: BootTime?
     public internal(set) var counts = RequestCounts()
-    /// Where the clients are on D-Bus; made at the first use.
+    /// The clients' object paths on D-Bus; created at the first use.
     lazy var paths = ObjectPaths(roster.names)
     var subscriber: (@Sendable (RegistryEvent) -> Void)?
-    /// Signalled when there may be something to do earlier than planned.
+    /// Signalled when work may be due earlier than planned.
     let wakeUp = WakeUp()
 
     /// Restores the clients that are configured or were added, and forgets the others. Durable when it returns.
     ///
-    /// `defaults` is the `[DEFAULT]` of clients.conf, which holds for added clients too.
+    /// `defaults` is the `[DEFAULT]` of clients.conf, which applies to added clients too.
     public init(
         _ configured: [ClientSettings], defaults: [ConfigFile.Section] = [], _ environment: Environment
     ) throws(StateStoreError) {
@@ -95,10 +95,10 @@ public actor Registry: Service {
         logNotices(plan.notices)
     }
 
-    /// The present time on the clock that decides.
+    /// The present time on the boot clock, which all deadlines are measured on.
     public nonisolated var bootTime: BootTime { environment.now().boot }
 
-    /// Puts a changed client in place of the old one, and tells whoever depends on it.
+    /// Replaces a client with its changed value, and updates everything that depends on it.
     func put(_ client: Client, _ name: String) {
         guard let entry = roster[name] else { return }
         let before = entry.client

@@ -1,7 +1,7 @@
 public import MandosCore
 public import MandosFormats
 
-/// Something that happened to the clients, for whoever informs operators.
+/// An event about clients, for the subscriber that informs operators.
 public enum RegistryEvent: Sendable {
     case added(ClientSnapshot)
     case removed(name: String, path: String)
@@ -24,7 +24,7 @@ public struct ClientSnapshot: Equatable, Sendable {
     public let path: String
 }
 
-/// How many requests were answered since the start, and how.
+/// Numbers of requests answered since the start, by answer.
 public struct RequestCounts: Equatable, Sendable {
     public internal(set) var secretsSent = 0
     public internal(set) var refusals: [Refusal: Int] = [:]

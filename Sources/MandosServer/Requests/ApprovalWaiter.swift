@@ -1,12 +1,12 @@
 import MandosFormats
 
-/// A request for a secret, as far as the registry has to know it: whose key, from where, since when, and how to wake it.
+/// A request for a secret, as the registry sees it: its key, address, arrival time, and the signal that wakes it.
 final class ApprovalWaiter: Sendable {
-    /// The key that the peer proved to have; nil if it showed none.
+    /// The key whose possession the peer proved; nil if it presented none.
     let keyID: KeyID?
     /// The address of the peer, for operators.
     let address: String
-    /// When the request came.
+    /// When the request arrived.
     let since: BootTime
     /// Signalled when the request may have a new answer.
     let wakeUp: WakeUp

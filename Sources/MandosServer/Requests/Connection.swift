@@ -6,7 +6,7 @@ import Synchronization
 
 /// A connection whose peer has completed the handshake.
 final class Connection: Sendable {
-    /// The key that the peer proved to have; nil if it showed none.
+    /// The key whose possession the peer proved; nil if it presented none.
     let keyID: KeyID?
     /// The peer's address and port.
     let address: String
@@ -21,7 +21,7 @@ final class Connection: Sendable {
         self.presence = presence
     }
 
-    /// Whether the peer is still connected, and how to wake a request that waits.
+    /// Tells whether the peer is still connected, and wakes a waiting request when it leaves.
     final class Presence: Sendable {
         private let hasLeft = Atomic(false)
         let wakeUp = WakeUp()
@@ -38,7 +38,7 @@ final class Connection: Sendable {
     enum Failure: Error, CustomStringConvertible {
         case peerLeft
         case stopping
-        /// The network did not take all of the secret.
+        /// The kernel did not take all of the secret.
         case notSent(any Error)
 
         var description: String {
@@ -62,7 +62,7 @@ final class Connection: Sendable {
         if Task.isShuttingDownGracefully { throw .stopping }
     }
 
-    /// Sends the secret; returns when the network has taken all of it.
+    /// Sends the secret; returns when the kernel has taken all of it.
     func send(_ secret: Secret) async throws(Failure) {
         do {
             try await channel.writeAndFlush(ByteBuffer(bytes: secret.bytes))

@@ -25,7 +25,7 @@ public final class Listener: Service {
         self.registry = registry
         self.priority = priority
         self.credentials = try Credentials()
-        // Created at the first use, which would stop the program if there were no descriptors left by then.
+        // Created now: creation at the first use would stop the program if no descriptors were left by then.
         _ = MultiThreadedEventLoopGroup.singleton
         self.log = log
         unauthenticated = Mutex(UnauthenticatedConnections(limits: .init(spareDescriptors: spareDescriptors)))
@@ -55,7 +55,7 @@ public final class Listener: Service {
 
     /// Accepts connections until a graceful shutdown.
     ///
-    /// accept(2) can fail for reasons that pass; NIO then gives the socket up, and this starts again with it.
+    /// accept(2) can fail temporarily; NIO then gives the socket up, and this starts again with a new duplicate of it.
     private func accept(into arrivals: AsyncStream<Connection>.Continuation) async throws {
         while true {
             let server = try await bootstrap(arrivals).withBoundSocket(try socket.duplicate()).get()
@@ -80,7 +80,7 @@ public final class Listener: Service {
     private func bootstrap(_ arrivals: AsyncStream<Connection>.Continuation) -> ServerBootstrap {
         ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelInitializer { channel in
-                // Without descriptors or memory to spare, accepting waits a little.
+                // When descriptors or memory run out, accepting pauses.
                 channel.eventLoop.makeCompletedFuture {
                     let handler = AcceptBackoffHandler { _ in .milliseconds(50) }
                     try channel.pipeline.syncOperations.addHandler(handler)

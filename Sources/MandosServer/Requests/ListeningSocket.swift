@@ -7,7 +7,7 @@ public struct ListeningSocket: Sendable {
     public let address: String
     public let port: UInt16
 
-    /// What failed, and why.
+    /// The action that failed, and the reason.
     public struct Problem: Error, CustomStringConvertible {
         let action: String
         let reason: String
@@ -25,7 +25,7 @@ public struct ListeningSocket: Sendable {
         public var description: String { "\(action): \(reason)" }
     }
 
-    /// Opens the socket that the settings describe; ``warning`` is called for what is not fatal.
+    /// Opens the socket that the settings describe; ``warning`` is called for problems that are not fatal.
     ///
     /// Source: mandos(8) `--address`, `--port`, `--interface`, `--no-ipv6`, `--socket`.
     public static func open(_ settings: ServerSettings, warning: (Problem) -> Void) throws(Problem) -> ListeningSocket {
@@ -52,7 +52,7 @@ public struct ListeningSocket: Sendable {
         }
     }
 
-    /// Lets as many connections wait to be accepted as the kernel allows.
+    /// Sets the backlog to the kernel's maximum.
     func listenWithLongestBacklog() {
         // The socket listens already: if this fails, only the backlog stays as it was.
         _ = listen(descriptor, SOMAXCONN)

@@ -11,7 +11,7 @@ struct SecretRequest {
     private let waiter: ApprovalWaiter
     private let logger: Logger
 
-    /// `logger` gets the facts about the request with every line.
+    /// `logger` logs the facts about the request with every line.
     init(on connection: Connection, to registry: Registry, logger: Logger) {
         self.connection = connection
         self.registry = registry

@@ -10,7 +10,7 @@ final class TLSHandler: ChannelDuplexHandler {
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// How long the peer may take.
+    /// Time limits for the peer.
     struct TimeLimits {
         var untilHandshakeCompleted = TimeAmount.seconds(15)
         var forReceivingSecret = TimeAmount.seconds(30)

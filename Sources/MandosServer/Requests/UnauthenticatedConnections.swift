@@ -58,7 +58,7 @@ struct UnauthenticatedConnections<Payload> {
 
     private func oldest(of arrivals: Arrivals) -> ID? { arrivals.ids.first { entries[$0] != nil } }
 
-    /// IDs in order of arrival. Those that have left stay until they are at the front or the majority, so that leaving takes
+    /// IDs in order of arrival. Removed IDs stay until they are at the front or the majority, so that removal takes
     /// constant time on average.
     private struct Arrivals {
         private(set) var ids: Deque<ID> = []
@@ -69,7 +69,7 @@ struct UnauthenticatedConnections<Payload> {
             count += 1
         }
 
-        /// One ID has left; `hasLeft` tells which ones have.
+        /// Removes one ID; `hasLeft` tells which IDs are removed.
         mutating func remove(where hasLeft: (ID) -> Bool) {
             count -= 1
             while let first = ids.first, hasLeft(first) { ids.removeFirst() }
