@@ -19,9 +19,9 @@ final class PluginFile {
     func start(
         arguments: [String], environment: [String], capturesErrors: Bool
     ) throws(SystemError) -> PluginProcess {
-        let pipes = try ChildPipes.make(capturesErrors: capturesErrors)
+        let pipes = try ChildPipes.make(inheritsInput: true, capturesErrors: capturesErrors)
         let process = try ChildProcess.start(
-            path, arguments: arguments, environment: environment, standard: [STDIN_FILENO] + pipes.standard.dropFirst(),
+            path, arguments: arguments, environment: environment, standard: pipes.standard,
             group: .inherited, file: file.number)
         return PluginProcess(process, pipes)
     }
@@ -37,7 +37,7 @@ final class PluginProcess {
     /// Runs `work` in a fork of this process, as a plugin: its standard output is the password. It keeps only the
     /// standard descriptors. To be called while this process has one thread.
     static func fork(_ work: () -> Never) throws(SystemError) -> PluginProcess {
-        let pipes = try ChildPipes.make(capturesErrors: false)
+        let pipes = try ChildPipes.make(inheritsInput: true, capturesErrors: false)
         let output = pipes.standard[1]
         // SIGTERM rather than SIGKILL: it may have to restore the terminal. We may have inherited SIGTERM as ignored.
         let process = try ChildProcess.fork("a process", boundBy: SIGTERM) {

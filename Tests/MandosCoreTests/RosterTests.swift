@@ -122,11 +122,14 @@ private struct World {
     func `keeps a key disabled whose client gets another key at the same time`(isReload: Bool) throws {
         var world = World()
         world.start([try settings("a")])
+        let host = try SettingChange.host("a.example").applied(to: try settings("a"))
+        world.roster["a"]?.client.change(host, at: circumstances().now.boot)
         world.disable("a")
         let configured = [try settings("b", key: 1), try settings("a", key: 2)]
         if isReload { world.reload(configured) } else { world.start(configured) }
         #expect(world.isEnabled("a") == false)
         #expect(world.isEnabled("b") == false)
+        #expect(world.roster["b"]?.client.settings.host == "", "the settings of the other client stay with it")
     }
 
     @Test func `lets a key go from one client to another`() throws {
@@ -152,15 +155,19 @@ private struct World {
         #expect(world.isEnabled("a") == true)
     }
 
-    @Test func `leaves out an added client whose key the files give to another, and keeps its record`() throws {
+    @Test(arguments: [true, false])
+    func `leaves out an added client whose key the files give to another, and keeps its record`(isDisabled: Bool) throws
+    {
         var world = World()
         world.start([])
         try world.add("added", key: 7)
+        if isDisabled { world.disable("added") }
         let configured = [try settings("a", key: 7)]
         #expect(world.reload(configured).misfits.map(\.name) == ["added"])
         #expect(world.start(configured).misfits.map(\.name) == ["added"])
         #expect(world.roster.names == ["a"])
         #expect(world.saved["added"]?.section != nil)
+        #expect(world.isEnabled("a") == !isDisabled)
         world.start([])
         #expect(world.roster.names == ["added"])
     }

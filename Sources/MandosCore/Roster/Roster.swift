@@ -130,8 +130,7 @@ extension Roster {
         _ configured: [ClientSettings], added: AddedClients, _ known: [String: RosterPlan.Known],
         _ circumstances: Circumstances
     ) -> RosterPlan {
-        var planner = Planner(known, circumstances)
-        planner.plan.misfits = added.misfits
+        var planner = Planner(configured, added, known, circumstances)
         // A client that does not fit now may fit later: its record stays as it is.
         for (name, _) in added.misfits { planner.known[name] = nil }
         for settings in configured { planner.place(settings, section: nil) }

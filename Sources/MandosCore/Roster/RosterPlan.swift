@@ -61,8 +61,19 @@ struct Planner {
     /// Names whose records are obsolete: of clients that are gone, or that are spelt or named differently now.
     private var formerNames: [String] = []
 
-    init(_ known: [String: RosterPlan.Known], _ circumstances: Roster.Circumstances) {
+    /// The names that have a section, in the files or added.
+    private lazy var existing = Set((configured + added.clients).map(\.name) + added.misfits.map(\.name))
+    private let configured: [ClientSettings]
+    private let added: AddedClients
+
+    init(
+        _ configured: [ClientSettings], _ added: AddedClients, _ known: [String: RosterPlan.Known],
+        _ circumstances: Roster.Circumstances
+    ) {
+        self.configured = configured
+        self.added = added
         self.known = known
+        plan.misfits = added.misfits
         self.circumstances = circumstances
         for item in known.values {
             guard let record = item.withoutRights(circumstances),
@@ -98,9 +109,16 @@ struct Planner {
                     Client(settings, firstCheckDelay: firstCheckDelay(settings), at: circumstances.now), settings,
                     section)
             }
-            _ = restore(record, settings, section)
-            renamed.insert(record.name)
             plan.notices.append(.stillDisabled(name: settings.name))
+            if existing.contains(record.name) {
+                // The other client keeps its settings and its record; only "disabled" goes with the key.
+                var client = Client(settings, firstCheckDelay: firstCheckDelay(settings), at: circumstances.now)
+                client.disable()
+                serve(client, settings, section)
+            } else {
+                _ = restore(record, settings, section)
+                renamed.insert(record.name)
+            }
         }
     }
 
@@ -120,7 +138,7 @@ struct Planner {
         plan.records += plan.absent.departed.values
         // Names are compared byte for byte, as in a database. A name under which a record is written or kept stays.
         let kept = (formerNames.isEmpty ? [] : plan.records) + plan.absent.removed.values
-        let names = Set(kept.map { Array($0.name.utf8) })
+        let names = Set((kept.map(\.name) + plan.misfits.map(\.name)).map { Array($0.utf8) })
         plan.forgotten = formerNames.filter { !names.contains(Array($0.utf8)) }
         return plan
     }

@@ -8,15 +8,19 @@ public struct ChildPipes: ~Copyable {
     public var output: Pipe?
     public var errors: Pipe?
     // Kept open until the child has its own copy.
-    private let nothing: FileDescriptor
+    private let nothing: FileDescriptor?
 
     /// Creates a pipe for `input` and for each captured output. Otherwise, the child's input and output are /dev/null,
-    /// and its standard error is ours.
+    /// and its standard error is ours, as is its input if `inheritsInput`.
     public static func make(
-        input secret: SecretBuffer? = nil, capturesOutput: Bool = true, capturesErrors: Bool
+        input secret: SecretBuffer? = nil, inheritsInput: Bool = false, capturesOutput: Bool = true,
+        capturesErrors: Bool
     ) throws(SystemError) -> ChildPipes {
-        let nothing = try FileDescriptor.nothing()
-        var standard = [nothing.number, nothing.number, STDERR_FILENO]
+        // Opened only if it is needed: a plugin has to start in an initramfs without it.
+        let isNothingNeeded = (secret == nil && !inheritsInput) || !capturesOutput
+        let nothing = isNothingNeeded ? try FileDescriptor.nothing() : nil
+        let number = nothing.number ?? STDIN_FILENO
+        var standard = [inheritsInput ? STDIN_FILENO : number, number, STDERR_FILENO]
         var input: SecretInput?
         if let secret {
             let pipe = try SecretInput(secret)
