@@ -99,9 +99,10 @@ extension Roster {
 
     /// The plan for a start, from everything that was saved.
     public static func plan(
-        _ configured: [ClientSettings], defaults: [ConfigFile.Section] = [], saved: [ClientRecord],
+        _ configured: [ClientSettings], defaults: [ConfigFile.Section] = [], saved: consuming [ClientRecord],
         _ circumstances: Circumstances
     ) -> RosterPlan {
+        let sections = saved.compactMap { record in record.section.map { (record.name, $0) } }
         var known: [String: RosterPlan.Known] = [:]
         known.reserveCapacity(saved.count)
         for record in saved {
@@ -109,7 +110,8 @@ extension Roster {
             if known[record.name]?.withoutRights(circumstances) != nil { continue }
             known[record.name] = record.isRemoved ? .removed(record) : .saved(record)
         }
-        let sections = saved.compactMap { record in record.section.map { (record.name, $0) } }
+        // Of 100,000 clients, two copies would take 40 MB more.
+        saved = []
         return plan(
             configured, added: AddedClients(sections, beside: configured, defaults: defaults), known, circumstances)
     }
