@@ -136,10 +136,9 @@ struct Planner {
         }
         plan.records = plan.entries.map { $0.record(circumstances) }
         plan.records += plan.absent.departed.values
-        // Names are compared byte for byte, as in a database. A name under which a record is written or kept stays.
-        let kept = (formerNames.isEmpty ? [] : plan.records) + plan.absent.removed.values
-        let names = Set((kept.map(\.name) + plan.misfits.map(\.name)).map { Array($0.utf8) })
-        plan.forgotten = formerNames.filter { !names.contains(Array($0.utf8)) }
+        // Names are compared byte for byte, as in a database. A name under which a record is written stays.
+        let written = formerNames.isEmpty ? [] : Set(plan.records.map { Array($0.name.utf8) })
+        plan.forgotten = formerNames.filter { !written.contains(Array($0.utf8)) }
         return plan
     }
 
