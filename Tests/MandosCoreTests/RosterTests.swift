@@ -70,8 +70,9 @@ private struct World {
         let keyID = String(repeating: "0", count: 63) + String(key)
         let section = "[\(name)]\nkey_id = \(keyID)\nsecret = c2VjcmV0\n"
         let settings = try AddedClient.read(section, defaults: [])
-        let client = Client(settings, firstCheckDelay: .zero, at: circumstances().now)
-        roster.add(Roster.Entry(client, configured: settings, section: section))
+        let addition = roster.adding(settings, section: section, at: circumstances().now)
+        for name in addition.formerNames { saved[name] = nil }
+        roster.add(addition)
         _ = save(name)
     }
 
@@ -194,9 +195,14 @@ private struct RandomRosterHistory {
         case 3:
             let key = Int.random(in: 1...9, using: &random)
             guard world.roster[name] == nil, files[name] == nil, !files.values.contains(key) else { return }
-            guard world.roster[try #require(settings("x", key: key).keyID)] == nil else { return }
+            let keyID = try #require(try settings("x", key: key).keyID)
+            guard world.roster[keyID] == nil else { return }
+            // Its record would be lost.
+            if let departed = world.roster.absent.departed[name], departed.keyID != keyID { return }
             log.append("add \(name) with key \(key)")
+            let wasWithoutRights = world.roster.absent[keyID] != nil
             try world.add(name, key: key)
+            try #require(world.isEnabled(name) != wasWithoutRights, "\(story)")
         case 4, 5: try read("restart") { world, files in world.start(files) }
         default: try read("reload") { world, files in world.reload(files) }
         }
@@ -226,7 +232,7 @@ private struct RandomRosterHistory {
         if plan.misfits.isEmpty || what == "restart" { try compare(with: before) }
     }
 
-    /// What had no rights before has none now, neither its name nor its key under a new name; nothing else lost any.
+    /// What had no rights before has none now, neither its name nor its key under another name; nothing else lost any.
     private func compare(with before: World) throws {
         let absent = before.roster.absent
         var keysWithoutRights = Set((Array(absent.departed.values) + absent.removed.values).compactMap(\.keyID))
@@ -237,7 +243,9 @@ private struct RandomRosterHistory {
             let wasEnabled = before.isEnabled(name)
             try #require(absent.removed[name] == nil || files[name] == nil, "\(name) was removed; \(story)")
             if let wasEnabled {
-                try #require(world.isEnabled(name) == wasEnabled, "\(name); \(story)")
+                let keyID = try #require(world.roster[name]?.configured.keyID)
+                let hasAdopted = before.roster[name]?.configured.keyID != keyID && keysWithoutRights.contains(keyID)
+                try #require(world.isEnabled(name) == (wasEnabled && !hasAdopted), "\(name); \(story)")
             } else if absent.departed[name] != nil {
                 try #require(world.isEnabled(name) == false, "\(name); \(story)")
             } else if before.saved[name] == nil, let keyID = world.roster[name]?.configured.keyID {

@@ -160,7 +160,9 @@ private final class History {
             let days = Int64.random(in: -1...1, using: &random)
             log.append("the wall clock steps by \(days) days")
             clock.stepWall(by: .seconds(days * 86_400))
-        case 4, 5, 6: try await check()
+        case 4, 5, 6:
+            try await check()
+            await registry.saveWhatIsDue()
         case 7:
             log.append("\(name) got its secret")
             await registry.secretWasSent(to: waiter(name, since: clock.now.boot))
@@ -186,6 +188,7 @@ private final class History {
         await endKilledCheckers()
         for name in clients.keys { clients[name]?.pass(to: now) }
         await endKilledCheckers()
+        await registry.saveWhatIsDue()
         try await compare()
         await endKilledCheckers()
     }
@@ -325,6 +328,7 @@ private final class History {
                 try #require(answer == expected, "\(name) at \(now), \(story)")
             }
             // What was taken away is durable by now.
+            await registry.saveWhatIsDue()
             if clients[name]?.until == nil { try #require(store.records[name]?.until == nil, "\(name), \(story)") }
         }
     }

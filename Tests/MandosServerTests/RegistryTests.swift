@@ -41,6 +41,12 @@ private struct World {
     let store = TestStore()
     let checkers = TestCheckers()
 
+    /// The same saved state, in a world of its own.
+    func copying(_ other: World) -> World {
+        store.state.withLock { $0.records = other.store.records }
+        return self
+    }
+
     func registry(_ settings: [ClientSettings]) throws -> Registry {
         let clock = clock
         return try Registry(
@@ -71,13 +77,16 @@ private struct World {
         #expect(Set(world.store.records.keys) == ["b", "c"])
     }
 
-    @Test func `makes it durable that a client's time is over before it says so`() async throws {
+    @Test func `refuses at once when a client's time is over, and makes it durable`() async throws {
         let world = World()
         let registry = try world.registry(settings("a"))
         #expect(await world.decision(registry) == secret)
         world.clock.advance(by: .minutes(5))
         #expect(world.store.records["a"]?.until != nil)
+        world.store.hold()
         #expect(await world.decision(registry) == .refuse(.disabled))
+        world.store.release()
+        await registry.saveWhatIsDue()
         #expect(world.store.records["a"]?.until == nil)
         // A crash now changes nothing.
         #expect(await world.decision(try world.registry(settings("a"))) == .refuse(.disabled))
@@ -89,7 +98,7 @@ private struct World {
         world.store.setFull(true)
         await #expect(throws: StateStoreError.self) { try await registry.disable("a") }
         #expect(await world.decision(registry) == .refuse(.disabled))
-        await #expect(throws: StateStoreError.self) { try await registry.enable("a") }
+        await #expect(throws: Registry.Failure.self) { try await registry.enable("a") }
         #expect(await world.decision(registry) == .refuse(.disabled), "what cannot be saved is not granted")
         world.store.setFull(false)
         try await registry.disable("a")
@@ -235,10 +244,59 @@ private struct World {
         #expect(await world.decision(try world.registry(settings("again", "b"))) == .refuse(.disabled))
     }
 
-    @Test func `keeps what was added in place of a client that had left disabled`() async throws {
+    @Test(arguments: ["a", "another"])
+    func `adds a client with the key of one that had left disabled, but does not enable it`(name: String) async throws {
         let world = World()
         let registry = try world.registry(settings("a", "b"))
         try await registry.disable("a")
+        _ = try await registry.reload(Array(settings("a", "b").dropFirst()))
+        _ = try await registry.add(section(name))
+        #expect(await world.decision(registry) == .refuse(.disabled))
+        #expect(Set(world.store.records.keys) == [name, "b"])
+        let again = try world.registry(Array(settings("a", "b").dropFirst()))
+        #expect(await world.decision(again) == .refuse(.disabled))
+        try await again.enable(name)
+        _ = try await again.reload(Array(settings("a", "b").dropFirst()))
+        #expect(await world.decision(again) == secret, "once an operator has enabled it, it stays so")
+        #expect(await world.decision(try world.registry(Array(settings("a", "b").dropFirst()))) == secret)
+        #expect(world.store.records[name]?.section != nil)
+    }
+
+    @Test func `lists and forgets clients that left while they were disabled`() async throws {
+        let world = World()
+        let registry = try world.registry(settings("a", "b"))
+        try await registry.disable("a")
+        let rest = Array(try settings("a", "b").dropFirst())
+        _ = try await registry.reload(rest)
+        #expect(await registry.departed.map(\.name) == ["a"])
+        await #expect(throws: Registry.Failure.self, "another key under that name") {
+            _ = try await registry.add(section("a", key: 7))
+        }
+        #expect(try await registry.forget("b") == false)
+        #expect(try await registry.forget("a"))
+        #expect(await registry.departed.isEmpty)
+        #expect(Set(world.store.records.keys) == ["b"])
+        _ = try await registry.reload(settings("a", "b"))
+        #expect(await world.decision(registry) == secret)
+    }
+
+    @Test func `keeps a key disabled that another client has now, until an operator enables that`() async throws {
+        let world = World()
+        let registry = try world.registry(settings("a", "b"))
+        try await registry.disable("a")
+        // [b] has the key of [a], which is gone: at a reload, and at a start.
+        let adopted = [try ClientSettings.parsing(section("b", checker: "check %%(name)s"))]
+        let other = try World().copying(world).registry(adopted)
+        #expect(await world.decision(other) == .refuse(.disabled), "at a start")
+        _ = try await registry.reload(adopted)
+        #expect(await world.decision(registry) == .refuse(.disabled), "at a reload")
+        try await registry.enable("b")
+        #expect(await world.decision(try world.registry(adopted)) == secret)
+    }
+
+    @Test func `keeps what was added when the files are read again`() async throws {
+        let world = World()
+        let registry = try world.registry(settings("a", "b"))
         _ = try await registry.reload(Array(settings("a", "b").dropFirst()))
         _ = try await registry.add(section("a"))
         _ = try await registry.reload(Array(settings("a", "b").dropFirst()))

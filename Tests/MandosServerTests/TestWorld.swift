@@ -1,3 +1,4 @@
+import Glibc
 import MandosCore
 import MandosFormats
 import Synchronization
@@ -34,10 +35,18 @@ final class TestStore: StateStore {
     }
 
     let state = Mutex(State())
+    private let isHeld = Mutex(false)
+    /// Whether a commit is waiting for ``release()``.
+    let isWaiting = Atomic(false)
 
     func load() throws(StateStoreError) -> [ClientRecord] { state.withLock { Array($0.records.values) } }
 
     func commit(_ records: [ClientRecord], removing names: [String]) throws(StateStoreError) {
+        while isHeld.withLock({ $0 }) {
+            isWaiting.store(true, ordering: .releasing)
+            usleep(1000)
+        }
+        isWaiting.store(false, ordering: .releasing)
         try state.withLock { (state) throws(StateStoreError) in
             state.whileCommitting()
             if state.isFull { throw StateStoreError("the disk is full") }
@@ -47,6 +56,20 @@ final class TestStore: StateStore {
         }
     }
 
+    /// Has every commit take until ``release()``.
+    func hold() { isHeld.withLock { $0 = true } }
+    func release() {
+        isHeld.withLock { $0 = false }
+    }
+
     func setFull(_ isFull: Bool) { state.withLock { $0.isFull = isFull } }
+    var commits: Int { state.withLock { $0.commits } }
     var records: [String: ClientRecord] { state.withLock { $0.records } }
+}
+
+extension Registry {
+    func disable(_ name: String) async throws { try await disable([name]) }
+
+    /// What the registry's loop does when it is time.
+    func saveWhatIsDue() async { if takeDueSave() { await saveUnsaved() } }
 }

@@ -127,8 +127,8 @@ extension Client {
 
     /// When the client will be disabled if there is no sign of life, in wall time; nil if it is disabled.
     public func expires(at now: Moment) -> Timestamp? {
-        guard case .enabled(let lease) = status else { return nil }
-        let remaining = lease.end(at: now.boot, maximumGrace: settings.timeout) - now.boot
+        guard let end = leaseEnd(at: now.boot) else { return nil }
+        let remaining = end - now.boot
         return Timestamp(millisecondsSince1970: now.wall.millisecondsSince1970 + remaining.milliseconds)
     }
 }

@@ -51,9 +51,12 @@ public struct Client: Equatable, Sendable {
     }
 
     /// Whether the client is enabled and its lease has not ended.
-    public func isEnabled(at now: BootTime) -> Bool {
-        guard case .enabled(let lease) = status else { return false }
-        return now < lease.end(at: now, maximumGrace: settings.timeout)
+    public func isEnabled(at now: BootTime) -> Bool { leaseEnd(at: now).map { now < $0 } ?? false }
+
+    /// The end of the lease as seen at `now`; nil if the client is disabled.
+    public func leaseEnd(at now: BootTime) -> BootTime? {
+        guard case .enabled(let lease) = status else { return nil }
+        return lease.end(at: now, maximumGrace: settings.timeout)
     }
 
     /// Whether the lease has ended although the client is still marked enabled: the caller has to disable it.

@@ -39,14 +39,17 @@ public struct ClientRecord: Equatable, Sendable {
     public var isRemoved: Bool
     /// The section that defines the client, if an operator added it while the server was running.
     public var section: String?
-    /// The key of a disabled client, which may come back under another name; nil if the client is enabled.
-    public let keyID: KeyID?
+    /// The key. That of a disabled client may come back under another name. Databases of earlier versions have it of disabled
+    /// clients only.
+    public internal(set) var keyID: KeyID?
+    /// The object path on D-Bus, if it does not follow from the name alone.
+    public var objectPath: String?
 
     public init(
         name: String, until: Deadline?, wasEnabledInFile: Bool, created: Timestamp, lastEnabled: Timestamp?,
         lastCheckedOK: Timestamp?, lastCheckerStatus: TerminationStatus?, lastApprovalRequest: Timestamp?,
         overrides: SettingOverrides, deniedUntil: Deadline? = nil, isRemoved: Bool = false, section: String? = nil,
-        keyID: KeyID? = nil
+        keyID: KeyID? = nil, objectPath: String? = nil
     ) {
         self.name = name
         self.until = until
@@ -61,6 +64,7 @@ public struct ClientRecord: Equatable, Sendable {
         self.isRemoved = isRemoved
         self.section = section
         self.keyID = keyID
+        self.objectPath = objectPath
     }
 }
 
@@ -82,7 +86,7 @@ extension Client {
             lastEnabled: lastEnabled, lastCheckedOK: lastCheckedOK, lastCheckerStatus: lastCheckerStatus,
             lastApprovalRequest: lastApprovalRequest, overrides: SettingOverrides(of: settings, over: configured),
             deniedUntil: deniedUntil,
-            keyID: until == nil ? settings.keyID : nil)
+            keyID: settings.keyID)
     }
 
     /// Restores a client after a restart.

@@ -1,7 +1,14 @@
+public import MandosFormats
+
 /// Saved records of clients that are not served, and that must not come back with more rights than they had.
 public struct AbsentClients: Equatable, Sendable {
     /// Clients that an operator removed although the configuration files still have them, by name.
     public internal(set) var removed: [String: ClientRecord] = [:]
     /// Clients that were disabled when they left the configuration files, by name.
     public internal(set) var departed: [String: ClientRecord] = [:]
+
+    /// A client that was disabled or removed, and had this key.
+    public subscript(keyID: KeyID) -> ClientRecord? {
+        departed.values.first { $0.keyID == keyID } ?? removed.values.first { $0.keyID == keyID }
+    }
 }

@@ -8,11 +8,18 @@ public struct Roster {
         public let configured: ClientSettings
         /// The section that defines the client, if an operator added it and it is in no configuration file.
         public let section: String?
+        /// The object path on D-Bus, if it does not follow from the name alone.
+        public var objectPath: String?
+        /// What was said last about when the lease ends, and the end that this was said of.
+        private var saidExpiry: (end: BootTime, wall: Timestamp)?
 
-        public init(_ client: Client, configured: ClientSettings, section: String? = nil) {
+        public init(
+            _ client: Client, configured: ClientSettings, section: String? = nil, objectPath: String? = nil
+        ) {
             self.client = client
             self.configured = configured
             self.section = section
+            self.objectPath = objectPath
         }
 
         public var name: String { configured.name }
@@ -25,7 +32,19 @@ public struct Roster {
             var record = client.record(
                 configured: configured, bootID: circumstances.bootID, at: circumstances.now)
             record.section = section
+            record.objectPath = objectPath
             return record
+        }
+
+        /// When the client will be disabled if there is no sign of life, in wall time; nil if it is disabled.
+        ///
+        /// The same at each call until the lease changes, although it is computed from two clocks.
+        public func expires(at now: Moment) -> Timestamp? {
+            guard let end = client.leaseEnd(at: now.boot) else { return nil }
+            if let saidExpiry, saidExpiry.end == end { return saidExpiry.wall }
+            let wall = client.expires(at: now)
+            saidExpiry = wall.map { (end, $0) }
+            return wall
         }
     }
 
@@ -40,6 +59,11 @@ public struct Roster {
 
     /// The client with this key ID.
     public subscript(keyID: KeyID) -> Entry? { nameOfKey[keyID].flatMap { entries[$0] } }
+
+    /// The record to save under this name; nil if there is nothing to remember.
+    public func record(_ name: String, _ circumstances: Circumstances) -> ClientRecord? {
+        entries[name]?.record(circumstances) ?? absent.removed[name] ?? absent.departed[name]
+    }
 
     public var count: Int { entries.count }
 
@@ -59,11 +83,33 @@ public struct Roster {
         absent = plan.absent
     }
 
-    /// Adds a client; a record of an absent client of that name is forgotten.
-    public mutating func add(_ entry: Entry) {
-        absent.departed[entry.name] = nil
-        insert(entry)
+    /// A client that an operator adds, before it is saved.
+    public struct Addition {
+        public let entry: Entry
+        /// Whether it is disabled because its key was when it left the configuration files.
+        public let isStillDisabled: Bool
+        /// Names under which the key was known before; from now on, its state is that of the new client.
+        public let formerNames: [String]
     }
+
+    /// Decides about a client that an operator adds, whose name and key no client has.
+    public func adding(_ settings: ClientSettings, section: String, at now: Moment) -> Addition {
+        let former = settings.keyID.flatMap { absent[$0] }
+        var client = Client(settings, firstCheckDelay: .zero, at: now)
+        if former != nil { client.disable() }
+        return Addition(
+            entry: Entry(client, configured: settings, section: section), isStillDisabled: former != nil,
+            formerNames: absent.departed.values.filter { $0.keyID == settings.keyID }.map(\.name))
+    }
+
+    /// Adds a client, once it is saved.
+    public mutating func add(_ addition: Addition) {
+        for name in addition.formerNames { absent.departed[name] = nil }
+        insert(addition.entry)
+    }
+
+    /// Forgets a client that left while it was disabled.
+    public mutating func forget(_ name: String) { absent.departed[name] = nil }
 
     /// Removes a client. `record` is kept while the configuration files still have the client.
     public mutating func remove(_ name: String, keeping record: ClientRecord?) {

@@ -56,13 +56,12 @@ struct Planner {
     var plan = RosterPlan()
     /// Clients without rights, by key: they get no more under another name.
     private var withoutRights: [KeyID: ClientRecord] = [:]
-    /// Names of clients without rights whose keys are configured under other names now.
-    private var renamed: Set<String> = []
     /// Names whose records are obsolete: of clients that are gone, or that are spelt or named differently now.
     private var formerNames: [String] = []
 
     /// The names that have a section, in the files or added.
     private lazy var existing = Set((configured + added.clients).map(\.name) + added.misfits.map(\.name))
+    private lazy var configuredKeys = Set((configured + added.clients).compactMap(\.keyID))
     private let configured: [ClientSettings]
     private let added: AddedClients
 
@@ -86,7 +85,12 @@ struct Planner {
     /// Plans one configured client.
     mutating func place(_ settings: ClientSettings, section: String?) {
         switch known.removeValue(forKey: settings.name) {
-        case .removed(let record):
+        case .removed(var record):
+            // Of the section that is left out now, whatever key it had before.
+            if record.keyID != settings.keyID {
+                record.keyID = settings.keyID
+                plan.records.append(record)
+            }
             plan.absent.removed[settings.name] = record
             plan.notices.append(.stillRemoved(name: settings.name))
         case .serving(let entry):
@@ -94,32 +98,36 @@ struct Planner {
             var client = entry.client
             client.reconfigure(
                 from: entry.configured, to: settings, firstCheckDelay: firstCheckDelay(settings), at: circumstances.now)
-            serve(client, settings, section)
+            if settings.keyID != entry.configured.keyID { adoptKey(of: settings, &client) }
+            serve(client, settings, section, entry.objectPath)
         case .saved(let record):
-            let client = restore(record, settings, section)
+            var client = restored(record, settings)
             if record.until != nil && client.status == .disabled {
                 plan.notices.append(.disabledMeanwhile(name: settings.name))
             }
+            if settings.keyID != record.keyID { adoptKey(of: settings, &client) }
+            serve(client, settings, section, record.objectPath)
         case .departed(let record):
-            _ = restore(record, settings, section)
+            serve(restored(record, settings), settings, section, record.objectPath)
             plan.notices.append(.stillDisabled(name: settings.name))
         case nil:
-            guard let record = settings.keyID.flatMap({ withoutRights[$0] }) else {
-                return serve(
-                    Client(settings, firstCheckDelay: firstCheckDelay(settings), at: circumstances.now), settings,
-                    section)
+            if let record = settings.keyID.flatMap({ withoutRights[$0] }), !existing.contains(record.name) {
+                // Renamed.
+                plan.notices.append(.stillDisabled(name: settings.name))
+                return serve(restored(record, settings), settings, section)
             }
-            plan.notices.append(.stillDisabled(name: settings.name))
-            if existing.contains(record.name) {
-                // The other client keeps its settings and its record; only "disabled" goes with the key.
-                var client = Client(settings, firstCheckDelay: firstCheckDelay(settings), at: circumstances.now)
-                client.disable()
-                serve(client, settings, section)
-            } else {
-                _ = restore(record, settings, section)
-                renamed.insert(record.name)
-            }
+            var client = Client(settings, firstCheckDelay: firstCheckDelay(settings), at: circumstances.now)
+            adoptKey(of: settings, &client)
+            serve(client, settings, section)
         }
+    }
+
+    /// Disables a client whose key is that of another client without rights: "disabled" goes with the key. The other client,
+    /// if there still is one, keeps its settings and its record.
+    private mutating func adoptKey(of settings: ClientSettings, _ client: inout Client) {
+        guard let record = settings.keyID.flatMap({ withoutRights[$0] }), record.name != settings.name else { return }
+        if client.status != .disabled { plan.notices.append(.stillDisabled(name: settings.name)) }
+        client.disable()
     }
 
     /// Plans the clients that have left the configuration, and the records to save.
@@ -127,14 +135,15 @@ struct Planner {
         for (name, item) in known {
             if case .serving = item { plan.leaving.append(name) }
             let record = item.withoutRights(circumstances)
-            // A removed client is remembered only while the files have it.
-            if let record, !record.isRemoved, !renamed.contains(name) {
+            // A removed client is remembered only while the files have it, and one whose key is another client's now is
+            // remembered in that.
+            if let record, !record.isRemoved, !(record.keyID.map { configuredKeys.contains($0) } ?? false) {
                 plan.absent.departed[name] = record
             } else {
                 formerNames.append(name)
             }
         }
-        plan.records = plan.entries.map { $0.record(circumstances) }
+        plan.records += plan.entries.map { $0.record(circumstances) }
         plan.records += plan.absent.departed.values
         // Names are compared byte for byte, as in a database. A name under which a record is written stays.
         let written = formerNames.isEmpty ? [] : Set(plan.records.map { Array($0.name.utf8) })
@@ -142,17 +151,18 @@ struct Planner {
         return plan
     }
 
-    private mutating func restore(_ record: ClientRecord, _ settings: ClientSettings, _ section: String?) -> Client {
+    private mutating func restored(_ record: ClientRecord, _ settings: ClientSettings) -> Client {
         if !record.name.utf8.elementsEqual(settings.name.utf8) { formerNames.append(record.name) }
-        let client = Client.restored(
+        return Client.restored(
             settings, from: record, firstCheckDelay: firstCheckDelay(settings), bootID: circumstances.bootID,
             at: circumstances.now)
-        serve(client, settings, section)
-        return client
     }
 
-    private mutating func serve(_ client: Client, _ settings: ClientSettings, _ section: String?) {
-        plan.entries.append(Roster.Entry(client, configured: settings, section: section))
+    private mutating func serve(
+        _ client: Client, _ settings: ClientSettings, _ section: String?, _ objectPath: String? = nil
+    ) {
+        plan.entries.append(
+            Roster.Entry(client, configured: settings, section: section, objectPath: objectPath))
     }
 
     private func firstCheckDelay(_ settings: ClientSettings) -> TimeSpan { circumstances.jitter(settings.interval) }

@@ -12,7 +12,7 @@ extension BusObjects {
             }
         case .checkedOK: await registry.wasSeen(name)
         case .enable: try await attempt { try await registry.enable(name) }
-        case .disable: try await attempt { try await registry.disable(name) }
+        case .disable: try await attempt { try await registry.disable([name]) }
         case .startChecker: await registry.startChecker(of: name)
         case .stopChecker: await registry.stopChecker(of: name)
         }

@@ -16,7 +16,7 @@ extension ClientSnapshot {
         case .checkerRunning: .boolean(client.isBeingChecked)
         case .created: .moment(client.created)
         case .enabled: .boolean(client.isEnabled(at: now.boot))
-        case .expires: .moment(client.expires(at: now))
+        case .expires: .moment(expires)
         case .extendedTimeout: .span(settings.extendedTimeout)
         case .fingerprint: .string(settings.fingerprint)
         case .host: .string(settings.host)

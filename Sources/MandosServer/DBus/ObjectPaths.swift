@@ -1,3 +1,5 @@
+import MandosCore
+
 /// The D-Bus object paths of the clients, each of them unique.
 ///
 /// A character that D-Bus does not allow in a path becomes `_`, as in the reference; if two names give the same path, the later
@@ -8,8 +10,22 @@ public struct ObjectPaths: Sendable {
     private var pathOfName: [String: String] = [:]
     private var nameOfPath: [String: String] = [:]
 
-    public init(_ names: some Sequence<String>) {
-        for name in names { add(name) }
+    public init() {}
+
+    /// Clients keep the paths that were saved. Of the others, the older has the plainer path.
+    init(_ entries: some Sequence<Roster.Entry>) {
+        var others: [Roster.Entry] = []
+        for entry in entries {
+            guard let path = entry.objectPath, nameOfPath[path] == nil else {
+                others.append(entry)
+                continue
+            }
+            pathOfName[entry.name] = path
+            nameOfPath[path] = entry.name
+        }
+        for entry in others.sorted(by: { ($0.client.created, $0.name) < ($1.client.created, $1.name) }) {
+            add(entry.name)
+        }
     }
 
     public subscript(name: String) -> String? { pathOfName[name] }
@@ -19,7 +35,7 @@ public struct ObjectPaths: Sendable {
     @discardableResult
     public mutating func add(_ name: String) -> String {
         if let path = pathOfName[name] { return path }
-        let plain = Self.prefix + Self.element(name)
+        let plain = Self.plain(name)
         var path = plain
         var number = 2
         while nameOfPath[path] != nil {
@@ -30,6 +46,11 @@ public struct ObjectPaths: Sendable {
         nameOfPath[path] = name
         return path
     }
+
+    /// Whether the path follows from the name alone.
+    func isPlain(_ path: String, for name: String) -> Bool { path == Self.plain(name) }
+
+    private static func plain(_ name: String) -> String { prefix + element(name) }
 
     public mutating func remove(_ name: String) {
         if let path = pathOfName.removeValue(forKey: name) { nameOfPath[path] = nil }

@@ -9,12 +9,15 @@ extension Registry {
         case refused(SettingChange.Refusal)
         case badSection(ConfigProblems)
         case notSaved(StateStoreError)
+        /// Another operator disabled the client at the same time.
+        case overtaken
 
         public var description: String {
             switch self {
             case .refused(let refusal): refusal.description
             case .badSection(let problems): problems.problems.map(\.description).joined(separator: "\n")
             case .notSaved(let error): error.description
+            case .overtaken: "the client was disabled at the same time"
             }
         }
     }
@@ -24,37 +27,52 @@ extension Registry {
     ///
     /// A denial is durable when it returns.
     /// - Throws: if it could not be saved. The answer holds nevertheless, until the server restarts.
-    public func answerRequests(of name: String, approved: Bool) throws(StateStoreError) {
-        guard var client = roster[name]?.client else { return }
+    public func answerRequests(of name: String, approved: Bool) async throws(StateStoreError) {
+        guard let client = roster[name]?.client else { return }
         // However long saving takes, the requests that wait have their answer.
         settleWaiting(client.settings.keyID, approved: approved)
-        let now = environment.now()
-        client.answer(approved: approved, at: now.boot)
-        put(client, name)
+        change(name) { $0.answer(approved: approved, at: bootTime) }
         if approved { return }
+        await waitForCuts()
         defer { change(name) { $0.answer(approved: false, at: bootTime) } }
-        try saveLossOfRights([client], at: now)
+        try await waitUntilSaved([name])
     }
 
-    /// Disables a client; durable when it returns.
+    /// Disables clients; durable when it returns.
     ///
-    /// - Throws: if it could not be saved. The client is disabled nevertheless, until the server restarts.
-    public func disable(_ name: String) throws(StateStoreError) {
-        guard var client = roster[name]?.client, client.status != .disabled || unsaved.contains(name) else { return }
-        client.disable()
-        environment.checkers.kill(name)
-        put(client, name)
-        logDisabled(name, "an operator did")
-        try saveLossOfRights([client], at: environment.now())
+    /// - Throws: if it could not be saved. The clients are disabled nevertheless, until the server restarts.
+    public func disable(_ names: [String]) async throws(StateStoreError) {
+        try await disabling(names) { () async throws(StateStoreError) in try await waitUntilSaved(names) }
+    }
+
+    /// Disables clients at once, and lets nobody enable them until `body` has saved that.
+    private func disabling<Problem>(
+        _ names: [String], _ body: () async throws(Problem) -> Void
+    ) async throws(Problem) {
+        for name in names {
+            disableAtOnce(name, because: "an operator did")
+            disabling[name, default: 0] += 1
+        }
+        defer {
+            for name in names { disabling[name] = disabling[name].flatMap { $0 == 1 ? nil : $0 - 1 } }
+        }
+        await waitForCuts()
+        try await body()
     }
 
     /// Gives a client a new lease, which begins with a check; saved when it returns.
-    public func enable(_ name: String) throws(StateStoreError) {
-        guard var client = roster[name]?.client, client.status == .disabled else { return }
+    ///
+    /// - Throws: ``Failure``; then nothing has changed.
+    public func enable(_ name: String) async throws(Failure) {
+        await takeTurn()
+        defer { passTurn() }
         let now = environment.now()
+        guard var client = roster[name]?.client, !client.isEnabled(at: now.boot) else { return }
         client.enable(firstCheckDelay: .zero, at: now)
-        try save(client, at: now)
-        put(client, name)
+        try await save(client, at: now)
+        // What was just saved is undone by the one who disables it, and waits for the next turn.
+        guard disabling[name] == nil else { throw .overtaken }
+        change(name) { $0.enable(firstCheckDelay: .zero, at: environment.now()) }
         environment.log[.client].notice(
             "client enabled", metadata: ["client.name": "\(name)", "reason": "an operator did"])
         wakeUp.signal()
@@ -62,9 +80,12 @@ extension Registry {
 
     /// Adds a client from a section in the format of clients.conf, saved with the state. Durable when it returns.
     ///
+    /// A key that was disabled when it left the configuration files is still disabled.
     /// - Returns: the client's object path on D-Bus.
     /// - Throws: ``Failure``; then nothing has changed.
-    public func add(_ section: String) throws(Failure) -> String {
+    public func add(_ section: String) async throws(Failure) -> String {
+        await takeTurn()
+        defer { passTurn() }
         let settings: ClientSettings
         do throws(ConfigProblems) {
             settings = try AddedClient.read(section, defaults: defaults)
@@ -73,17 +94,19 @@ extension Registry {
             throw .badSection(error)
         }
         let now = environment.now()
-        let client = Client(settings, firstCheckDelay: .zero, at: now)
-        let entry = Roster.Entry(client, configured: settings, section: section)
-        let record = entry.record(environment.circumstances(at: now))
-        try saving { () throws(StateStoreError) in try environment.store.commit([record], removing: []) }
+        let addition = roster.adding(settings, section: section, at: now)
+        let entry = addition.entry
+        try await commit(
+            [entry.record(environment.circumstances(at: now))],
+            removing: addition.formerNames.filter { $0 != entry.name })
         let former = former(entry.name)
-        roster.add(entry)
+        roster.add(addition)
         announce(entry, in: former)
         environment.log[.client].notice(
             "client added", metadata: ["client.name": "\(entry.name)", "reason": "an operator did"])
+        if addition.isStillDisabled { logNotices([.stillDisabled(name: entry.name)]) }
         wakeUp.signal()
-        return paths.add(entry.name)
+        return path(of: entry.name)
     }
 
     private func checkIsNew(_ settings: ClientSettings) throws(ConfigProblems) {
@@ -93,6 +116,9 @@ extension Registry {
             message = "there is a client of that name; remove it first, or change it"
         } else if roster.absent.removed[name] != nil {
             message = "clients.conf still has a client of that name, which was removed; delete that section, and reload"
+        } else if let departed = roster.absent.departed[name], departed.keyID != settings.keyID {
+            message =
+                "a client of that name and with another key left while it was disabled; run mandos-ctl --forget \(name)"
         } else if let keyID = settings.keyID, let other = roster[keyID] {
             message = "[\(other.name)] has the same key ID; every client needs a key of its own"
         } else {
@@ -104,33 +130,62 @@ extension Registry {
     /// Removes a client; durable when it returns. It is not served even if the configuration files still have it.
     ///
     /// - Throws: if it could not be saved; then the client still exists, but is disabled.
-    public func remove(_ name: String) throws(StateStoreError) {
-        try disable(name)
-        guard let entry = roster[name] else { return }
-        var record: ClientRecord?
-        if entry.section == nil {
-            record = entry.record(environment.circumstances(at: environment.now()))
-            record?.isRemoved = true
+    public func remove(_ name: String) async throws(Failure) {
+        try await disabling([name]) { () async throws(Failure) in
+            await takeTurn()
+            defer { passTurn() }
+            guard let entry = roster[name] else { return }
+            var record: ClientRecord?
+            if entry.section == nil {
+                record = entry.record(environment.circumstances(at: environment.now()))
+                record?.isRemoved = true
+            }
+            try await commit(record.map { [$0] } ?? [], removing: record == nil ? [name] : [])
+            announceRemoval(name, reason: "an operator did")
+            roster.remove(name, keeping: record)
+            reconsider(entry.configured.keyID)
+            await waitForCuts()
         }
-        try environment.store.commit(record.map { [$0] } ?? [], removing: record == nil ? [name] : [])
-        announceRemoval(name, reason: "an operator did")
-        roster.remove(name, keeping: record)
+    }
+
+    /// Clients that left the configuration files while they were disabled, in order of their names.
+    public var departed: [ClientRecord] { roster.absent.departed.values.sorted { $0.name < $1.name } }
+
+    /// Forgets such a client: with its name, or its key, it may come back enabled. Durable when it returns.
+    ///
+    /// - Returns: whether there was one.
+    public func forget(_ name: String) async throws(Failure) -> Bool {
+        await takeTurn()
+        defer { passTurn() }
+        guard let record = roster.absent.departed[name] else { return false }
+        try await commit([], removing: [record.name])
+        roster.forget(name)
+        environment.log[.client].notice(
+            "disabled client forgotten", metadata: ["client.name": "\(name)", "reason": "an operator did"])
+        return true
     }
 
     /// Changes a setting; saved when it returns, and nothing has changed if it throws.
-    public func change(_ change: SettingChange, of name: String) throws(Failure) {
+    public func change(_ change: SettingChange, of name: String) async throws(Failure) {
+        await takeTurn()
+        defer { passTurn() }
         guard var client = roster[name]?.client else { return }
-        let now = environment.now()
+        let settings: ClientSettings
         do throws(SettingChange.Refusal) {
-            client.change(try change.applied(to: client.settings), at: now.boot)
+            settings = try change.applied(to: client.settings)
         } catch {
             throw .refused(error)
         }
-        // As the reference implementation does.
-        if case .interval = change { client.requestCheck(at: now.boot) }
-        let changed = client
-        try saving { () throws(StateStoreError) in try save(changed, at: now) }
-        put(client, name)
+        let now = environment.now()
+        client.change(settings, at: now.boot)
+        try await save(client, at: now)
+        // What else has happened to the client meanwhile remains.
+        self.change(name) { client in
+            client.change(settings, at: bootTime)
+            // As the reference implementation does.
+            if case .interval = change { client.requestCheck(at: bootTime) }
+        }
+        await waitForCuts()
         wakeUp.signal()
     }
 

@@ -13,11 +13,12 @@ extension Registry {
                     for check in advance() {
                         group.addTask { await self.runChecker(check) }
                     }
+                    if takeDueSave() { group.addTask { await self.saveUnsaved() } }
                     await wakeUp.wait(for: timeUntilNext())
                 }
                 environment.checkers.killAll()
             }
-            saveUnsaved()
+            await saveUnsaved()
         } onGracefulShutdown: {
             self.wakeUp.signal()
         }
@@ -50,7 +51,6 @@ extension Registry {
             }
         }
         if !expired.isEmpty { disableExpired(expired) }
-        if let nextSave, nextSave <= now.boot { saveUnsaved() }
         defer { makeRoom(at: now) }
         return startChecks(at: now)
     }
@@ -120,7 +120,7 @@ extension Registry {
                 DueCheck(
                     name: name,
                     command: client.settings.checker.expanded {
-                        client.value(of: $0, at: now, objectPath: paths.add(name))
+                        client.value(of: $0, at: now, objectPath: path(of: name))
                     }))
         }
         return due
@@ -151,19 +151,20 @@ extension Registry {
         change(name) { $0.checkEnded(ending, at: environment.now()) }
         // After a restart, the last checker's result decides whether a client whose lease has ended gets a new one:
         // a failure takes that right away.
-        if before.lastCheckerStatus?.isSuccess == true && !ending.isSuccess { saveUnsaved() }
+        if before.lastCheckerStatus?.isSuccess == true && !ending.isSuccess { saveLater([name], within: .zero) }
     }
 
     func disableExpired(_ names: [String]) {
-        let expired = names.compactMap { name -> Client? in
-            guard var client = roster[name]?.client else { return nil }
-            client.disable()
-            environment.checkers.kill(name)
-            put(client, name)
-            return client
-        }
-        // If saving fails, they stay disabled as long as the server runs, and saving is tried again.
-        try? saveLossOfRights(expired, at: environment.now())
-        for name in names { logDisabled(name, "not seen for too long") }
+        for name in names { disableAtOnce(name, because: "not seen for too long") }
+    }
+
+    /// Disables a client that is not disabled, and has that saved without delay.
+    func disableAtOnce(_ name: String, because reason: String) {
+        guard var client = roster[name]?.client, client.status != .disabled else { return }
+        client.disable()
+        environment.checkers.kill(name)
+        put(client, name)
+        untoldReasons[name] = reason
+        saveLater([name], within: .zero)
     }
 }

@@ -16,20 +16,45 @@ extension Registry {
     /// - Throws: ``Failure``; then nothing has changed.
     public func reload(
         _ configured: [ClientSettings], defaults: [ConfigFile.Section] = []
-    ) throws(Failure) -> ReloadSummary {
-        let plan = roster.plan(configured, defaults: defaults, environment.circumstances(at: environment.now()))
+    ) async throws(Failure) -> ReloadSummary {
+        await takeTurn()
+        defer { passTurn() }
+        var plan = plan(configured, defaults)
         if let misfit = plan.misfits.first { throw .badSection(misfit.problems) }
-        try saving { () throws(StateStoreError) in
-            try environment.store.commit(plan.records, removing: plan.forgotten)
-        }
+        changedMeanwhile = []
+        defer { changedMeanwhile = nil }
+        try await commit(plan.records, removing: plan.forgotten)
+        let isOutdated = hasChangedMeanwhile(plan)
+        if isOutdated { plan = self.plan(configured, defaults) }
+        let summary = carryOut(plan)
+        self.defaults = defaults
+        if isOutdated { saveLater(plan.records.map(\.name) + plan.forgotten, within: .zero) }
+        // Whoever is disabling a client waits for the next turn to save that.
+        for name in disabling.keys { disableAtOnce(name, because: "an operator did") }
+        await waitForCuts()
+        wakeUp.signal()
+        return summary
+    }
+
+    private func plan(_ configured: [ClientSettings], _ defaults: [ConfigFile.Section]) -> RosterPlan {
+        roster.plan(configured, defaults: defaults, environment.circumstances(at: environment.now()))
+    }
+
+    /// Whether a client that is in the plan has changed since the plan was made.
+    private func hasChangedMeanwhile(_ plan: RosterPlan) -> Bool {
+        guard let changed = changedMeanwhile, !changed.isEmpty else { return false }
+        return plan.entries.contains { changed.contains($0.name) } || !changed.isDisjoint(with: plan.leaving)
+    }
+
+    private func carryOut(_ plan: RosterPlan) -> ReloadSummary {
         let added = plan.entries.count { roster[$0.name] == nil }
         let formers = plan.entries.map { former($0.name) }
+        let leavingKeys = plan.leaving.map { roster[$0]?.configured.keyID }
         for name in plan.leaving { announceRemoval(name, reason: "it is not in the configuration files any more") }
         roster.adopt(plan)
-        self.defaults = defaults
         for (entry, former) in zip(plan.entries, formers) { announce(entry, in: former) }
+        for keyID in leavingKeys { reconsider(keyID) }
         logNotices(plan.notices)
-        wakeUp.signal()
         return ReloadSummary(added: added, changed: plan.entries.count - added, removed: plan.leaving.count)
     }
 
@@ -45,6 +70,7 @@ extension Registry {
     func announce(_ entry: Roster.Entry, in former: Former) {
         let name = entry.name
         unsaved.remove(name)
+        tellReason(name)
         deadlines.set(entry.client.nextDeadline, for: name)
         if entry.client.status == .disabled {
             environment.checkers.kill(name)
@@ -55,28 +81,20 @@ extension Registry {
         } else {
             publishChange(from: former.snapshot, name)
         }
-        wakeWaiters(of: former.entry?.configured.keyID)
-        wakeWaiters(of: entry.configured.keyID)
+        reconsider(former.entry?.configured.keyID)
+        reconsider(entry.configured.keyID)
     }
 
-    /// Updates everything that depends on a client, before it leaves the roster.
+    /// Updates everything that depends on a client, before it leaves the roster; whoever does that reconsiders its requests
+    /// after it.
     func announceRemoval(_ name: String, reason: String) {
         publish(about: name) { .removed(name: name, path: $0) }
         unsaved.remove(name)
+        tellReason(name)
         deadlines.set(nil, for: name)
         environment.checkers.kill(name)
-        wakeWaiters(of: roster[name]?.configured.keyID)
         paths.remove(name)
         environment.log[.client].warning(
             "client removed", metadata: ["client.name": "\(name)", "reason": "\(reason)"])
-    }
-
-    /// Runs `body`, which saves, for an operator's request.
-    func saving(_ body: () throws(StateStoreError) -> Void) throws(Failure) {
-        do throws(StateStoreError) {
-            try body()
-        } catch {
-            throw .notSaved(error)
-        }
     }
 }

@@ -10,10 +10,16 @@ extension Registry {
         var answer: Bool?
     }
 
+    /// A request that is being answered with a secret.
+    struct ReceivingRequest {
+        let waiter: ApprovalWaiter
+        let secret: Secret
+    }
+
     /// The answer to a request at this moment, and the name of the client; nil if no client has the key.
     ///
-    /// A client whose lease has ended is saved as disabled before the answer. A request that has to wait for approval
-    /// is announced to operators, and woken when there may be a new answer, until ``requestEnded(_:)``.
+    /// A request that has to wait for approval is announced to operators, and woken when there may be a new answer; one that
+    /// is answered with the secret is cut off if the client loses the right to it; both until ``requestEnded(_:)``.
     func answer(_ waiter: ApprovalWaiter) -> (clientName: String?, decision: SecretDecision) {
         guard let keyID = waiter.keyID, let entry = roster[keyID] else { return (nil, .refuse(.unknownKey)) }
         let now = environment.now()
@@ -24,6 +30,9 @@ extension Registry {
             requestedAt: waiter.since, answer: request?.answer, otherWaitingRequests: others, at: now)
         if case .awaitApproval(let deadline) = decision, request == nil {
             awaitApproval(waiter, keyID, entry, until: deadline, at: now)
+        }
+        if case .release(let secret) = decision {
+            receiving[keyID, default: [:]][ObjectIdentifier(waiter)] = ReceivingRequest(waiter: waiter, secret: secret)
         }
         return (entry.name, decision)
     }
@@ -42,9 +51,14 @@ extension Registry {
         }
     }
 
-    /// Removes a request that no longer waits for approval.
+    /// Removes a request that is answered, or whose peer has left.
     func requestEnded(_ waiter: ApprovalWaiter) {
-        guard let keyID = waiter.keyID, waiting[keyID]?[ObjectIdentifier(waiter)] != nil else { return }
+        guard let keyID = waiter.keyID else { return }
+        cuts[ObjectIdentifier(waiter)] = nil
+        if receiving[keyID]?.removeValue(forKey: ObjectIdentifier(waiter)) != nil, receiving[keyID]?.isEmpty == true {
+            receiving[keyID] = nil
+        }
+        guard waiting[keyID]?[ObjectIdentifier(waiter)] != nil else { return }
         let name = roster[keyID]?.name
         let snapshot = name.flatMap { subscribedSnapshot($0) }
         waiting[keyID]?[ObjectIdentifier(waiter)] = nil
@@ -52,17 +66,33 @@ extension Registry {
         if let name { publishChange(from: snapshot, name) }
     }
 
-    /// Wakes every waiting request with this key, so that it is decided again.
-    func wakeWaiters(of keyID: KeyID?) {
+    /// Wakes every waiting request with this key, so that it is decided again, and cuts off those that are receiving a
+    /// secret to which the client has no right any more.
+    func reconsider(_ keyID: KeyID?) {
         guard let keyID else { return }
         for request in waiting[keyID, default: [:]].values { request.waiter.wakeUp.signal() }
+        for (id, request) in receiving[keyID, default: [:]] where cuts[id] == nil && !mayFinish(request, keyID) {
+            cuts[id] = Task { await request.waiter.cut() }
+        }
+    }
+
+    private func mayFinish(_ request: ReceivingRequest, _ keyID: KeyID) -> Bool {
+        guard let client = roster[keyID]?.client else { return false }
+        let now = bootTime
+        if case .denied(let until) = client.approval, now < until { return false }
+        return client.isEnabled(at: now) && client.settings.secret == request.secret
+    }
+
+    /// Returns when nothing more is sent to those that lost the right to their secrets.
+    func waitForCuts() async {
+        for cut in cuts.values { await cut.value }
     }
 
     /// Records an operator's answer to every request that waits at this moment and shows this key.
     func settleWaiting(_ keyID: KeyID?, approved: Bool) {
         guard let keyID else { return }
         for id in waiting[keyID, default: [:]].keys { waiting[keyID]?[id]?.answer = approved }
-        wakeWaiters(of: keyID)
+        reconsider(keyID)
     }
 
     /// Records that all of the secret was sent to the client.

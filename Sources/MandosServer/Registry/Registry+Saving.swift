@@ -1,8 +1,13 @@
+import DequeModule
 import Logging
 import MandosCore
 import MandosFormats
 
-/// Saving clients.
+/// Saving clients: memory decides, and the disk follows.
+///
+/// What takes rights away takes effect at once, and is acknowledged when it is on the disk; what gives rights takes effect
+/// when it is on the disk. Those who save take turns. Nobody else waits for the disk: neither requests, nor checks, nor the
+/// watchdog.
 extension Registry {
     /// Changes that take no right away are saved within this span: losing one in a crash gives a client no more time.
     static let saveDelay = TimeSpan.seconds(1)
@@ -14,55 +19,98 @@ extension Registry {
         body(&client)
         guard client != before else { return }
         put(client, name)
-        unsaved.insert(name)
-        if nextSave == nil {
-            nextSave = bootTime + Self.saveDelay
-            wakeUp.signal()
+        saveLater([name], within: Self.saveDelay)
+    }
+
+    /// Has the clients saved within `delay`.
+    func saveLater(_ names: some Sequence<String>, within delay: TimeSpan) {
+        unsaved.formUnion(names)
+        // A save that waits for its turn includes them.
+        if isSaveWaiting { return }
+        let due = bootTime + delay
+        if let nextSave, nextSave <= due { return }
+        nextSave = due
+        wakeUp.signal()
+    }
+
+    // MARK: Turns
+
+    /// Waits until nobody else saves. Only who has the turn may give rights, or change which clients there are.
+    func takeTurn() async {
+        if hasTurnBeenTaken {
+            await withCheckedContinuation { waitingForTurn.append($0) }
+        } else {
+            hasTurnBeenTaken = true
         }
     }
 
-    /// Saves a client's new value `client`, before it takes effect.
-    func save(_ client: Client, at now: Moment) throws(StateStoreError) {
-        try environment.store.commit(records([client], at: now), removing: [])
+    func passTurn() {
+        if let next = waitingForTurn.popFirst() { next.resume() } else { hasTurnBeenTaken = false }
     }
 
-    /// Saves clients that lose a right. If that fails, it is tried again.
-    func saveLossOfRights(_ clients: [Client], at now: Moment) throws(StateStoreError) {
-        let names = clients.map(\.settings.name)
+    /// Returns when all present changes of the clients are durable.
+    ///
+    /// - Throws: if they could not be saved; that is tried again.
+    func waitUntilSaved(_ names: [String]) async throws(StateStoreError) {
+        await takeTurn()
+        defer { passTurn() }
+        // Whoever had the turn before has saved them too.
+        if unsaved.isDisjoint(with: names) { return }
+        try await commitUnsaved()
+    }
+
+    // MARK: Commits
+
+    /// Whether it is time for the caller to call ``saveUnsaved()``.
+    func takeDueSave() -> Bool {
+        guard let nextSave, nextSave <= bootTime else { return false }
+        self.nextSave = nil
+        isSaveWaiting = true
+        return true
+    }
+
+    /// Saves all clients with unsaved changes. If that fails, it is tried again.
+    func saveUnsaved() async {
+        await takeTurn()
+        isSaveWaiting = false
+        defer { passTurn() }
+        // It is logged, and tried again.
+        try? await commitUnsaved()
+    }
+
+    private func commitUnsaved() async throws(StateStoreError) {
+        let names = unsaved
+        if names.isEmpty { return }
+        unsaved = []
+        let circumstances = environment.circumstances(at: environment.now())
+        var records: [ClientRecord] = []
+        var gone: [String] = []
+        for name in names {
+            if let record = roster.record(name, circumstances) { records.append(record) } else { gone.append(name) }
+        }
+        // Whether it was saved or that is logged as an error.
+        defer { for name in names { tellReason(name) } }
         do throws(StateStoreError) {
-            try environment.store.commit(records(clients, at: now), removing: [])
-            unsaved.subtract(names)
+            try await writer.commit(records, removing: gone)
         } catch {
-            saveLater(names, because: error)
+            environment.log[.state].error("state not saved; trying again", metadata: ["reason": "\(error)"])
+            saveLater(names, within: Self.saveDelay)
             throw error
         }
     }
 
-    /// Saves all clients with unsaved changes.
-    func saveUnsaved() {
-        nextSave = nil
-        let names = unsaved
-        unsaved = []
-        let clients = names.compactMap { roster[$0]?.client }
-        if clients.isEmpty { return }
+    /// Saves a client's new value `client`, before it takes effect.
+    func save(_ client: Client, at now: Moment) async throws(Failure) {
+        let record = roster[client.settings.name]?.record(of: client, environment.circumstances(at: now))
+        try await commit(record.map { [$0] } ?? [])
+    }
+
+    /// Saves for an operator's request.
+    func commit(_ records: [ClientRecord], removing names: [String] = []) async throws(Failure) {
         do throws(StateStoreError) {
-            try environment.store.commit(records(clients, at: environment.now()), removing: [])
+            try await writer.commit(records, removing: names)
         } catch {
-            saveLater(names, because: error)
+            throw .notSaved(error)
         }
-    }
-
-    private func records(_ clients: [Client], at now: Moment) -> [ClientRecord] {
-        let circumstances = environment.circumstances(at: now)
-        return clients.compactMap { client in
-            roster[client.settings.name]?.record(of: client, circumstances)
-        }
-    }
-
-    private func saveLater(_ names: some Sequence<String>, because error: StateStoreError) {
-        environment.log[.state].error("state not saved; trying again", metadata: ["reason": "\(error)"])
-        unsaved.formUnion(names)
-        nextSave = bootTime + Self.saveDelay
-        wakeUp.signal()
     }
 }

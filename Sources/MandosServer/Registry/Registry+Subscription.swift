@@ -7,9 +7,11 @@ extension Registry {
 
     /// A client as it is now; nil if there is none of that name.
     public func snapshot(_ name: String) -> ClientSnapshot? {
-        guard let client = roster[name]?.client else { return nil }
-        let isApprovalPending = client.settings.keyID.map { waiting[$0] != nil } ?? false
-        return ClientSnapshot(client: client, isApprovalPending: isApprovalPending, path: paths.add(name))
+        guard let entry = roster[name] else { return nil }
+        let isApprovalPending = entry.client.settings.keyID.map { waiting[$0] != nil } ?? false
+        return ClientSnapshot(
+            client: entry.client, expires: entry.expires(at: environment.now()),
+            isApprovalPending: isApprovalPending, path: path(of: name))
     }
 
     /// The clients' names, in order.
@@ -46,10 +48,20 @@ extension Registry {
     /// The name of the client at a path on D-Bus.
     public func name(at path: String) -> String? { paths.name(at: path) }
 
+    /// The client's path on D-Bus. One that does not follow from the name alone is saved.
+    func path(of name: String) -> String {
+        let path = paths.add(name)
+        if let entry = roster[name], entry.objectPath == nil, !paths.isPlain(path, for: name) {
+            entry.objectPath = path
+            saveLater([name], within: Self.saveDelay)
+        }
+        return path
+    }
+
     /// Tells the subscriber about an event of a client that exists.
     func publish(about name: String, _ event: (_ path: String) -> RegistryEvent) {
         guard let subscriber, roster[name] != nil else { return }
-        subscriber(event(paths.add(name)))
+        subscriber(event(path(of: name)))
     }
 
     /// The snapshot to compare with after a change; nil if there is no subscriber.

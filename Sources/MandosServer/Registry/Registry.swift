@@ -1,3 +1,4 @@
+import DequeModule
 import Logging
 import MandosBus
 public import MandosCore
@@ -51,6 +52,7 @@ public actor Registry: Service {
     public nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe executor.asUnownedSerialExecutor() }
 
     let environment: Environment
+    let writer: StateWriter
     /// `[DEFAULT]` of clients.conf.
     var defaults: [ConfigFile.Section]
     var roster = Roster() { didSet { sortedNames = nil } }
@@ -60,13 +62,27 @@ public actor Registry: Service {
     var checkerQueue: CheckerQueue
     /// The requests that wait for approval, by key: a client that is renamed keeps its requests.
     var waiting: [KeyID: [ObjectIdentifier: WaitingRequest]] = [:]
+    /// The requests that are being answered with a secret, by key.
+    var receiving: [KeyID: [ObjectIdentifier: ReceivingRequest]] = [:]
+    /// Connections that are being closed because their clients lost the right to the secret.
+    var cuts: [ObjectIdentifier: Task<Void, Never>] = [:]
     /// Names of clients with changes that are not saved yet.
     var unsaved: Set<String> = []
+    /// Why clients were disabled, until that is saved and logged: what a log says survives a crash.
+    var untoldReasons: [String: String] = [:]
     var nextSave: BootTime?
+    /// Whether ``saveUnsaved()`` waits for its turn.
+    var isSaveWaiting = false
+    var hasTurnBeenTaken = false
+    var waitingForTurn: Deque<CheckedContinuation<Void, Never>> = []
+    /// Clients that operators are disabling, and how many do: nobody may enable them meanwhile.
+    var disabling: [String: Int] = [:]
+    /// Names of clients that have changed while a plan was being saved; nil if none is.
+    var changedMeanwhile: Set<String>?
     var nextBacklogReport: BootTime?
     public internal(set) var counts = RequestCounts()
     /// The clients' object paths on D-Bus; created at the first use.
-    lazy var paths = ObjectPaths(roster.names)
+    lazy var paths = ObjectPaths(roster.entries.values)
     var subscriber: (@Sendable (RegistryEvent) -> Void)?
     /// Signalled when work may be due earlier than planned.
     let wakeUp = WakeUp()
@@ -78,6 +94,7 @@ public actor Registry: Service {
         _ configured: [ClientSettings], defaults: [ConfigFile.Section] = [], _ environment: Environment
     ) throws(StateStoreError) {
         self.environment = environment
+        writer = StateWriter(environment.store)
         self.defaults = defaults
         let affordable = max(1, environment.spareDescriptors / Self.descriptorsPerChecker)
         checkerQueue = CheckerQueue(limit: min(Self.maximumCheckers, affordable))
@@ -104,14 +121,20 @@ public actor Registry: Service {
         let before = entry.client
         let snapshot = subscribedSnapshot(name)
         entry.client = client
+        changedMeanwhile?.insert(name)
         deadlines.set(client.nextDeadline, for: name)
         publishChange(from: snapshot, name)
         if before.approval != client.approval || before.status != client.status || before.settings != client.settings {
-            wakeWaiters(of: client.settings.keyID)
+            reconsider(client.settings.keyID)
         }
     }
 
     // MARK: Log
+
+    /// Logs why a client was disabled, if that is not logged yet.
+    func tellReason(_ name: String) {
+        if let reason = untoldReasons.removeValue(forKey: name) { logDisabled(name, reason) }
+    }
 
     nonisolated func logDisabled(_ name: String, _ reason: String) {
         environment.log[.client].warning(

@@ -18,6 +18,8 @@ public enum RegistryEvent: Sendable {
 /// A client as it was at one moment.
 public struct ClientSnapshot: Equatable, Sendable {
     public let client: Client
+    /// When the client will be disabled if there is no sign of life, in wall time; nil if it is disabled.
+    public let expires: Timestamp?
     /// Whether a request of the client waits for approval.
     public let isApprovalPending: Bool
     /// The client's object path on D-Bus.

@@ -10,11 +10,17 @@ final class ApprovalWaiter: Sendable {
     let since: BootTime
     /// Signalled when the request may have a new answer.
     let wakeUp: WakeUp
+    /// Ends the connection, and what is being sent on it; returns when that is done.
+    let cut: @Sendable () async -> Void
 
-    init(keyID: KeyID?, address: String, since: BootTime, wakeUp: WakeUp = WakeUp()) {
+    init(
+        keyID: KeyID?, address: String, since: BootTime, wakeUp: WakeUp = WakeUp(),
+        cut: @escaping @Sendable () async -> Void = {}
+    ) {
         self.keyID = keyID
         self.address = address
         self.since = since
         self.wakeUp = wakeUp
+        self.cut = cut
     }
 }

@@ -1,3 +1,4 @@
+import Glibc
 import MandosCore
 import MandosFormats
 import NIOCore
@@ -13,6 +14,7 @@ final class Connection: Sendable {
 
     private let channel: any Channel
     private let presence: Presence
+    private let isCut = Atomic(false)
 
     init(keyID: KeyID?, address: String, channel: any Channel, presence: Presence) {
         self.keyID = keyID
@@ -38,6 +40,8 @@ final class Connection: Sendable {
     enum Failure: Error, CustomStringConvertible {
         case peerLeft
         case stopping
+        /// The client was disabled, or lost its right to the secret in another way, while it was being sent.
+        case cut
         /// The kernel did not take all of the secret.
         case notSent(any Error)
 
@@ -45,6 +49,7 @@ final class Connection: Sendable {
             switch self {
             case .peerLeft: "the client left while it waited for approval"
             case .stopping: "the server is stopping"
+            case .cut: "the client lost its right to the secret while it was being sent"
             case .notSent(let error): "\(error)"
             }
         }
@@ -67,7 +72,7 @@ final class Connection: Sendable {
         do {
             try await channel.writeAndFlush(ByteBuffer(bytes: secret.bytes))
         } catch {
-            throw .notSent(error)
+            throw isCut.load(ordering: .acquiring) ? .cut : .notSent(error)
         }
     }
 
@@ -76,6 +81,14 @@ final class Connection: Sendable {
         channel.eventLoop.scheduleTask(in: .milliseconds(span.milliseconds)) { [channel] in
             channel.close(promise: nil)
         }
+    }
+
+    /// Closes the connection at once; what the kernel has not sent yet is dropped. Returns when that is done.
+    func cut() async {
+        isCut.store(true, ordering: .releasing)
+        // Fails only if the connection is closed already.
+        try? await (channel as? any SocketOptionProvider)?.setSoLinger(linger(l_onoff: 1, l_linger: 0)).get()
+        try? await channel.close()
     }
 
     /// Sends the TLS goodbye and closes the connection.

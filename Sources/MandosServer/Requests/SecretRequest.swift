@@ -16,7 +16,8 @@ struct SecretRequest {
         self.connection = connection
         self.registry = registry
         waiter = ApprovalWaiter(
-            keyID: connection.keyID, address: connection.address, since: registry.bootTime, wakeUp: connection.wakeUp)
+            keyID: connection.keyID, address: connection.address, since: registry.bootTime, wakeUp: connection.wakeUp,
+            cut: connection.cut)
         var logger = logger
         logger[metadataKey: "peer.address"] = "\(connection.address)"
         logger[metadataKey: "key.id"] = "\(connection.keyID.map(String.init(describing:)) ?? "none")"

@@ -1,44 +1,95 @@
 import FoundationEssentials
-import Glibc
 import GRDB
 public import MandosCore
 import POSIXKit
+import Synchronization
 
 /// The state in an SQLite database: every commit survives a crash of the server and of the machine.
 public final class SQLiteStateStore: StateStore {
     /// In the state directory.
     public static let fileName = "clients.sqlite"
 
+    /// What was found when the database was opened.
+    public enum Origin: Sendable {
+        case saved
+        /// There is neither a database nor a mark of one.
+        case new
+        /// A database that has had a mark, and nobody knows whether it is the latest: the mark is gone.
+        case unmarked
+    }
+
+    public let origin: Origin
+
+    private let directory: String
     private let path: String
     private let queue: DatabaseQueue
     private let lock: StateLock
     private let identity: FileIdentity
 
+    private struct Marks {
+        /// As in the database.
+        var mark: StateMark
+        var isWritten = true
+    }
+    private let marks: Mutex<Marks>
+
     /// Opens the database in `directory`, or creates it.
     ///
     /// A database that is damaged, of another program, or of a later version is left unchanged, and the server does not
-    /// start: without the state it would enable every client that the state says is disabled.
+    /// start: without the state it would enable every client that the state says is disabled. The same holds for one that
+    /// is missing, empty or older although the mark beside it tells of another.
     public init(directory: String) throws(StateStoreError) {
         let path = directory + "/" + Self.fileName
+        self.directory = directory
         self.path = path
         lock = try StateLock(directory: directory)
+        let expected = try StateMark.read(in: directory)
+        // Opening it would create it.
+        if expected != nil && !FileManager.default.fileExists(atPath: path) { throw .lost(path) }
         do {
-            var configuration = GRDB.Configuration()
-            configuration.label = "mandos.state"
-            configuration.prepareDatabase { database in
-                // Two servers with one state would undo each other's changes.
-                try database.execute(sql: "PRAGMA locking_mode = EXCLUSIVE")
-                try database.execute(sql: "PRAGMA synchronous = FULL")
-                try database.execute(sql: "PRAGMA journal_mode = WAL")
-            }
-            queue = try DatabaseQueue(path: path, configuration: configuration)
-            try queue.write { try Schema.prepare($0, path) }
-            guard let identity = FileIdentity.of(path) else { throw SystemError("looking at " + path) }
-            self.identity = identity
+            queue = try DatabaseQueue(path: path, configuration: Self.readWrite)
+            let before = try queue.read { try Schema.check($0, path, expecting: expected) }
+            try queue.writeWithoutTransaction(Self.useRollbackJournal)
+            let mark = try queue.write(Schema.prepare)
+            try mark.write(in: directory)
+            marks = Mutex(Marks(mark: mark))
+            origin =
+                switch before {
+                case .empty: .new
+                case .marked where expected == nil: .unmarked
+                case .marked, .unmarked: .saved
+                }
+            identity = try FileIdentity.look(at: path)
         } catch {
             throw StateStoreError(error, "opening", path)
         }
     }
+
+    static var readWrite: GRDB.Configuration {
+        var configuration = readOnly
+        configuration.readonly = false
+        configuration.prepareDatabase { try $0.execute(sql: "PRAGMA synchronous = FULL") }
+        return configuration
+    }
+
+    /// Not a write-ahead log, which could be lost: the file alone is the state. See docs/decisions/0004.
+    ///
+    /// Only for a database that is checked: this may change it.
+    static func useRollbackJournal(_ database: Database) throws {
+        try database.execute(sql: "PRAGMA journal_mode = TRUNCATE")
+    }
+
+    static var readOnly: GRDB.Configuration {
+        var configuration = GRDB.Configuration()
+        configuration.label = "mandos.state"
+        configuration.readonly = true
+        // The server may be writing, or a backup be reading.
+        configuration.busyMode = .timeout(busyTimeout)
+        return configuration
+    }
+
+    /// In seconds.
+    private static let busyTimeout: TimeInterval = 20
 
     public func load() throws(StateStoreError) -> [ClientRecord] {
         do {
@@ -50,86 +101,73 @@ public final class SQLiteStateStore: StateStore {
 
     public func commit(_ records: [ClientRecord], removing names: [String]) throws(StateStoreError) {
         do {
+            try catchUp()
+            try checkIdentity()
+            let generation = marks.withLock { $0.mark.generation } + 1
             try queue.write { database in
                 try Schema.save(records, database)
                 try Schema.remove(names, database)
+                try Schema.advanceMark(database, to: generation)
+                // The last moment at which all of this is undone if it throws.
+                try checkIdentity()
+            }
+            marks.withLock {
+                $0.mark.generation = generation
+                $0.isWritten = false
             }
         } catch {
             throw StateStoreError(error, "writing", path)
         }
-        guard FileIdentity.of(path) == identity else {
-            throw StateStoreError("\(path) was deleted or replaced while the server runs; restart it")
-        }
+        // If this fails, the state is saved all the same. The next change is not, before this has succeeded.
+        try? catchUp()
+        // What went into a file that nobody will read again is not saved.
+        if let now = FileIdentity.of(path), now != identity { throw .replaced(path) }
     }
 
-    /// Moves the database in `directory` aside, so that the next start begins without saved state.
-    ///
-    /// - Returns: its new path, or nil if there was no database.
-    public static func putAside(directory: String) throws(StateStoreError) -> String? {
-        let path = directory + "/" + fileName
-        let manager = FileManager.default
-        guard manager.fileExists(atPath: path) else { return nil }
-        let lock = try StateLock(directory: directory)
-        defer { withExtendedLifetime(lock) {} }
-        do {
-            var number = 1
-            while manager.fileExists(atPath: "\(path).~\(number)~") { number += 1 }
-            // The write-ahead log first, so that it never remains without its database.
-            for suffix in ["-wal", "-shm", ""] where manager.fileExists(atPath: path + suffix) {
-                try manager.moveItem(atPath: path + suffix, toPath: "\(path).~\(number)~\(suffix)")
-            }
-            return "\(path).~\(number)~"
+    /// Brings the mark beside the database up to date.
+    private func catchUp() throws(SystemError) {
+        let (mark, isWritten) = marks.withLock { ($0.mark, $0.isWritten) }
+        if isWritten { return }
+        try mark.write(in: directory)
+        marks.withLock { $0.isWritten = true }
+    }
+
+    /// Checks that the file that is open is the one that the next start will find.
+    private func checkIdentity() throws(StateStoreError) {
+        let found: FileIdentity
+        do throws(SystemError) {
+            found = try FileIdentity.look(at: path)
         } catch {
-            throw StateStoreError(error, "putting aside", path)
+            throw error.isNoSuchFile ? .replaced(path) : StateStoreError("\(error)")
         }
+        guard found == identity else { throw .replaced(path) }
     }
 
     /// Checks the database in `directory` without changing it, and whether it could be changed.
     ///
     /// - Returns: a summary for people.
     public static func examine(directory: String) throws(StateStoreError) -> String {
-        guard unsafe access(directory, W_OK | X_OK) == 0 else {
-            throw StateStoreError(SystemError("writing to the directory"), "using", directory)
-        }
         let path = directory + "/" + fileName
-        guard FileManager.default.fileExists(atPath: path) else { return "none yet in \(directory)" }
+        let lock: StateLock?
+        do throws(StateStoreError) {
+            lock = try StateLock(directory: directory)
+        } catch {
+            guard error.isInUse else { throw error }
+            lock = nil
+        }
+        defer { withExtendedLifetime(lock) {} }
+        let expected = try StateMark.read(in: directory)
+        guard FileManager.default.fileExists(atPath: path) else {
+            if expected != nil { throw .lost(path) }
+            return "none yet in \(directory)"
+        }
         do {
-            var configuration = GRDB.Configuration()
-            configuration.readonly = true
-            let count = try DatabaseQueue(path: path, configuration: configuration).read { database in
-                try Schema.check(database, path)
-                return try Schema.count(database)
+            let count = try DatabaseQueue(path: path, configuration: readOnly).read { database in
+                try Schema.check(database, path, expecting: expected) == .empty ? 0 : try Schema.count(database)
             }
-            return "\(count) clients in \(path)"
-        } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
-            return "\(path) is in use by a server that is running"
+            return "\(count) clients in \(path)" + (lock == nil ? ", in use by a server that is running" : "")
         } catch {
             throw StateStoreError(error, "reading", path)
-        }
-    }
-}
-
-extension StateStoreError {
-    static func inUse(_ path: String) -> Self {
-        .init("\(path) is in use by another process; is there a server already?")
-    }
-
-    static func foreign(_ path: String) -> Self {
-        .init("\(path) is a database of another program; choose another --statedir")
-    }
-
-    /// Explains an error of SQLite or the system.
-    init(_ error: any Error, _ action: String, _ path: String) {
-        switch error {
-        case let error as StateStoreError: self = error
-        case let error as DatabaseError where [.SQLITE_CORRUPT, .SQLITE_NOTADB].contains(error.resultCode):
-            self.init(
-                "\(path) is damaged: \(error.message ?? "no reason given"); restore it from a backup, or put it aside"
-                    + " with --no-restore, which enables every client that clients.conf does not disable")
-        case let error as DatabaseError where error.resultCode == .SQLITE_BUSY: self = .inUse(path)
-        case is DecodingError: self.init("\(path) is damaged: it has overrides that cannot be read")
-        case let error as DatabaseError: self.init("\(action) \(path): \(error.message ?? "\(error.resultCode)")")
-        default: self.init("\(action) \(path): \(error)")
         }
     }
 }

@@ -3,11 +3,20 @@ import GRDB
 import MandosCore
 import MandosFormats
 
-/// The database format: the table of clients, its version, and its rows.
+/// The database format: the tables, their version, and their rows.
 enum Schema {
     /// "Mnds": distinguishes our database from those of other programs.
     private static let applicationID: Int32 = 0x4D6E_6473
-    private static let version = 2
+    private static let version = 3
+
+    /// Of this very database, in its only row; see ``StateMark``.
+    private static let markTable = """
+        CREATE TABLE mark (
+            is_only INTEGER PRIMARY KEY CHECK (is_only = 1),
+            database TEXT NOT NULL,
+            generation INTEGER NOT NULL
+        ) STRICT
+        """
 
     /// Times are milliseconds since 1970; columns `…_boot` are milliseconds on the boot clock of the boot in `…boot_id`.
     private static let table = """
@@ -23,42 +32,100 @@ enum Schema {
             is_removed INTEGER NOT NULL DEFAULT 0,
             section TEXT,
             key_id TEXT,
-            denied_until_wall INTEGER, denied_until_boot INTEGER, denied_boot_id TEXT
+            denied_until_wall INTEGER, denied_until_boot INTEGER, denied_boot_id TEXT,
+            object_path TEXT
         ) STRICT, WITHOUT ROWID
         """
 
-    /// Creates the table in an empty database, or brings an older one up to date.
-    static func prepare(_ database: Database, _ path: String) throws {
-        let application = try Int32.fetchOne(database, sql: "PRAGMA application_id") ?? 0
-        let found = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
-        if try !database.tableExists("client") && found == 0 && application == 0 {
+    /// What a database is before it is prepared.
+    enum Condition {
+        case empty
+        /// Of an earlier version, which had no mark.
+        case unmarked
+        case marked
+    }
+
+    /// Checks a database, and changes nothing.
+    ///
+    /// - Parameter expected: The mark beside the database; nil if there is none.
+    /// - Throws: for a database that is damaged, of another program, or of a later version, and for one that is not the one
+    ///   that `expected` is about, or an older copy of it.
+    static func check(
+        _ database: Database, _ path: String, expecting expected: StateMark?
+    ) throws -> Condition {
+        let (application, found) = (try application(database), try found(database))
+        if try application == 0 && found == 0 && !database.tableExists("client") {
             guard try Int.fetchOne(database, sql: "SELECT count(*) FROM sqlite_schema") == 0 else {
                 throw StateStoreError.foreign(path)
             }
-            try database.execute(sql: "PRAGMA application_id = \(applicationID)")
-            try database.execute(sql: "PRAGMA user_version = \(version)")
-            try database.execute(sql: table)
-            return
+            if expected != nil { throw StateStoreError.lost(path) }
+            return .empty
         }
-        try check(database, path)
-        guard found == 1 else { return }
-        for column in [
-            "is_removed INTEGER NOT NULL DEFAULT 0", "section TEXT", "key_id TEXT", "denied_until_wall INTEGER",
-            "denied_until_boot INTEGER", "denied_boot_id TEXT",
-        ] { try database.execute(sql: "ALTER TABLE client ADD COLUMN \(column)") }
-        try database.execute(sql: "PRAGMA user_version = \(version)")
-    }
-
-    /// - Throws: for a database that is damaged, of another program, or of a later version.
-    static func check(_ database: Database, _ path: String) throws {
-        let application = try Int32.fetchOne(database, sql: "PRAGMA application_id") ?? 0
-        let found = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
         guard application == applicationID else { throw StateStoreError.foreign(path) }
         guard (1...version).contains(found) else {
             throw StateStoreError("\(path) was written by a later version (schema \(found)); use that version")
         }
         let problem = try String.fetchOne(database, sql: "PRAGMA quick_check(1)")
         guard problem == "ok" else { throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: problem) }
+        let mark = try mark(database)
+        if let expected {
+            guard let mark, mark.database == expected.database, mark.generation >= expected.generation else {
+                throw StateStoreError.outdated(path)
+            }
+        }
+        return mark == nil ? .unmarked : .marked
+    }
+
+    /// Creates the tables in an empty database, or brings an older one up to date, once it is checked.
+    ///
+    /// - Returns: the mark of the database.
+    static func prepare(_ database: Database) throws -> StateMark {
+        if let mark = try mark(database) { return mark }
+        switch try found(database) {
+        case 0:
+            try database.execute(sql: "PRAGMA application_id = \(applicationID)")
+            try database.execute(sql: table)
+        case let version:
+            let added = version == 1 ? columnsOfVersion2 : []
+            for column in added + ["object_path TEXT"] {
+                try database.execute(sql: "ALTER TABLE client ADD COLUMN \(column)")
+            }
+        }
+        let mark = StateMark.new()
+        try database.execute(sql: markTable)
+        try database.execute(
+            sql: "INSERT INTO mark VALUES (1, ?, ?)", arguments: [mark.database, mark.generation])
+        try database.execute(sql: "PRAGMA user_version = \(version)")
+        return mark
+    }
+
+    private static let columnsOfVersion2 = [
+        "is_removed INTEGER NOT NULL DEFAULT 0", "section TEXT", "key_id TEXT", "denied_until_wall INTEGER",
+        "denied_until_boot INTEGER", "denied_boot_id TEXT",
+    ]
+
+    private static func application(_ database: Database) throws -> Int32 {
+        try Int32.fetchOne(database, sql: "PRAGMA application_id") ?? 0
+    }
+
+    /// The version of the format; 0 if there is none.
+    private static func found(_ database: Database) throws -> Int {
+        try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
+    }
+
+    // MARK: Mark
+
+    /// nil for a database of an earlier version, which had none.
+    static func mark(_ database: Database) throws -> StateMark? {
+        guard try found(database) >= version else { return nil }
+        let row = try Row.fetchOne(database, sql: "SELECT database, generation FROM mark")
+        guard let row else { throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: "the mark is missing") }
+        return StateMark(database: row[0], generation: row[1])
+    }
+
+    /// Counts a change, which belongs to the same transaction.
+    static func advanceMark(_ database: Database, to generation: Int64) throws {
+        try database.cachedStatement(sql: "UPDATE mark SET generation = ?").execute(arguments: [generation])
     }
 
     // MARK: Rows
@@ -67,7 +134,7 @@ enum Schema {
     private static let columns = """
         name, until_wall, until_boot, boot_id, was_enabled_in_file, created, last_enabled, last_checked_ok,
         last_checker_status, last_checker_signal, last_approval_request, overrides, is_removed, section, key_id,
-        denied_until_wall, denied_until_boot, denied_boot_id
+        denied_until_wall, denied_until_boot, denied_boot_id, object_path
         """
 
     static func count(_ database: Database) throws -> Int {
@@ -88,7 +155,7 @@ enum Schema {
     static func save(_ records: [ClientRecord], _ database: Database) throws {
         let statement = try database.cachedStatement(
             sql:
-                "INSERT OR REPLACE INTO client (\(columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                "INSERT OR REPLACE INTO client (\(columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         )
         for record in records {
             var status: Int32?
@@ -110,7 +177,7 @@ enum Schema {
                 overrides.map { String(decoding: $0, as: UTF8.self) },
                 record.isRemoved, record.section, record.keyID.map(String.init(describing:)),
                 record.deniedUntil?.wall.millisecondsSince1970, record.deniedUntil?.boot.milliseconds,
-                record.deniedUntil?.bootID.text,
+                record.deniedUntil?.bootID.text, record.objectPath,
             ])
         }
     }
@@ -135,6 +202,7 @@ enum Schema {
             created: Timestamp(millisecondsSince1970: row[5]),
             lastEnabled: time(6), lastCheckedOK: time(7), lastCheckerStatus: checkerStatus,
             lastApprovalRequest: time(10), overrides: overrides ?? SettingOverrides(), deniedUntil: deadline(15),
-            isRemoved: row[12], section: row[13], keyID: (row[14] as String?).flatMap { KeyID(hexadecimal: $0) })
+            isRemoved: row[12], section: row[13], keyID: (row[14] as String?).flatMap { KeyID(hexadecimal: $0) },
+            objectPath: row[18])
     }
 }

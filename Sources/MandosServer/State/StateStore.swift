@@ -5,13 +5,8 @@ public protocol StateStore: Sendable {
     /// Reads everything that was saved.
     func load() throws(StateStoreError) -> [ClientRecord]
 
-    /// Saves `records` and deletes those of `names`; durable when it returns.
+    /// Saves `records` and deletes those of `names`; durable when it returns, and undone if it throws.
+    ///
+    /// It waits for the disk. Called by one thread at a time.
     func commit(_ records: [ClientRecord], removing names: [String]) throws(StateStoreError)
-}
-
-/// A problem with the saved state, with advice.
-public struct StateStoreError: Error, CustomStringConvertible {
-    public let description: String
-
-    public init(_ description: String) { self.description = description }
 }

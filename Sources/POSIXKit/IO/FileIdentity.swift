@@ -6,9 +6,12 @@ public struct FileIdentity: Equatable, Sendable {
     private let inode: ino_t
 
     /// The identity of the file that `path` leads to, also through a link of /proc to a file without a name.
-    public static func of(_ path: String) -> FileIdentity? {
+    public static func of(_ path: String) -> FileIdentity? { try? look(at: path) }
+
+    /// As ``of(_:)``, with the reason if it cannot be told.
+    public static func look(at path: String) throws(SystemError) -> FileIdentity {
         var status = stat()
-        guard unsafe stat(path, &status) == 0 else { return nil }
+        try unsafe SystemError.check("looking at " + path, stat(path, &status))
         return FileIdentity(device: status.st_dev, inode: status.st_ino)
     }
 

@@ -58,7 +58,7 @@ import Testing
     /// The clients that the saved state says are enabled. Reads a copy: the server must find what the crash left.
     private func enabledClients(in directory: TemporaryDirectory) throws -> Set<String> {
         let copy = try TemporaryDirectory()
-        for suffix in ["", "-wal"] {
+        for suffix in ["", "-journal"] {
             let name = "clients.sqlite" + suffix
             if let contents = directory.contents(of: name) { try copy.write(contents, to: name) }
         }

@@ -1,0 +1,102 @@
+import FoundationEssentials
+import GRDB
+import Glibc
+public import POSIXKit
+
+/// Copies of the saved state, and what becomes of it when another one takes its place.
+///
+/// Source: mandos(8) `--no-restore`; backups are ours.
+extension SQLiteStateStore {
+    /// Writes the state of `directory` to `file`, as it is at one moment; a server may use it meanwhile.
+    ///
+    /// - Returns: the size in bytes.
+    public static func backUp(
+        directory: String, to file: borrowing POSIXKit.FileDescriptor
+    ) throws(StateStoreError) -> Int {
+        let path = directory + "/" + fileName
+        do {
+            // Opening it would create it.
+            _ = try FileIdentity.look(at: path)
+            let contents = try DatabaseQueue(path: path, configuration: readOnly).read { database in
+                guard try Schema.check(database, path, expecting: nil) != .empty else {
+                    throw StateStoreError("\(path) is empty: nothing was saved yet")
+                }
+                // Nobody writes to the file while it is being read.
+                return try readRegularFile(path, limit: largestFile)
+            }
+            try writeAll(contents, to: file.number)
+            return contents.count
+        } catch {
+            throw StateStoreError(error, "copying", path)
+        }
+    }
+
+    /// Puts the database with these `contents` into `directory`, and the one that was there aside.
+    ///
+    /// - Returns: the new path of the one that was there; nil if there was none.
+    public static func restore(_ contents: [UInt8], directory: String) throws(StateStoreError) -> String? {
+        let path = directory + "/" + fileName
+        let new = path + ".new"
+        let lock = try StateLock(directory: directory)
+        defer { withExtendedLifetime(lock) {} }
+        do {
+            unsafe unlink(new)
+            try writeNewFile(new, contents)
+            let mark = try DatabaseQueue(path: new, configuration: readWrite).writeWithoutTransaction { database in
+                guard try Schema.check(database, new, expecting: nil) != .empty else {
+                    throw StateStoreError("the file is empty")
+                }
+                try useRollbackJournal(database)
+                return try Schema.mark(database)
+            }
+            try SystemError.check("writing \(new)", fsync(FileDescriptor.open(new, O_RDONLY).number))
+            let old = try moveAside(path)
+            // Whatever happens between these steps, a server that starts finds that the state is not the one expected.
+            try mark?.write(in: directory)
+            try FileManager.default.moveItem(atPath: new, toPath: path)
+            // Of an earlier version, which had no mark.
+            if mark == nil { try removeMark(directory) }
+            try StateMark.sync(directory)
+            return old
+        } catch {
+            unsafe unlink(new)
+            throw StateStoreError(error, "restoring", path)
+        }
+    }
+
+    /// Moves the database in `directory` aside, so that the next start begins without saved state.
+    ///
+    /// - Returns: its new path, or nil if there was no database.
+    public static func putAside(directory: String) throws(StateStoreError) -> String? {
+        let path = directory + "/" + fileName
+        let lock = try StateLock(directory: directory)
+        defer { withExtendedLifetime(lock) {} }
+        do {
+            let old = try moveAside(path)
+            try removeMark(directory)
+            return old
+        } catch {
+            throw StateStoreError(error, "putting aside", path)
+        }
+    }
+
+    private static func moveAside(_ path: String) throws -> String? {
+        let manager = FileManager.default
+        let isThere = manager.fileExists(atPath: path)
+        var number = 1
+        while manager.fileExists(atPath: "\(path).~\(number)~") { number += 1 }
+        // The database first: without its journal, it might be taken for complete.
+        for suffix in ["", "-journal", "-wal", "-shm"] where manager.fileExists(atPath: path + suffix) {
+            try manager.moveItem(atPath: path + suffix, toPath: "\(path).~\(number)~\(suffix)")
+        }
+        return isThere ? "\(path).~\(number)~" : nil
+    }
+
+    private static func removeMark(_ directory: String) throws {
+        let mark = directory + "/" + StateMark.fileName
+        if FileManager.default.fileExists(atPath: mark) { try FileManager.default.removeItem(atPath: mark) }
+    }
+
+    /// In bytes; with 100,000 clients it has some 40 MB.
+    public static let largestFile = 2 << 30
+}
