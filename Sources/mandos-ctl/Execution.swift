@@ -9,7 +9,9 @@ extension MandosCtl {
         do throws(BusError) {
             let server = try ServerProxy(isTracing: debug)
             if check { return try tell("The bus answers, and \(server.greeting()).") }
-            if let add { return try server.add(Self.contents(of: add)) }
+            if let add { return try self.add(Self.contents(of: add), to: server) }
+            if absent { return try listAbsent(server) }
+            if forget { return try server.forget(clients) }
             if reload { return try server.reload() }
             if status { return try showStatus(server) }
             if watch { try Watch(server, names: clients, asJSON: dumpJson).run() }
@@ -58,19 +60,56 @@ extension MandosCtl {
         }
         var changes = settings
         if let secret { changes.append((.secret, .bytes(Self.contents(of: secret)))) }
-        for client in clients {
-            for (property, value) in changes { try server.set(property, to: value, of: client) }
-            if let enabling { try server.set(.enabled, to: .boolean(enabling == .enable), of: client) }
-            if bumpTimeout { try server.set(.lastCheckedOK, to: .string(""), of: client) }
-            if let checking {
-                try server.set(.checkerRunning, to: .boolean(checking == .startChecker), of: client)
+        var failures = 0
+        /// What fails for one client is done for the others all the same.
+        func attempt(_ subject: String, _ body: () throws(BusError) -> Void) throws(BusError) {
+            do throws(BusError) {
+                try body()
+            } catch {
+                if error.isNameWithoutOwner { throw error }
+                complain("mandos-ctl", "\(subject): \(ServerProxy.explain(error))")
+                failures += 1
             }
-            if let approval, !wait { try server.answer(client, approved: approval == .approve) }
-            if remove { try server.remove(client) }
+        }
+        // What is left to do one by one.
+        var rest = enabling
+        if enabling == .disable {
+            let subject = clients.count == 1 ? clients[0].name : "\(clients.count) clients"
+            try attempt(subject) { () throws(BusError) in if try server.disable(clients) { rest = nil } }
+            if failures > 0 { rest = nil }
+        }
+        for client in clients {
+            try attempt(client.name) { () throws(BusError) in try act(on: client, changes, rest, server) }
         }
         if let approval, wait {
             try server.answerWhenAsked(clients, approved: approval == .approve)
         }
+        if failures > 0 { Self.exit(.failure) }
+    }
+
+    private func act(
+        on client: ClientProxy, _ changes: [(ClientProperty, BusValue)], _ enabling: Enabling?, _ server: ServerProxy
+    ) throws(BusError) {
+        for (property, value) in changes { try server.set(property, to: value, of: client) }
+        if let enabling { try server.set(.enabled, to: .boolean(enabling == .enable), of: client) }
+        if bumpTimeout { try server.set(.lastCheckedOK, to: .string(""), of: client) }
+        if let checking {
+            try server.set(.checkerRunning, to: .boolean(checking == .startChecker), of: client)
+        }
+        if let approval, !wait { try server.answer(client, approved: approval == .approve) }
+        if remove { try server.remove(client) }
+    }
+
+    private func add(_ section: [UInt8], to server: ServerProxy) throws(BusError) {
+        let client = try server.add(section)
+        if client.isEnabled { return }
+        tell(
+            "added, but disabled: so clients.conf says, or so its key was when it left; run mandos-ctl --enable \(client.name)"
+        )
+    }
+
+    private func listAbsent(_ server: ServerProxy) throws(BusError) {
+        for (name, keyID) in try server.absentClients() { tell("\(name)  \(keyID)") }
     }
 
     private func showStatus(_ server: ServerProxy) throws(BusError) {

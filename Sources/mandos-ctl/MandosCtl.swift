@@ -14,6 +14,8 @@ import MandosFormats
             mandos-ctl --watch [--dump-json] [CLIENT...]              print events
             mandos-ctl --status                                       0 all enabled, 1 some not, 2 no server
             mandos-ctl --add FILE                                     add a client; - is standard input
+            mandos-ctl --absent                                       list clients that left while disabled
+            mandos-ctl --forget CLIENT...                             forget them: they may come back enabled
             mandos-ctl --reload                                       read clients.conf again
             """,
         discussion:
@@ -137,6 +139,12 @@ import MandosFormats
         completion: .file())
     var add: String?
 
+    @Flag(help: "List clients that left clients.conf while they were disabled.")
+    var absent = false
+
+    @Flag(help: "Forget such clients: if they come back, they are new.")
+    var forget = false
+
     @Flag(help: "Make the server read its configuration again.")
     var reload = false
 
@@ -167,10 +175,17 @@ import MandosFormats
     }
 
     func validate() throws(ValidationError) {
-        let exclusive = [status, reload, check, add != nil, watch, isEnabled, wait].count { $0 }
-        if status || reload || check || add != nil {
+        let exclusive = [status, reload, check, add != nil, absent, forget, watch, isEnabled, wait].count { $0 }
+        if status || reload || check || add != nil || absent {
             guard exclusive == 1, !isChange, clients.isEmpty, !all, !verbose, !dumpJson else {
-                throw ValidationError("--status, --add, --reload and --check take no other options and no clients")
+                throw ValidationError(
+                    "--status, --add, --absent, --reload and --check take no other options and no clients")
+            }
+            return
+        }
+        if forget {
+            guard exclusive == 1, !isChange, !clients.isEmpty, !all, !verbose, !dumpJson else {
+                throw ValidationError("--forget takes names that --absent lists, and nothing else")
             }
             return
         }

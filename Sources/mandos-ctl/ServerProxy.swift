@@ -146,11 +146,42 @@ struct ServerProxy {
 
     // MARK: The server
 
-    func add(_ section: [UInt8]) throws(BusError) {
+    /// Adds a client; tells its name, and whether it is enabled.
+    func add(_ section: [UInt8]) throws(BusError) -> (name: String, isEnabled: Bool) {
         guard let text = String(validating: section, as: UTF8.self) else {
             throw BusError(.invalidArguments, "the section is not valid UTF-8; save the file as UTF-8")
         }
-        try callServer(Server1Method.addClient, .string(text))
+        let path = try callServer(Server1Method.addClient, .string(text)).first?.text ?? ""
+        let answer = try call(path, PropertiesMethod.getAll, [.string(Interface.client.name)])
+        let values = answer.first?.byName ?? [:]
+        return (
+            values[ClientProperty.name.rawValue]?.unwrapped.text ?? "",
+            values[ClientProperty.enabled.rawValue]?.unwrapped.boolean == true
+        )
+    }
+
+    /// Disables clients all at once.
+    ///
+    /// - Returns: false if the server cannot do that, or a client is gone.
+    func disable(_ clients: [ClientProxy]) throws(BusError) -> Bool {
+        do throws(BusError) {
+            let paths = clients.map { BusValue.objectPath($0.path) }
+            try callServer(Server1Method.disableClients, .array(paths, of: "o"))
+            return true
+        } catch {
+            guard error.isUnknownMember else { throw error }
+            return false
+        }
+    }
+
+    /// Name and key ID of each client that left while it was disabled.
+    func absentClients() throws(BusError) -> [(name: String, keyID: String)] {
+        let rows = try callServer(Server1Method.listAbsentClients).first?.elements ?? []
+        return rows.map { ($0.elements?.first?.text ?? "", $0.elements?.last?.text ?? "") }
+    }
+
+    func forget(_ names: [String]) throws(BusError) {
+        for name in names { try callServer(Server1Method.forgetClient, .string(name)) }
     }
 
     func reload() throws(BusError) { try callServer(Server1Method.reload) }

@@ -62,6 +62,20 @@ import POSIXKit
     @Option(name: .customLong("statedir"), help: "Directory of the saved state. (default: /var/lib/mandos)")
     var stateDirectory: String?
 
+    @Option(
+        name: .customLong("backup"),
+        help: ArgumentHelp(
+            "Write a copy of the saved state to a new file (- is standard output), also while a server runs, and exit.",
+            valueName: "file"), completion: .file())
+    var backupFile: String?
+
+    @Option(
+        name: .customLong("restore"),
+        help: ArgumentHelp(
+            "Take a file that --backup has written as the saved state, put the present one aside, and exit.",
+            valueName: "file"), completion: .file())
+    var restoreFile: String?
+
     @Option(help: "Use this open file descriptor, a listening socket, instead of an address and a port.")
     var socket: Int32?
 
@@ -72,11 +86,17 @@ import POSIXKit
     var noZeroconf = false
 
     func validate() throws(ValidationError) {
+        if [check, backupFile != nil, restoreFile != nil].count(where: { $0 }) > 1 {
+            throw ValidationError("--check, --backup and --restore exclude each other")
+        }
         if port == 0 { throw ValidationError("a port is a number from 1 to 65535; leave --port out for any free one") }
     }
 
     func run() {
         Hardening.protectProcess()
+        let copy = StateCopy(configurationDirectory: configurationDirectory, options: options)
+        if let backupFile { copy.backUp(to: backupFile) }
+        if let restoreFile { copy.restore(from: restoreFile) }
         if check { StartupCheck(configurationDirectory: configurationDirectory, options: options).run() }
         ServerStart(configurationDirectory: configurationDirectory, options: options).run()
     }

@@ -118,6 +118,16 @@ struct ServerStart {
             log[.state].warning("saved state put aside: clients are as clients.conf says", metadata: ["file": "\(old)"])
         }
         let store = try SQLiteStateStore(directory: directory)
+        switch store.origin {
+        case .saved: break
+        case .new:
+            log[.state].warning(
+                "no state was saved yet: clients are as clients.conf says", metadata: ["directory": "\(directory)"])
+        case .unmarked:
+            log[.state].warning(
+                "the mark beside the saved state is gone: if the state is an old copy, clients that were disabled since are not",
+                metadata: ["directory": "\(directory)"])
+        }
         let checkers = try CheckerRunner(logger: log[.checker])
         return try Registry(
             configuration.clients, defaults: configuration.defaults,

@@ -39,6 +39,9 @@ import Testing
             """
             method ListClients(as properties, s after, u limit) -> (a(oav) clients)
             method AddClient(s section) -> (o client)
+            method DisableClients(ao clients) -> ()
+            method ListAbsentClients() -> (a(ss) clients)
+            method ForgetClient(s name) -> ()
             method Reload() -> ()
             signal ApprovalRequested(o client, t timeout, s address)
             property Version s read const

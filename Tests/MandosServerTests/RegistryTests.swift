@@ -8,64 +8,6 @@ import Testing
 
 @testable import MandosServer
 
-/// Checkers that end as the test says.
-private final class TestCheckers: CheckerRunning {
-    struct Failure: Error {}
-
-    let ending = Mutex<TerminationStatus?>(.exit(status: 0))
-    let started = Mutex<[String]>([])
-    let killed = Mutex<[String]>([])
-
-    func run(_ command: String, for name: String) async throws -> TerminationStatus {
-        started.withLock { $0.append(command) }
-        guard let ending = ending.withLock({ $0 }) else { throw Failure() }
-        return ending
-    }
-
-    func kill(_ name: String) { killed.withLock { $0.append(name) } }
-    func killAll() {}
-}
-
-private func settings(_ names: String..., rest: String = "") throws -> [ClientSettings] {
-    try settings(names, rest: rest)
-}
-
-private func settings(_ names: [String], rest: String = "") throws -> [ClientSettings] {
-    try names.enumerated().map { index, name in
-        try .parsing(section(name, key: index + 1, checker: "check %%(name)s", rest))
-    }
-}
-
-private struct World {
-    let clock = TestClock()
-    let store = TestStore()
-    let checkers = TestCheckers()
-
-    /// The same saved state, in a world of its own.
-    func copying(_ other: World) -> World {
-        store.state.withLock { $0.records = other.store.records }
-        return self
-    }
-
-    func registry(_ settings: [ClientSettings]) throws -> Registry {
-        let clock = clock
-        return try Registry(
-            settings,
-            .init(
-                store: store, checkers: checkers, log: Log(LogLevels(), to: []),
-                now: { clock.now }, bootID: BootID("test"), jitter: { _ in .zero }))
-    }
-
-    /// The decision for the first client.
-    func decision(_ registry: Registry) async -> SecretDecision {
-        let key = KeyID(hexadecimal: keyID(1))
-        let waiter = ApprovalWaiter(keyID: key, address: "", since: clock.now.boot)
-        let decision = await registry.answer(waiter).decision
-        await registry.requestEnded(waiter)
-        return decision
-    }
-}
-
 @Suite struct `The registry` {
     private let secret = SecretDecision.release(Secret(Array("secret".utf8)))
 
@@ -96,7 +38,7 @@ private struct World {
         let world = World()
         let registry = try world.registry(settings("a"))
         world.store.setFull(true)
-        await #expect(throws: StateStoreError.self) { try await registry.disable("a") }
+        await #expect(throws: Registry.Failure.self) { try await registry.disable("a") }
         #expect(await world.decision(registry) == .refuse(.disabled))
         await #expect(throws: Registry.Failure.self) { try await registry.enable("a") }
         #expect(await world.decision(registry) == .refuse(.disabled), "what cannot be saved is not granted")
@@ -181,7 +123,7 @@ private struct World {
         let delayed = try settings("a", rest: "timeout = PT2H\napproval_delay = PT1H\napproval_duration = PT10M\n")
         let registry = try world.registry(delayed)
         world.store.setFull(true)
-        await #expect(throws: StateStoreError.self) { try await registry.answerRequests(of: "a", approved: false) }
+        await #expect(throws: Registry.Failure.self) { try await registry.answerRequests(of: "a", approved: false) }
         #expect(await world.decision(registry) == .refuse(.denied), "it holds all the same")
         world.store.setFull(false)
         try await registry.answerRequests(of: "a", approved: false)

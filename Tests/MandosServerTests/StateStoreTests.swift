@@ -1,7 +1,9 @@
 import Foundation
 import GRDB
+import Glibc
 import MandosCore
 import MandosFormats
+import struct POSIXKit.FileDescriptor
 import TestSupport
 import Testing
 
@@ -73,6 +75,93 @@ private func record(_ name: String, until: Int64? = nil, ending: TerminationStat
         }
         #expect(error.description.contains(directory.file), "\(error)")
         #expect(try Data(contentsOf: URL(filePath: directory.file)) == damaged)
+    }
+
+    /// What may become of the state between two starts, as a script with the state directory as `$1`.
+    static let losses = [
+        "rm $1/clients.sqlite", ": >$1/clients.sqlite", "cp $1/old $1/clients.sqlite", "cp $1/other $1/clients.sqlite",
+        ": >$1/clients.mark", "echo nonsense >$1/clients.mark", "truncate -s 20 $1/clients.mark",
+    ]
+
+    @Test(arguments: losses) func `that is lost or older is no first start`(loss: String) async throws {
+        let directory = try TemporaryDirectory()
+        let another = try TemporaryDirectory()
+        do { try SQLiteStateStore(directory: another.path).commit([record("a", until: 5)], removing: []) }
+        do {
+            let store = try SQLiteStateStore(directory: directory.path)
+            #expect(store.origin == .new)
+            try store.commit([record("a", until: 5)], removing: [])
+            let old = try Data(contentsOf: URL(filePath: directory.file))
+            try directory.write(old, to: "old")
+            try directory.write(try Data(contentsOf: URL(filePath: another.file)), to: "other")
+            try store.commit([record("a")], removing: [])
+        }
+        #expect(try SQLiteStateStore(directory: directory.path).origin == .saved)
+        #expect(try await TestSupport.run("/bin/sh", ["-c", loss, "sh", directory.path]).status == 0)
+        for _ in 0..<2 {
+            #expect(throws: StateStoreError.self) { try SQLiteStateStore.examine(directory: directory.path) }
+            #expect(throws: StateStoreError.self) { try SQLiteStateStore(directory: directory.path) }
+        }
+        // An operator may say that it is to be so.
+        _ = try SQLiteStateStore.putAside(directory: directory.path)
+        #expect(try SQLiteStateStore(directory: directory.path).origin == .new)
+    }
+
+    @Test func `says when nobody knows whether it is the latest`() throws {
+        let directory = try TemporaryDirectory()
+        _ = try SQLiteStateStore(directory: directory.path)
+        try FileManager.default.removeItem(atPath: directory.path + "/clients.mark")
+        #expect(try SQLiteStateStore(directory: directory.path).origin == .unmarked)
+        #expect(try SQLiteStateStore(directory: directory.path).origin == .saved)
+    }
+
+    @Test func `is in one file, which is a backup at any moment`() throws {
+        let directory = try TemporaryDirectory()
+        let store = try SQLiteStateStore(directory: directory.path)
+        for number in 0..<5 {
+            try store.commit([record("client \(number)", until: 5)], removing: [])
+            let copy = try TemporaryDirectory()
+            try copy.write(try Data(contentsOf: URL(filePath: directory.file)), to: "clients.sqlite")
+            #expect(try SQLiteStateStore(directory: copy.path).load().count == number + 1)
+        }
+    }
+
+    @Test func `can be backed up while a server has it, and restored`() throws {
+        let directory = try TemporaryDirectory()
+        let backup = directory.path + "/backup"
+        let store = try SQLiteStateStore(directory: directory.path)
+        try store.commit([record("a")], removing: [])
+        let file = try POSIXKit.FileDescriptor.open(backup, O_WRONLY | O_CREAT | O_EXCL, mode: 0o600)
+        let size = try SQLiteStateStore.backUp(directory: directory.path, to: file)
+        let contents = [UInt8](try Data(contentsOf: URL(filePath: backup)))
+        #expect(contents.count == size)
+        try store.commit([record("a", until: 5), record("b")], removing: [])
+        #expect(throws: StateStoreError.self) { try SQLiteStateStore.restore(contents, directory: directory.path) }
+        #expect(try store.load().count == 2, "not while a server has it")
+
+        let other = try TemporaryDirectory()
+        do { try SQLiteStateStore(directory: other.path).commit([record("x")], removing: []) }
+        for damaged in [[], Array(contents.prefix(100)), Array("no database, but long enough to look at".utf8)] {
+            #expect(throws: StateStoreError.self) { try SQLiteStateStore.restore(damaged, directory: other.path) }
+            #expect(try SQLiteStateStore(directory: other.path).load().map(\.name) == ["x"])
+        }
+        #expect(try SQLiteStateStore.restore(contents, directory: other.path) == "\(other.file).~1~")
+        let restored = try SQLiteStateStore(directory: other.path)
+        #expect(try restored.load() == [record("a")])
+        #expect(restored.origin == .saved)
+    }
+
+    @Test func `writes nothing once its file has been taken away`() throws {
+        let directory = try TemporaryDirectory()
+        let away = directory.path + "/away"
+        do {
+            let store = try SQLiteStateStore(directory: directory.path)
+            try store.commit([record("a")], removing: [])
+            try FileManager.default.moveItem(atPath: directory.file, toPath: away)
+            #expect(throws: StateStoreError.self) { try store.commit([record("a", until: 5)], removing: []) }
+            try FileManager.default.moveItem(atPath: away, toPath: directory.file)
+        }
+        #expect(try SQLiteStateStore(directory: directory.path).load() == [record("a")])
     }
 
     @Test func `of another program is left alone`() throws {

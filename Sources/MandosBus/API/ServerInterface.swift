@@ -40,6 +40,9 @@ public enum ServerSignal: String, BusSignalName, DeclaredMember {
 public enum Server1Method: String, BusMethod, DeclaredMember {
     case listClients = "ListClients"
     case addClient = "AddClient"
+    case disableClients = "DisableClients"
+    case listAbsentClients = "ListAbsentClients"
+    case forgetClient = "ForgetClient"
     case reload = "Reload"
 
     public static let declaredIn = Interface.server1
@@ -50,6 +53,9 @@ public enum Server1Method: String, BusMethod, DeclaredMember {
             .init(
                 name: rawValue, takes: ["properties": "as", "after": "s", "limit": "u"], gives: ["clients": "a(oav)"])
         case .addClient: .init(name: rawValue, takes: ["section": "s"], gives: ["client": "o"])
+        case .disableClients: .init(name: rawValue, takes: ["clients": "ao"])
+        case .listAbsentClients: .init(name: rawValue, gives: ["clients": "a(ss)"])
+        case .forgetClient: .init(name: rawValue, takes: ["name": "s"])
         case .reload: .init(name: rawValue)
         }
     }

@@ -112,7 +112,7 @@ struct BusObjects: Sendable {
         } catch let failure as Registry.Failure {
             switch failure {
             case .refused, .badSection: throw BusError(.invalidArguments, "\(failure)")
-            case .notSaved, .overtaken: throw BusError(.failed, "\(failure)")
+            case .notSaved, .notSavedYet, .overtaken: throw BusError(.failed, "\(failure)")
             }
         } catch {
             throw BusError(.failed, "\(error)")

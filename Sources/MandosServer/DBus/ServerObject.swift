@@ -40,10 +40,7 @@ extension BusObjects {
     func callServer(_ method: ServerMethod, _ arguments: [BusValue]) async throws(BusError) -> [BusValue] {
         switch method {
         case .removeClient:
-            let path = arguments[0].text ?? ""
-            guard let name = await registry.name(at: path) else {
-                throw BusError(.unknownObject, "there is no client \(path)")
-            }
+            let name = try await name(at: arguments[0].text ?? "")
             try await attempt { try await registry.remove(name) }
             return []
         case .getAllClients:
@@ -63,10 +60,33 @@ extension BusObjects {
         case .listClients: return [try await page(arguments)]
         case .addClient:
             return [.objectPath(try await attempt { try await registry.add(arguments[0].text ?? "") })]
+        case .disableClients:
+            var names: [String] = []
+            for path in arguments[0].elements ?? [] { names.append(try await name(at: path.text ?? "")) }
+            try await attempt { try await registry.disable(names) }
+            return []
+        case .listAbsentClients:
+            let rows = await registry.departed.map { record in
+                BusValue.structure([.string(record.name), .string(record.keyID.map(String.init(describing:)) ?? "")])
+            }
+            return [.array(rows, of: "(ss)")]
+        case .forgetClient:
+            let name = arguments[0].text ?? ""
+            guard try await attempt({ try await registry.forget(name) }) else {
+                throw BusError(.invalidArguments, "no client \(name) left while it was disabled")
+            }
+            return []
         case .reload:
             try await attempt { try await reload().get() }
             return []
         }
+    }
+
+    private func name(at path: String) async throws(BusError) -> String {
+        guard let name = await registry.name(at: path) else {
+            throw BusError(.unknownObject, "there is no client \(path)")
+        }
+        return name
     }
 
     /// Lists clients after a given one, in order of their names, each with its path and the properties asked for.

@@ -9,6 +9,8 @@ extension Registry {
         case refused(SettingChange.Refusal)
         case badSection(ConfigProblems)
         case notSaved(StateStoreError)
+        /// A right was taken away, and a restart may give it back.
+        case notSavedYet(StateStoreError)
         /// Another operator disabled the client at the same time.
         case overtaken
 
@@ -17,6 +19,8 @@ extension Registry {
             case .refused(let refusal): refusal.description
             case .badSection(let problems): problems.problems.map(\.description).joined(separator: "\n")
             case .notSaved(let error): error.description
+            case .notSavedYet(let error):
+                "it is in force, but could not be saved, and does not survive a restart until it is: \(error)"
             case .overtaken: "the client was disabled at the same time"
             }
         }
@@ -27,7 +31,7 @@ extension Registry {
     ///
     /// A denial is durable when it returns.
     /// - Throws: if it could not be saved. The answer holds nevertheless, until the server restarts.
-    public func answerRequests(of name: String, approved: Bool) async throws(StateStoreError) {
+    public func answerRequests(of name: String, approved: Bool) async throws(Failure) {
         guard let client = roster[name]?.client else { return }
         // However long saving takes, the requests that wait have their answer.
         settleWaiting(client.settings.keyID, approved: approved)
@@ -35,26 +39,27 @@ extension Registry {
         if approved { return }
         await waitForCuts()
         defer { change(name) { $0.answer(approved: false, at: bootTime) } }
-        try await waitUntilSaved([name])
+        try await waitUntilSaved { [name] }
     }
 
     /// Disables clients; durable when it returns.
     ///
     /// - Throws: if it could not be saved. The clients are disabled nevertheless, until the server restarts.
-    public func disable(_ names: [String]) async throws(StateStoreError) {
-        try await disabling(names) { () async throws(StateStoreError) in try await waitUntilSaved(names) }
+    public func disable(_ names: [String]) async throws(Failure) {
+        let keys = names.compactMap { roster[$0]?.configured.keyID }
+        try await disabling(names) { () async throws(Failure) in
+            // A reload may have renamed them.
+            try await waitUntilSaved { names + keys.compactMap { roster[$0]?.name } }
+        }
     }
 
     /// Disables clients at once, and lets nobody enable them until `body` has saved that.
-    private func disabling<Problem>(
-        _ names: [String], _ body: () async throws(Problem) -> Void
-    ) async throws(Problem) {
-        for name in names {
-            disableAtOnce(name, because: "an operator did")
-            disabling[name, default: 0] += 1
-        }
+    private func disabling(_ names: [String], _ body: () async throws(Failure) -> Void) async throws(Failure) {
+        let keys = names.compactMap { roster[$0]?.configured.keyID }
+        for name in names { disableAtOnce(name, because: "an operator did") }
+        for key in keys { disabling[key, default: 0] += 1 }
         defer {
-            for name in names { disabling[name] = disabling[name].flatMap { $0 == 1 ? nil : $0 - 1 } }
+            for key in keys { disabling[key] = disabling[key].flatMap { $0 == 1 ? nil : $0 - 1 } }
         }
         await waitForCuts()
         try await body()
@@ -70,8 +75,11 @@ extension Registry {
         guard var client = roster[name]?.client, !client.isEnabled(at: now.boot) else { return }
         client.enable(firstCheckDelay: .zero, at: now)
         try await save(client, at: now)
-        // What was just saved is undone by the one who disables it, and waits for the next turn.
-        guard disabling[name] == nil else { throw .overtaken }
+        if let keyID = client.settings.keyID, disabling[keyID] != nil {
+            // Whoever disables it has the next turn, and saves that.
+            saveLater([name], within: .zero)
+            throw .overtaken
+        }
         change(name) { $0.enable(firstCheckDelay: .zero, at: environment.now()) }
         environment.log[.client].notice(
             "client enabled", metadata: ["client.name": "\(name)", "reason": "an operator did"])

@@ -30,7 +30,9 @@ extension Registry {
         self.defaults = defaults
         if isOutdated { saveLater(plan.records.map(\.name) + plan.forgotten, within: .zero) }
         // Whoever is disabling a client waits for the next turn to save that.
-        for name in disabling.keys { disableAtOnce(name, because: "an operator did") }
+        for keyID in disabling.keys {
+            if let entry = roster[keyID] { disableAtOnce(entry.name, because: "an operator did") }
+        }
         await waitForCuts()
         wakeUp.signal()
         return summary

@@ -48,15 +48,19 @@ extension Registry {
         if let next = waitingForTurn.popFirst() { next.resume() } else { hasTurnBeenTaken = false }
     }
 
-    /// Returns when all present changes of the clients are durable.
+    /// Returns when all present changes of the clients are durable. `names` are their names when it is our turn.
     ///
-    /// - Throws: if they could not be saved; that is tried again.
-    func waitUntilSaved(_ names: [String]) async throws(StateStoreError) {
+    /// - Throws: ``Failure/notSavedYet(_:)``; saving is tried again.
+    func waitUntilSaved(_ names: () -> [String]) async throws(Failure) {
         await takeTurn()
         defer { passTurn() }
         // Whoever had the turn before has saved them too.
-        if unsaved.isDisjoint(with: names) { return }
-        try await commitUnsaved()
+        if unsaved.isDisjoint(with: names()) { return }
+        do throws(StateStoreError) {
+            try await commitUnsaved()
+        } catch {
+            throw .notSavedYet(error)
+        }
     }
 
     // MARK: Commits

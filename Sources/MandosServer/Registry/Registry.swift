@@ -75,8 +75,8 @@ public actor Registry: Service {
     var isSaveWaiting = false
     var hasTurnBeenTaken = false
     var waitingForTurn: Deque<CheckedContinuation<Void, Never>> = []
-    /// Clients that operators are disabling, and how many do: nobody may enable them meanwhile.
-    var disabling: [String: Int] = [:]
+    /// Keys whose clients operators are disabling, and how many do: nobody may enable them meanwhile, under whatever name.
+    var disabling: [KeyID: Int] = [:]
     /// Names of clients that have changed while a plan was being saved; nil if none is.
     var changedMeanwhile: Set<String>?
     var nextBacklogReport: BootTime?

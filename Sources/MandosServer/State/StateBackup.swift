@@ -49,7 +49,8 @@ extension SQLiteStateStore {
                 try useRollbackJournal(database)
                 return try Schema.mark(database)
             }
-            try SystemError.check("writing \(new)", fsync(FileDescriptor.open(new, O_RDONLY).number))
+            let file = try FileDescriptor.open(new, O_RDONLY)
+            try SystemError.check("writing \(new)", fsync(file.number))
             let old = try moveAside(path)
             // Whatever happens between these steps, a server that starts finds that the state is not the one expected.
             try mark?.write(in: directory)

@@ -60,6 +60,42 @@ import Testing
         #expect(!list.output.contains("foo"))
     }
 
+    @Test func `changes the other clients too when one cannot be changed, and tells which`() async throws {
+        let bus = try await TestBus()
+        let clients = ["a", "b", "c"].enumerated().map { section($1, key: $0 + 1) }.joined()
+        let server = try await started(clients, on: bus)
+        // One client's change is refused: the rest is done.
+        let refused = try await bus.control(["--checker=x %(nothing)s", "--disable", "--all"])
+        #expect(refused.status == 1)
+        #expect(refused.errors.split(separator: "\n").count == 3, "\(refused.errors)")
+        for name in ["a", "b", "c"] { #expect(try await bus.control(["--is-enabled", name]).status == 1) }
+        withExtendedLifetime(server) {}
+    }
+
+    @Test func `lists and forgets clients that left while they were disabled, and adds them disabled`() async throws {
+        let bus = try await TestBus()
+        let server = try await started(section("a") + section("b", key: 2) + section("c", key: 3), on: bus)
+        #expect(try await bus.control(["--disable", "a", "b"]).status == 0)
+        try server.configuration.write(section("c", key: 3), to: "clients.conf")
+        #expect(try await bus.control(["--reload"]).status == 0)
+        let absent = try await bus.control(["--absent"])
+        #expect(absent.output == "a  \(keyID(1))\nb  \(keyID(2))\n", "\(absent.errors)")
+
+        let file = try server.configuration.write(section("d", key: 1), to: "section")
+        let added = try await bus.control(["--add", file])
+        #expect(added.status == 0 && added.output.contains("added, but disabled"), "\(added.errors)")
+        #expect(try await bus.control(["--is-enabled", "d"]).status == 1)
+        #expect(try await bus.control(["--absent"]).output == "b  \(keyID(2))\n")
+
+        #expect(try await bus.control(["--forget", "b"]).status == 0)
+        let unknown = try await bus.control(["--forget", "b"])
+        #expect(unknown.status == 1 && unknown.errors.contains("no client b left"), "\(unknown.errors)")
+        #expect(try await bus.control(["--absent"]).output.isEmpty)
+        try server.configuration.write(section("c", key: 3) + section("b", key: 2), to: "clients.conf")
+        #expect(try await bus.control(["--reload"]).status == 0)
+        #expect(try await bus.control(["--is-enabled", "b"]).status == 0)
+    }
+
     @Test func `sets a secret of any bytes, and restarts the life of a client`() async throws {
         let bus = try await TestBus()
         let keys = try await Keys.make()

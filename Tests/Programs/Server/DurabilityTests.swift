@@ -1,0 +1,73 @@
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+/// The disk refuses to say that it has written anything: what is acknowledged then was never on the disk.
+@Suite(.needsRoot) struct `What is acknowledged` {
+    /// Has every fsync(2) of a process fail, as long as this exists.
+    private final class FailingDisk {
+        private let tracer: RunningProgram
+
+        init(of process: Int32) async throws {
+            tracer = try RunningProgram(
+                "/usr/bin/strace",
+                ["-f", "-qq", "-p", "\(process)", "-e", "trace=fsync,fdatasync"]
+                    + ["-e", "inject=fsync,fdatasync:error=EIO", "-o", "/dev/null"])
+            let tasks = "/proc/\(process)/task"
+            try await waitUntil("a tracer", details: { tracer.errors }) {
+                try FileManager.default.contentsOfDirectory(atPath: tasks).allSatisfy { task in
+                    let status = FileManager.default.contents(atPath: "\(tasks)/\(task)/status") ?? Data()
+                    return !String(decoding: status, as: UTF8.self).contains("TracerPid:\t0\n")
+                }
+            }
+        }
+
+        func end() async throws {
+            tracer.signal(SIGTERM)
+            _ = try await tracer.ending()
+        }
+    }
+
+    enum Request: CaseIterable {
+        case disable, bulk, deny, remove, reload
+
+        var options: [String] {
+            switch self {
+            case .disable: ["--disable", "foo"]
+            case .bulk: ["--disable", "--all"]
+            case .deny: ["--deny", "foo"]
+            case .remove: ["--remove", "foo"]
+            case .reload: ["--reload"]
+            }
+        }
+    }
+
+    @Test(arguments: Request.allCases) func `has reached the disk before`(request: Request) async throws {
+        let bus = try await TestBus()
+        let rest = "timeout = PT1H\napproval_delay = PT1S\napproval_duration = PT1H\n"
+        let keys = try await Keys.make()
+        let foo = try await keys.section("foo", password: Data("secret".utf8)) + "checker = true\n" + rest
+        let bar = section("bar", key: 2, rest)
+        let server = try await started(foo + bar, on: bus)
+        if request == .reload {
+            try server.configuration.write(foo + "enabled = no\n" + bar, to: "clients.conf")
+        }
+        let disk = try await FailingDisk(of: server.program.processID)
+        let refused = try await bus.control(request.options)
+        #expect(refused.status == 1, "it was acknowledged")
+        #expect(refused.errors.contains("disk I/O error"), "\(refused.errors)")
+        try await disk.end()
+
+        let answered = try await bus.control(request.options)
+        #expect(answered.status == 0, "\(answered.errors)")
+        server.program.signal(SIGKILL)
+        _ = try await server.program.ending()
+        let again = try await Server(in: server.configuration, bus: bus)
+        _ = try await again.program.line(with: "on the bus")
+        let client = try client(keys, [again.address])
+        _ = try await client.line(with: "it has no secret for us")
+        #expect(client.output.isEmpty)
+        if request == .bulk { #expect(try await bus.control(["--is-enabled", "bar"]).status == 1) }
+    }
+}
