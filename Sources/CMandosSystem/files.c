@@ -10,6 +10,10 @@ int cmandos_open(const char *path, int flags, mode_t mode) { return open(path, f
 
 int cmandos_open_path(const char *path) { return open(path, O_PATH | O_CLOEXEC); }
 
+int cmandos_open_entry(int directory, const char *name) { return openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC); }
+
+int cmandos_give(int descriptor, uid_t user, gid_t group) { return fchownat(descriptor, "", user, group, AT_EMPTY_PATH); }
+
 int cmandos_set_nonblocking(int descriptor) {
     int flags = fcntl(descriptor, F_GETFL);
     return flags < 0 ? flags : fcntl(descriptor, F_SETFL, flags | O_NONBLOCK);

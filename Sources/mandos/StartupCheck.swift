@@ -27,12 +27,7 @@ struct StartupCheck {
         }
         check("checkers") { try Self.findCheckers(configuration.clients) }
         check("TLS") { try Self.shakeHands(settings) }
-        check("saved state") {
-            let belongsToRoot = try Privileges.check(stateDirectory: settings.stateDirectory)
-            if belongsToRoot { return "\(settings.stateDirectory) will be given to the Mandos user at the start" }
-            try Privileges.drop(stateDirectory: nil)
-            return try SQLiteStateStore.examine(directory: settings.stateDirectory)
-        }
+        check("saved state") { try Self.examineState(settings.stateDirectory) }
         hasFailed ? ExitStatus.software.exit() : ExitStatus.success.exit()
     }
 
@@ -71,6 +66,21 @@ struct StartupCheck {
             throw Failure(description: "a handshake with an internal client proved no key; check the priority string")
         }
         return "a handshake with an internal client works"
+    }
+
+    /// Looks at the saved state as far as possible as the Mandos user, which this process becomes.
+    private static func examineState(_ path: String) throws -> String {
+        let directory = try Privileges.examine(stateDirectory: path)
+        let willBeGiven = "will be given to the Mandos user at the start"
+        if directory.isRoots && Hardening.isRoot {
+            // Nobody else could make a file in there, so it is safe to open them as root.
+            return try SQLiteStateStore.examine(directory: path) + "; \(path) \(willBeGiven)"
+        }
+        let rootsFiles = directory.rootsFiles
+        try Privileges.drop(stateDirectory: nil)
+        try StateDirectory.checkAccess(path, except: rootsFiles)
+        if rootsFiles.isEmpty { return try SQLiteStateStore.examine(directory: path) }
+        return "\(rootsFiles.sorted().joined(separator: " ")) in \(path) \(willBeGiven)"
     }
 
     /// Whether the programs of all checkers can be found.

@@ -44,6 +44,8 @@ int cmandos_errno(void);
 // open(2) is variadic in C.
 int cmandos_open(const char *_Nonnull path, int flags, mode_t mode);
 int cmandos_open_path(const char *_Nonnull path);  // O_PATH
+int cmandos_open_entry(int directory, const char *_Nonnull name);  // O_PATH, and O_NOFOLLOW
+int cmandos_give(int descriptor, uid_t user, gid_t group);         // also a descriptor that was opened with O_PATH
 int cmandos_set_nonblocking(int descriptor);
 _Bool cmandos_is_open(int descriptor);
 int cmandos_no_core_dumps(void);

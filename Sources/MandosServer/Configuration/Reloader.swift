@@ -45,7 +45,7 @@ public struct Reloader: Service {
                 for await request in requests {
                     ServiceManager.notify(.reloading)
                     let result = await reloadNow()
-                    ServiceManager.notify(.ready, .status("serving \(await registry.count) clients"))
+                    ServiceManager.notify(.ready, .status(await statusText(after: result)))
                     returnFreeMemory()
                     request?.resume(returning: result)
                 }
@@ -57,6 +57,15 @@ public struct Reloader: Service {
     public func reload() async -> Result<Void, ReloadFailure> {
         await withCheckedContinuation { request in
             if case .terminated = ask.yield(request) { request.resume(returning: .failure(.stopping)) }
+        }
+    }
+
+    /// One line for `systemctl status`, which otherwise reports every reload as done.
+    private func statusText(after result: Result<Void, ReloadFailure>) async -> String {
+        let serving = "serving \(await registry.count) clients"
+        return switch result {
+        case .success: serving
+        case .failure: "configuration not reloaded, see the log; \(serving) as before"
         }
     }
 

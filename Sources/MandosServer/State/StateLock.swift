@@ -5,11 +5,14 @@ import POSIXKit
 ///
 /// The lock of SQLite alone would not: it is on the database file, which can be put aside.
 final class StateLock: Sendable {
+    /// In the state directory.
+    static let fileName = "lock"
+
     private let file: FileDescriptor
 
     init(directory: String) throws(StateStoreError) {
         do throws(SystemError) {
-            file = try FileDescriptor.open(directory + "/lock", O_RDWR | O_CREAT, mode: 0o600)
+            file = try FileDescriptor.open(directory + "/" + Self.fileName, O_RDWR | O_CREAT, mode: 0o600)
         } catch {
             throw StateStoreError(error, "opening", directory + "/" + SQLiteStateStore.fileName)
         }

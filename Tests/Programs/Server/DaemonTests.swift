@@ -57,4 +57,56 @@ import Testing
         #expect(result.status == 0, "\(result.errors)")
         #expect(result.errors.contains("clients.sqlite is damaged"))
     }
+
+    @Test(arguments: ["nobody", "root"])
+    func `starts with few capabilities, whether its state belongs to its user or to root`(owner: String) async throws {
+        let result = try await inNamespace(
+            """
+            mkdir -m 700 /run/state
+            touch /run/state/lock
+            chmod 600 /run/state/lock
+            chown -R \(owner): /run/state
+            setpriv --bounding-set -all,+chown,+dac_read_search,+net_bind_service,+net_raw,+setgid,+setuid "$0" "$@"
+            kill "$(cat /run/mandos.pid)"
+            [ "$(stat --format='%u %a' /run/state)" = "65534 700" ]
+            """, clients: "[DEFAULT]\n")
+        #expect(result.status == 0, "\(result.errors)")
+    }
+
+    @Test func `gives no other file to its user, and no other directory`() async throws {
+        let result = try await inNamespace(
+            """
+            mkdir -m 700 /run/state /run/elsewhere
+            chown nobody: /run/state
+            touch /run/elsewhere/symbolic /run/elsewhere/hard /run/state/clients.conf
+            ln -s /run/elsewhere/symbolic /run/state/clients.symbolic
+            ln /run/elsewhere/hard /run/state/clients.hard
+            mkfifo /run/state/clients.fifo
+            "$0" "$@"
+            kill "$(cat /run/mandos.pid)"
+            for file in /run/elsewhere /run/elsewhere/* /run/state/clients.conf; do [ "$(stat --format=%u $file)" = 0 ]; done
+            chmod 755 /run/elsewhere
+            if "$0" "$@" --statedir /run/elsewhere; then exit 3; fi
+            [ "$(stat --format=%u /run/elsewhere)" = 0 ]
+            """, clients: "[DEFAULT]\n")
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.errors.contains("probably not meant for the state"))
+    }
+
+    @Test(arguments: ["lock", "clients.sqlite"])
+    func `says with --check that a file of its state cannot be opened`(name: String) async throws {
+        let result = try await inNamespace(
+            """
+            mkdir -m 700 /run/state
+            "$0" "$@"
+            pid=$(cat /run/mandos.pid)
+            kill "$pid"
+            eventually has_ended "$pid"
+            "$0" "$@" --check
+            chown 12345 /run/state/\(name)
+            if "$0" "$@" --check; then exit 3; fi
+            """, clients: "[DEFAULT]\n")
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.errors.contains("opening /run/state/\(name): Permission denied"), "\(result.errors)")
+    }
 }
