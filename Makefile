@@ -24,11 +24,12 @@ PLUGINS = password-prompt
 BOOT_PROGRAMS = mandos-to-cryptroot-unlock password-agent plugin-runner
 INITRAMFS_PROGRAMS = $(SETUID_PLUGINS) $(PLUGINS) $(BOOT_PROGRAMS)
 
-.PHONY: help demo test lint format build build-host build-initramfs bench-server bench-client bench-plugins install clean
+.PHONY: help demo test service-test lint format build build-host build-initramfs bench-server bench-client bench-plugins install clean
 
 help:
 	@echo "make demo      build, and watch a password travel from the server to an encrypted volume"
 	@echo "make test      run every test"
+	@echo "make service-test  install and run the service on a machine of its own, with systemd (root only)"
 	@echo "make lint      check format, imports, sizes and linkage"
 	@echo "make build     build the programs"
 	@echo "make bench-server  measure the server, beside what it should reach"
@@ -52,6 +53,12 @@ test:
 	    test $$status = 0 || { echo "What failed:"; grep -A 12 "recorded an issue" .build/test.log; }; exit $$status
 # It says why if it cannot run here; CI is root.
 	@packaging/network-hooks.d/test || { test $$? = 77 && test -z "$$CI"; }
+	@test "$$(id -u)" != 0 -a -z "$$CI" || $(MAKE) --no-print-directory build
+	@Tests/Service/test || { test $$? = 77 && test -z "$$CI"; }
+
+service-test: build
+	@scripts/install-dependencies run test
+	@Tests/Service/test
 
 lint: build-initramfs
 	@scripts/install-dependencies lint
