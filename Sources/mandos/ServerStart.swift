@@ -35,6 +35,7 @@ struct ServerStart {
             complain("mandos", "\(error)")
             // Not earlier: the program that was started waits for the end of `daemon`, and the message comes first.
             daemon = nil
+            // systemd then starts the server again: what is missing, such as an interface, may come later.
             ExitStatus.osError.exit()
         }
     }
@@ -45,10 +46,10 @@ struct ServerStart {
     ) throws {
         let priority = try Priority(settings.priority ?? Priority.standard)
         let spareDescriptors = ResourceLimits.raiseOpenFiles()
-        let socket = try ListeningSocket.open(settings) { complain("mandos", "\($0)") }
+        let socket = try ListeningSocket.open(settings)
         var pidFile: PIDFile?
         if !settings.foreground {
-            pidFile = try PIDFile.open("mandos.pid")
+            pidFile = try lockPIDFile()
             daemon = try Daemon.begin()
         }
         try Privileges.drop(stateDirectory: settings.stateDirectory)
@@ -83,7 +84,23 @@ struct ServerStart {
             return try Configuration.load(directory: configurationDirectory)
         } catch {
             for problem in error.problems { complain("mandos", "\(problem)") }
-            ExitStatus.configuration.exit()
+            complain("mandos", error.mayPass ? Self.retryAdvice : Self.mistakeAdvice)
+            error.exitStatus.exit()
+        }
+    }
+
+    private static let retryAdvice =
+        "not started: not all files could be read; systemd tries again soon, otherwise start the server again"
+    private static let mistakeAdvice =
+        "not started, and systemd does not try again: fix the errors above, then start the server"
+
+    /// Source: mandos(8), FILES.
+    private func lockPIDFile() throws -> PIDFile {
+        do throws(SystemError) {
+            return try PIDFile.open("mandos.pid")
+        } catch {
+            guard error.isHeldByAnother else { throw error }
+            throw ValidationError("\(error): a server runs in the background already; stop that, or use --foreground")
         }
     }
 
@@ -168,4 +185,10 @@ struct ServerStart {
         }
         return try result.get()
     }
+}
+
+extension ConfigProblems {
+    /// systemd starts the server again unless an operator has to mend the files; see RestartPreventExitStatus= in
+    /// mandos.service.
+    var exitStatus: ExitStatus { mayPass ? .temporaryFailure : .configuration }
 }

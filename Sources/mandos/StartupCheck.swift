@@ -14,7 +14,7 @@ struct StartupCheck {
 
     /// Prints a line for each step that works and an error for each that fails, and exits.
     func run() -> Never {
-        guard let configuration = checkConfiguration() else { ExitStatus.configuration.exit() }
+        let configuration = checkConfiguration()
         let settings = options.applied(to: configuration.server)
         var hasFailed = false
         func check(_ step: String, _ body: () throws -> String) {
@@ -31,7 +31,7 @@ struct StartupCheck {
         hasFailed ? ExitStatus.software.exit() : ExitStatus.success.exit()
     }
 
-    private func checkConfiguration() -> Configuration? {
+    private func checkConfiguration() -> Configuration {
         do throws(ConfigProblems) {
             let configuration = try Configuration.load(directory: configurationDirectory)
             for warning in configuration.warnings { complain("mandos", "\(warning)") }
@@ -39,7 +39,7 @@ struct StartupCheck {
             return configuration
         } catch {
             for problem in error.problems { complain("mandos", "\(problem)") }
-            return nil
+            error.exitStatus.exit()
         }
     }
 

@@ -61,6 +61,22 @@ private func section(_ name: String, key: Int, _ rest: String = "") -> String {
         #expect(try configuration(["clients.conf": "[DEFAULT]\n"]).warnings().count == 1)
     }
 
+    @Test func `that cannot be read may be readable later, but not one with a mistake`() throws {
+        func mayPass(_ directory: TemporaryDirectory) throws -> Bool {
+            try #require(throws: ConfigProblems.self) { try directory.load() }.mayPass
+        }
+        let late = section("a", key: 1).replacing(/secret = .*/, with: "secfile = /nonexistent")
+        #expect(try mayPass(configuration(["clients.conf": late])))
+        #expect(try mayPass(configuration(["clients.conf": late + "timeout = x\n"])), "mending both takes two attempts")
+        #expect(try !mayPass(configuration(["clients.conf": section("a", key: 1, "timeout = x\n")])))
+        #expect(try mayPass(configuration([:])))
+        let directory = try configuration(["clients.conf": section("a", key: 1)])
+        try FileManager.default.removeItem(atPath: directory.path + "/clients.d")
+        try FileManager.default.createSymbolicLink(
+            atPath: directory.path + "/clients.d", withDestinationPath: "clients.d")
+        #expect(try mayPass(directory), "too many levels of symbolic links")
+    }
+
     @Test func `has each name and each key once`() throws {
         let directory = try configuration([
             "clients.conf": section("a", key: 1) + section("b", key: 2),

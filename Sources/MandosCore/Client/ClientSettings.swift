@@ -26,6 +26,9 @@ public struct ConfigProblems: Error, Equatable {
     public let problems: [ConfigProblem]
 
     public init(problems: [ConfigProblem]) { self.problems = problems }
+
+    /// Whether a later attempt may succeed without a change of the files: not all of them could be read.
+    public var mayPass: Bool { problems.contains { $0.isReadError } }
 }
 
 extension ClientSettings {
@@ -113,7 +116,7 @@ extension ClientSettings {
             switch readFile(path) {
             case .success(let contents): bytes = contents
             case .failure(let problem):
-                values.report("secfile", "\(problem)")
+                values.report("secfile", "\(problem)", isReadError: problem.isReadError)
                 return Secret([])
             }
         } else {
@@ -154,6 +157,11 @@ extension ClientSettings {
 /// Why a file could not be read.
 public struct FileProblem: Error, Equatable, CustomStringConvertible {
     public let description: String
+    /// Whether reading failed, which may pass by itself; false if the file is not to be read at all.
+    public let isReadError: Bool
 
-    public init(reason: String) { description = reason }
+    public init(reason: String, isReadError: Bool = false) {
+        description = reason
+        self.isReadError = isReadError
+    }
 }

@@ -7,7 +7,9 @@ struct ConfigValues {
 
     init(_ scope: ConfigScope) { self.scope = scope }
 
-    mutating func report(_ name: String, _ message: String) { problems.append(scope.problem(name, message)) }
+    mutating func report(_ name: String, _ message: String, isReadError: Bool = false) {
+        problems.append(scope.problem(name, message, isReadError: isReadError))
+    }
 
     mutating func string(_ name: String) -> String? {
         do throws(ConfigProblem) {

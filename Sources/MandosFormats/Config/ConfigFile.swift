@@ -27,8 +27,10 @@ public struct ConfigFile: Sendable {
         public subscript(name: String) -> Option? { options.first { $0.name == name } }
 
         /// A problem with `option` of this section, or, without one, with the section.
-        public func problem(_ option: Option?, _ message: String) -> ConfigProblem {
-            ConfigProblem(path: path, line: option?.line ?? line, option: option?.name ?? "[\(name)]", message: message)
+        public func problem(_ option: Option?, _ message: String, isReadError: Bool = false) -> ConfigProblem {
+            ConfigProblem(
+                path: path, line: option?.line ?? line, option: option?.name ?? "[\(name)]", message: message,
+                isReadError: isReadError)
         }
     }
 

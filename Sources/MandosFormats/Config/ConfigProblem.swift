@@ -5,12 +5,17 @@ public struct ConfigProblem: Error, Equatable, CustomStringConvertible {
     public let line: Int
     public let option: String?
     public let message: String
+    /// Whether a file could not be read, which may pass by itself, such as a network file system that comes late.
+    public let isReadError: Bool
 
-    public init(path: String, line: Int = 0, option: String? = nil, message: String) {
+    public init(
+        path: String, line: Int = 0, option: String? = nil, message: String, isReadError: Bool = false
+    ) {
         self.path = path
         self.line = line
         self.option = option
         self.message = message
+        self.isReadError = isReadError
     }
 
     public var description: String {

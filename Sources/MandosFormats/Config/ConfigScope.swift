@@ -29,9 +29,11 @@ public struct ConfigScope: Sendable {
     }
 
     /// A problem with the option `name`, with the line that sets it.
-    public func problem(_ name: String, _ message: String) -> ConfigProblem {
-        guard let found = option(name) else { return section.problem(nil, "\(name): \(message)") }
-        return found.section.problem(found.option, message)
+    public func problem(_ name: String, _ message: String, isReadError: Bool = false) -> ConfigProblem {
+        guard let found = option(name) else {
+            return section.problem(nil, "\(name): \(message)", isReadError: isReadError)
+        }
+        return found.section.problem(found.option, message, isReadError: isReadError)
     }
 
     /// The expanded value of the option `name`, or nil if it is not set.

@@ -138,7 +138,7 @@ private struct Loader<Files: ConfigurationFiles> {
             }
             return file
         case .failure(let error):
-            if isRequired || !error.isNoSuchFile { problems.append(ConfigProblem(path: path, message: error.reason)) }
+            if isRequired || !error.isNoSuchFile { report(error, path) }
             return nil
         case .names: preconditionFailure("names answer a question about a directory only")
         }
@@ -148,17 +148,21 @@ private struct Loader<Files: ConfigurationFiles> {
         switch files.answer(FileQuestion(kind: .directory, path: directory)) {
         case .names(let names): return names.filter { $0.hasSuffix(".conf") && !$0.hasPrefix(".") }.sorted()
         case .failure(let error):
-            if !error.isNoSuchFile { problems.append(ConfigProblem(path: directory, message: error.reason)) }
+            if !error.isNoSuchFile { report(error, directory) }
             return []
         case .contents: preconditionFailure("contents answer a question about a file only")
         }
+    }
+
+    private mutating func report(_ error: SystemError, _ path: String) {
+        problems.append(ConfigProblem(path: path, message: error.reason, isReadError: true))
     }
 
     /// Source: mandos-clients.conf(5) `secfile`.
     private mutating func readSecret(_ path: String) -> Result<[UInt8], FileProblem> {
         switch files.answer(FileQuestion(kind: .secret, path: path)) {
         case .contents(let contents, _): .success(contents)
-        case .failure(let error): .failure(FileProblem(reason: "\(error)"))
+        case .failure(let error): .failure(FileProblem(reason: "\(error)", isReadError: true))
         case .names: preconditionFailure("names answer a question about a directory only")
         }
     }

@@ -25,24 +25,24 @@ public struct ListeningSocket: Sendable {
         public var description: String { "\(action): \(reason)" }
     }
 
-    /// Opens the socket that the settings describe; ``warning`` is called for problems that are not fatal.
+    /// Opens the socket that the settings describe.
     ///
+    /// Fails if it cannot be limited to the interface of the settings, also one that was inherited: the reference would then
+    /// serve on all interfaces, where the operator did not want it.
     /// Source: mandos(8) `--address`, `--port`, `--interface`, `--no-ipv6`, `--socket`.
-    public static func open(_ settings: ServerSettings, warning: (Problem) -> Void) throws(Problem) -> ListeningSocket {
-        if let inherited = settings.socket { return try adopt(inherited) }
+    public static func open(_ settings: ServerSettings) throws(Problem) -> ListeningSocket {
+        if let inherited = settings.socket {
+            let socket = try adopt(inherited)
+            if let interface = settings.interface { try bind(inherited, toInterface: interface) }
+            return socket
+        }
         let family = settings.useIPv6 ? AF_INET6 : AF_INET
         let descriptor = socket(family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { throw Problem("opening a socket", errno: errno) }
         do throws(Problem) {
             if settings.useIPv6 { try set(IPPROTO_IPV6, IPV6_V6ONLY, to: 0, on: descriptor) }
             if settings.port != nil { try set(SOL_SOCKET, SO_REUSEADDR, to: 1, on: descriptor) }
-            if let interface = settings.interface {
-                do throws(Problem) {
-                    try bind(descriptor, toInterface: interface)
-                } catch {
-                    warning(error)
-                }
-            }
+            if let interface = settings.interface { try bind(descriptor, toInterface: interface) }
             try bind(descriptor, settings)
             guard listen(descriptor, SOMAXCONN) == 0 else { throw Problem("listening", errno: errno) }
             return try adopt(descriptor)
@@ -108,10 +108,14 @@ public struct ListeningSocket: Sendable {
     }
 
     private static func bind(_ descriptor: Int32, toInterface name: String) throws(Problem) {
+        var bound = [CChar](repeating: 0, count: Int(IF_NAMESIZE))
+        var size = socklen_t(bound.count)
+        // systemd's BindToDevice= may have done this already, and only root may do it again.
+        if unsafe getsockopt(descriptor, SOL_SOCKET, SO_BINDTODEVICE, &bound, &size) == 0, text(bound) == name { return }
         let result = unsafe name.withCString {
             unsafe setsockopt(descriptor, SOL_SOCKET, SO_BINDTODEVICE, $0, socklen_t(strlen($0) + 1))
         }
-        guard result == 0 else { throw Problem("binding to the interface \(name), and going on without", errno: errno) }
+        guard result == 0 else { throw Problem("binding to the interface \(name)", errno: errno) }
     }
 
     private static func bind(_ descriptor: Int32, _ settings: ServerSettings) throws(Problem) {

@@ -10,10 +10,11 @@ public struct PIDFile: ~Copyable {
         self.file = file
     }
 
-    /// Opens `name` in the system's directory for PID files; call it before privileges are dropped.
+    /// Opens and locks `name` in the system's directory for PID files; call it before privileges are dropped.
+    ///
+    /// - Throws: as ``lock(_:)``.
     public static func open(_ name: String) throws(SystemError) -> PIDFile {
-        let path = (unsafe access("/run", W_OK) == 0 ? "/run/" : "/var/run/") + name
-        return PIDFile(path: path, file: try FileDescriptor.open(path, O_WRONLY | O_CREAT, mode: 0o644))
+        try lock((unsafe access("/run", W_OK) == 0 ? "/run/" : "/var/run/") + name)
     }
 
     /// Opens and locks the file at `path`, which a process that has ended may have left behind.

@@ -193,8 +193,50 @@ import Testing
                 mandos: mandos.conf:2: port: "http" is not a number from 1 to 65535
                 mandos: clients.conf:2: key_id: is not a key ID: it has 2 characters; a key ID is 64 hexadecimal digits
                 mandos: clients.conf:4: timeout: "PT5X": unknown unit at position 4; write a duration such as PT5M or PT1H30M
+                mandos: not started, and systemd does not try again: fix the errors above, then start the server
 
                 """)
+    }
+
+    /// A share that comes late must not keep the service down: 75 is none of RestartPreventExitStatus= in mandos.service.
+    @Test(arguments: [
+        ("[foo]\nkey_id = \(keyID(1))\nsecfile = /nonexistent/secret\n", "opening /nonexistent/secret: No such file"),
+        ("[foo]\nkey_id = \(keyID(1))\nsecfile = /nonexistent/secret\ntimeout = PT5X\n", "\"PT5X\": unknown unit"),
+        (nil, "clients.conf: No such file or directory"),
+    ])
+    func `is started again by systemd if a file could not be read`(clients: String?, message: String) async throws {
+        for option in ["--foreground", "--check"] {
+            let (status, errors) = try await start(clients: clients, [option])
+            #expect(status == 75)
+            #expect(errors.contains(message), "\(errors)")
+            if option != "--check" { #expect(errors.contains("not started: not all files could be read")) }
+        }
+    }
+
+    @Test(.needsRoot) func `does not serve without the interface that it is limited to`() async throws {
+        let result = try await inNamespace(
+            """
+            mkdir -m 700 /run/state
+            status=0
+            "$0" "$@" --foreground --interface late0 || status=$?
+            [ $status = 71 ]
+            # Nor on a socket that it has inherited.
+            status=0
+            /usr/bin/python3 -c '
+            import os, socket, sys
+            listener = socket.create_server(("127.0.0.1", 4712))
+            os.set_inheritable(listener.fileno(), True)
+            os.execv(sys.argv[1], sys.argv[1:] + ["--socket", str(listener.fileno())])
+            ' "$0" "$@" --foreground --interface late0 || status=$?
+            [ $status = 71 ]
+            ip link add late0 type veth peer name late1
+            "$0" "$@" --foreground --interface late0 --debuglevel INFO 2>/run/err & server=$!
+            wait_for /run/err ' serving'
+            kill "$server"
+            wait "$server"
+            """, clients: "[DEFAULT]\n")
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.errors.ranges(of: "binding to the interface late0: No such device").count == 2)
     }
 
     @Test(arguments: [
@@ -219,7 +261,7 @@ import Testing
         #expect(taken.0 == 71)
         #expect(taken.1.contains("binding to address :: port \(server.port): Address already in use"))
         let missing = try await start(clients: nil, ["--foreground"])
-        #expect(missing.0 == 78)
-        #expect(missing.1 == "mandos: clients.conf: No such file or directory\n")
+        #expect(missing.0 == 75)
+        #expect(missing.1.hasPrefix("mandos: clients.conf: No such file or directory\n"))
     }
 }
