@@ -8,6 +8,34 @@ import Testing
 
 @testable import MandosServer
 
+/// Keeps the log.
+private final class MemorySink: LogSink {
+    let messages = Mutex<[String]>([])
+    func write(_ entry: LogEntry) { messages.withLock { $0.append(entry.line) } }
+}
+
+/// Checkers that run until the server stops. The one of "lucky" ends by itself at that moment; "a" is killed, and "b" cannot
+/// be started any more.
+private final class LastCheckers: CheckerRunning {
+    struct Stopped: Error {}
+
+    let started = Mutex(0)
+    private let (end, ended) = AsyncStream.makeStream(of: Never.self)
+
+    func run(_ command: String, for name: String) async throws -> TerminationStatus {
+        started.withLock { $0 += 1 }
+        for await _ in end {}
+        switch name {
+        case "lucky": return .exit(status: 0)
+        case "a": return .signal(9)
+        default: throw Stopped()
+        }
+    }
+
+    func kill(_ name: String) {}
+    func killAll() { ended.finish() }
+}
+
 @Suite struct `The registry` {
     private let secret = SecretDecision.release(Secret(Array("secret".utf8)))
 
@@ -270,10 +298,6 @@ import Testing
     }
 
     @Test func `says so when checks cannot keep up, and cuts nobody off for that alone`() async throws {
-        final class MemorySink: LogSink {
-            let messages = Mutex<[String]>([])
-            func write(_ entry: LogEntry) { messages.withLock { $0.append(entry.line) } }
-        }
         let world = World()
         let sink = MemorySink()
         let clock = world.clock
@@ -297,6 +321,24 @@ import Testing
         clock.advance(by: .seconds(260))
         _ = await registry.advance()
         #expect(await registry.countsByState == ["enabled": 100, "disabled": 200])
+    }
+
+    @Test func `keeps the last true results when checkers are killed at the server's end`() async throws {
+        let (world, last) = (World(), LastCheckers())
+        let sink = MemorySink()
+        let names = ["a", "b", "lucky"]
+        let clock = world.clock
+        let registry = try Registry(
+            settings(names),
+            .init(
+                store: world.store, checkers: last, log: Log(LogLevels(), to: [sink]), now: { clock.now },
+                bootID: BootID("test"), jitter: { _ in .zero }))
+        try await running(registry) {
+            try await waitUntil("three checkers") { last.started.withLock { $0 } == names.count }
+        }
+        let statuses = names.map { world.store.records[$0]?.lastCheckerStatus }
+        #expect(statuses == [nil, nil, .exit(status: 0)])
+        #expect(sink.messages.withLock { $0 }.isEmpty)
     }
 
     /// Runs the registry's loop while `body` waits for what it does.

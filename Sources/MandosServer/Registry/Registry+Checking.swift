@@ -1,3 +1,4 @@
+import Glibc
 import Logging
 import MandosCore
 import MandosFormats
@@ -16,6 +17,7 @@ extension Registry {
                     if takeDueSave() { group.addTask { await self.saveUnsaved() } }
                     await wakeUp.wait(for: timeUntilNext())
                 }
+                isStopping = true
                 environment.checkers.killAll()
             }
             await saveUnsaved()
@@ -130,9 +132,12 @@ extension Registry {
         do {
             publish(about: check.name) { .checkerStarted(path: $0, command: check.command) }
             let ending = try await environment.checkers.run(check.command, for: check.name)
+            // A checker that ended by itself before it could be killed counts.
+            if isStopping && ending == .signal(SIGKILL) { return }
             publish(about: check.name) { .checkerEnded(path: $0, command: check.command, ending) }
             checkerEnded(check.name, ending)
         } catch {
+            if isStopping { return }
             environment.log[.checker].error(
                 "checker not started", metadata: ["client.name": "\(check.name)", "reason": "\(error)"])
             change(check.name) { $0.checkFailedToStart(at: environment.now().boot) }

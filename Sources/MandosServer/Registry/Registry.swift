@@ -80,6 +80,8 @@ public actor Registry: Service {
     /// Names of clients that have changed while a plan was being saved; nil if none is.
     var changedMeanwhile: Set<String>?
     var nextBacklogReport: BootTime?
+    /// Whether checkers are ended because the server stops: that says nothing about their clients.
+    var isStopping = false
     public internal(set) var counts = RequestCounts()
     /// The clients' object paths on D-Bus; created at the first use.
     lazy var paths = ObjectPaths(roster.entries.values)

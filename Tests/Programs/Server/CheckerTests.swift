@@ -141,6 +141,31 @@ import Testing
         }
     }
 
+    @Test func `that is ended with the server says nothing about its client`() async throws {
+        let directory = try TemporaryDirectory()
+        // The checker runs as another user.
+        try directory.setMode(0o755)
+        let hang = directory.path + "/hang"
+        let clients = section("foo", checker: "if [ -e \(hang) ]; then exec sleep 1000; fi", "interval = PT1H\n")
+        let bus = try await TestBus()
+        let server = try await started(clients, on: bus)
+        #expect(try await bus.control(["--start-checker", "foo"]).status == 0)
+        try await waitUntil("a check") { try await bus.properties(of: "foo")["LastCheckerStatus"] == "0" }
+        try directory.write("", to: "hang")
+        #expect(try await bus.control(["--start-checker", "foo"]).status == 0)
+        try await waitUntil("a checker that hangs") {
+            try await ["1", "true"].contains(bus.properties(of: "foo")["CheckerRunning"])
+        }
+        server.program.signal(SIGTERM)
+        #expect(try await server.program.ending() == .exit(status: 0))
+        #expect(server.program.errors.ranges(of: "checker ended").count == 1, "\(server.program.errors)")
+        #expect(!server.program.errors.contains("checker not started"))
+        let next = try await Server(in: server.configuration, bus: bus)
+        _ = try await next.program.line(with: "on the bus")
+        let status = try await bus.properties(of: "foo")["LastCheckerStatus"]
+        #expect(status == "0", "it was alive when it was checked last")
+    }
+
     @Test(arguments: [48, 56, 64, 80]) func `that cannot be started for lack of descriptors does no harm`(
         limit: Int
     ) async throws {
