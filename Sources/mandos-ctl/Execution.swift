@@ -115,7 +115,7 @@ extension MandosCtl {
     private func showStatus(_ server: ServerProxy) throws(BusError) {
         let status = try server.status()
         tell(status.lines.joined(separator: "\n"))
-        Self.exit(status.disabled == 0 ? .success : .failure)
+        Self.exit(status.isGood ? .success : .failure)
     }
 
     private static func contents(of path: String) -> [UInt8] {

@@ -12,7 +12,7 @@ import MandosFormats
             mandos-ctl --is-enabled CLIENT                            exit with 0 if it is enabled
             mandos-ctl {--approve | --deny} --wait CLIENT...          wait for their requests and answer
             mandos-ctl --watch [--dump-json] [CLIENT...]              print events
-            mandos-ctl --status                                       0 all enabled, 1 some not, 2 no server
+            mandos-ctl --status                                       0 well, 1 disabled clients or problems, 2 no server
             mandos-ctl --add FILE                                     add a client; - is standard input
             mandos-ctl --absent                                       list clients that left while disabled
             mandos-ctl --forget CLIENT...                             forget them: they may come back enabled

@@ -188,7 +188,8 @@ struct ServerProxy {
 
     struct Status {
         let lines: [String]
-        let disabled: Int64
+        /// Whether all clients are enabled, and no operator has to do anything.
+        let isGood: Bool
     }
 
     func status() throws(BusError) -> Status {
@@ -200,6 +201,7 @@ struct ServerProxy {
         }
         let clients = counts(.clients)
         let disabled = clients["disabled"] ?? 0
+        let problems = (value(.problems)?.elements ?? []).compactMap(\.text)
         let interface = value(.interface)?.text ?? ""
         return Status(
             lines: [
@@ -209,8 +211,8 @@ struct ServerProxy {
                 "Clients: \(clients["enabled"] ?? 0) enabled, \(disabled) disabled",
                 "Secrets sent: \(value(.secretsSent)?.integer ?? 0)",
             ] + counts(.refusals).sorted { $0.key < $1.key }.map { "Refused, \($0.key): \($0.value)" }
-                + ["Log levels: \(value(.logLevels)?.text ?? "")"],
-            disabled: disabled)
+                + ["Log levels: \(value(.logLevels)?.text ?? "")"] + problems.map { "Problem: \($0)" },
+            isGood: disabled == 0 && problems.isEmpty)
     }
 
     func greeting() throws(BusError) -> String {

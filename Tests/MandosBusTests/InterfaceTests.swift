@@ -52,6 +52,7 @@ import Testing
             property SecretsSent t read false
             property Refusals a{st} read false
             property Clients a{st} read false
+            property Problems as read false
             """
         ),
         (

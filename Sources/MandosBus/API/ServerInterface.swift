@@ -84,6 +84,7 @@ public enum ServerProperty: String, DeclaredMember {
     case secretsSent = "SecretsSent"
     case refusals = "Refusals"
     case clients = "Clients"
+    case problems = "Problems"
 
     public static let declaredIn = Interface.server1
 
@@ -95,6 +96,7 @@ public enum ServerProperty: String, DeclaredMember {
         case .secretsSent: .init(name: rawValue, type: "t", access: .read, changeSignal: .none)
         // By reason, and by state.
         case .refusals, .clients: .init(name: rawValue, type: "a{st}", access: .read, changeSignal: .none)
+        case .problems: .init(name: rawValue, type: "as", access: .read, changeSignal: .none)
         }
     }
 }

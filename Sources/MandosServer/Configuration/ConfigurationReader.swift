@@ -1,8 +1,9 @@
-import Dispatch
+@unsafe @preconcurrency import Dispatch  // its sources may be used from any thread
 import Glibc
 public import MandosCore
 import NIOCore
 public import POSIXKit
+import Synchronization
 
 /// Reads the configuration at each reload, also after the server has given up root's privileges.
 ///
@@ -19,6 +20,7 @@ public final class ConfigurationReader: Sendable {
         let task: PrivilegedTask
         /// A file in memory that the task writes its answers to.
         let answers: POSIXKit.FileDescriptor
+        let isLost = Mutex(false)
 
         init(_ task: consuming PrivilegedTask, answers: consuming POSIXKit.FileDescriptor) {
             self.task = task
@@ -32,6 +34,8 @@ public final class ConfigurationReader: Sendable {
     public enum Failure: Error {
         case invalid(ConfigProblems)
         case unreadable(SystemError)
+        /// The privileged task has ended, or does not answer: only a restart, which begins as root, brings it back.
+        case taskIsLost
         /// The server is stopping.
         case cancelled
     }
@@ -51,6 +55,27 @@ public final class ConfigurationReader: Sendable {
         privileged = PrivilegedReader(task, answers: answers)
     }
 
+    /// Whether no configuration can be read until the server is restarted.
+    public var isTaskLost: Bool { privileged?.isLost.withLock { $0 } ?? false }
+
+    /// Waits until the privileged task ends or the task that calls is cancelled; without a privileged task, returns at once.
+    func waitForTaskLoss() async {
+        guard let privileged else { return }
+        let source = DispatchSource.makeReadSource(fileDescriptor: privileged.task.descriptor)
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                source.setEventHandler {
+                    privileged.isLost.withLock { $0 = true }
+                    source.cancel()
+                }
+                source.setCancelHandler { continuation.resume() }
+                source.activate()
+            }
+        } onCancel: {
+            source.cancel()
+        }
+    }
+
     /// Reads the whole configuration, or fails.
     public func read() async -> Result<Configuration, Failure> {
         let result = try? await abandonable {
@@ -62,7 +87,7 @@ public final class ConfigurationReader: Sendable {
     }
 
     private func readAndWait() -> Result<Configuration, Failure> {
-        Result { () throws(SystemError) in try privilegedAnswers() }.mapError(Failure.unreadable).flatMap { answers in
+        Result { () throws(Failure) in try privilegedAnswers() }.flatMap { answers in
             Result { () throws(ConfigProblems) in
                 guard let answers else { return try Configuration.load(directory: directory) }
                 var files = AnsweredFiles(answers)
@@ -72,16 +97,24 @@ public final class ConfigurationReader: Sendable {
     }
 
     /// nil if this process can read the files itself.
-    private func privilegedAnswers() throws(SystemError) -> ByteBuffer? {
+    private func privilegedAnswers() throws(Failure) -> ByteBuffer? {
         guard let privileged else { return nil }
+        // A late answer to an earlier request would be taken for the next one's.
+        if isTaskLost { throw .taskIsLost }
         let file = privileged.answers.number
         // Frees the memory.
         defer { ftruncate(file, 0) }
-        guard try privileged.task.run() else {
+        guard let isDone = try? privileged.task.run() else {
+            privileged.isLost.withLock { $0 = true }
+            throw .taskIsLost
+        }
+        do throws(SystemError) {
+            if isDone { return try Self.contents(of: file) }
             let action = "reading the configuration: over \(Self.timeLimit) seconds, or out of memory or processes"
             throw SystemError(action, code: ECANCELED)
+        } catch {
+            throw .unreadable(error)
         }
-        return try Self.contents(of: file)
     }
 
     private static func contents(of file: Int32) throws(SystemError) -> ByteBuffer {

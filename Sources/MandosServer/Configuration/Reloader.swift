@@ -37,6 +37,10 @@ public struct Reloader: Service {
     public func run() async {
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
+                await cancelWhenGracefulShutdown { await reader.waitForTaskLoss() }
+                if reader.isTaskLost { await tellTaskLoss() }
+            }
+            group.addTask {
                 for await _ in hangups.cancelOnGracefulShutdown() { ask.yield(nil) }
                 ask.finish()
             }
@@ -45,7 +49,7 @@ public struct Reloader: Service {
                 for await request in requests {
                     ServiceManager.notify(.reloading)
                     let result = await reloadNow()
-                    ServiceManager.notify(.ready, .status(await statusText(after: result)))
+                    ServiceManager.notify(.ready, .status(await status(after: result)))
                     returnFreeMemory()
                     request?.resume(returning: result)
                 }
@@ -53,19 +57,33 @@ public struct Reloader: Service {
         }
     }
 
+    /// What only an operator can mend, for operators who ask; empty if there is nothing.
+    var problems: [String] { reader.isTaskLost ? [Self.taskLoss] : [] }
+
+    private static let taskLoss =
+        "the configuration cannot be reloaded: the helper process mandos-config has ended or hangs; restart the server"
+
+    /// One line for `systemctl status`, which otherwise reports every reload as done.
+    private func status(after result: Result<Void, ReloadFailure> = .success(())) async -> String {
+        let serving = "serving \(await registry.count) clients"
+        let line =
+            switch result {
+            case .success: serving
+            case .failure: "configuration not reloaded, see the log; \(serving) as before"
+            }
+        return ([line] + problems).joined(separator: "; ")
+    }
+
+    /// The server goes on: its clients matter more than a reload. It cannot start the helper again, since it is not root.
+    private func tellTaskLoss() async {
+        log[.configuration].error("\(Self.taskLoss)")
+        ServiceManager.notify(.status(await status()))
+    }
+
     /// Reloads the configuration; after an error nothing has changed.
     public func reload() async -> Result<Void, ReloadFailure> {
         await withCheckedContinuation { request in
             if case .terminated = ask.yield(request) { request.resume(returning: .failure(.stopping)) }
-        }
-    }
-
-    /// One line for `systemctl status`, which otherwise reports every reload as done.
-    private func statusText(after result: Result<Void, ReloadFailure>) async -> String {
-        let serving = "serving \(await registry.count) clients"
-        return switch result {
-        case .success: serving
-        case .failure: "configuration not reloaded, see the log; \(serving) as before"
         }
     }
 
@@ -85,6 +103,7 @@ public struct Reloader: Service {
             switch failure {
             case .invalid(let problems): .invalid(problems)
             case .unreadable(let error): .failed(error.description)
+            case .taskIsLost: .failed(Self.taskLoss)
             case .cancelled: .stopping
             }
         }.get()

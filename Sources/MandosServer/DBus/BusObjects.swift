@@ -8,6 +8,7 @@ struct BusObjects: Sendable {
     let server: ServerFacts
     let log: Log
     let reload: @Sendable () async -> Result<Void, ReloadFailure>
+    let problems: @Sendable () -> [String]
 
     /// Whether other calls should be answered meanwhile.
     static func mayTakeLong(_ notice: BusNotice) -> Bool { Server1Method(rawValue: notice.member) == .reload }

@@ -21,10 +21,12 @@ public struct BusService: Service {
     public init(_ registry: Registry, _ server: ServerFacts, _ log: Log, _ reloader: Reloader) {
         self.registry = registry
         self.log = log
-        objects = BusObjects(registry: registry, server: server, log: log) {
-            // At shutdown this service ends before the reloader does.
-            (try? await abandonable { await reloader.reload() }) ?? .failure(.stopping)
-        }
+        objects = BusObjects(
+            registry: registry, server: server, log: log,
+            reload: {
+                // At shutdown this service ends before the reloader does.
+                (try? await abandonable { await reloader.reload() }) ?? .failure(.stopping)
+            }, problems: { reloader.problems })
     }
 
     public func run() async {

@@ -123,6 +123,7 @@ extension BusObjects {
             counts(await registry.counts.refusals.map { ($0.key.busReason, $0.value) }.sorted { $0.0 < $1.0 })
         case .clients:
             counts(await registry.countsByState.map { ($0.key, $0.value) }.sorted { $0.0 < $1.0 })
+        case .problems: .strings(problems())
         }
     }
 
@@ -134,7 +135,7 @@ extension BusObjects {
             } catch {
                 throw BusError(.invalidArguments, "\(error)")
             }
-        case .version, .address, .port, .interface, .secretsSent, .refusals, .clients:
+        case .version, .address, .port, .interface, .secretsSent, .refusals, .clients, .problems:
             throw BusError(.propertyReadOnly, "\(property.rawValue) cannot be written")
         }
     }

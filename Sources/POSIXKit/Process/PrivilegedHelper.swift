@@ -7,6 +7,9 @@ public struct PrivilegedHelper: ~Copyable, Sendable {
     public let socket: FileDescriptor
     private let process: ChildProcess
 
+    /// Becomes readable when the helper ends.
+    public var descriptor: Int32 { process.descriptor }
+
     /// Starts the helper; only for a single-threaded process.
     ///
     /// `name` is its name in ps(1), 15 characters at most. It keeps only `descriptors` of ours; other standard
@@ -73,6 +76,14 @@ extension FileDescriptor {
 /// Each request runs in a new process, so that no state of the task stays in the helper.
 public struct PrivilegedTask: ~Copyable, Sendable {
     private let helper: PrivilegedHelper
+    private let limit: UInt32
+
+    /// How many seconds after its limit a process that cannot be ended, because the kernel waits for a disk or a network file
+    /// system, is left behind; and how many later the helper itself is given up.
+    private static let patience: UInt32 = 5
+
+    /// Becomes readable when the helper ends.
+    public var descriptor: Int32 { helper.descriptor }
 
     /// Starts the helper; only for a single-threaded process.
     ///
@@ -84,29 +95,49 @@ public struct PrivilegedTask: ~Copyable, Sendable {
         let helper = try PrivilegedHelper.start(name: name, keeping: [descriptor]) { socket in
             serve(socket, limit: limit, task)
         }
-        return PrivilegedTask(helper: helper)
+        return PrivilegedTask(helper: helper, limit: limit)
     }
 
     /// Performs the task once, and waits for its end.
     ///
     /// - Returns: whether the task succeeded.
-    /// - Throws: if the helper has ended.
+    /// - Throws: if the helper has ended, or does not answer; it cannot be used any more.
     public borrowing func run() throws(SystemError) -> Bool {
-        // Any failure here means that the helper has ended.
-        guard (try? helper.socket.send(1)) != nil, let result = try? helper.socket.receiveByte() else {
-            throw SystemError("asking a process of ours that somebody has ended; restart us", code: ESRCH)
+        // Any failure of these means that the helper has ended.
+        let hasEnded = SystemError("asking the helper", code: ESRCH)
+        guard (try? helper.socket.send(1)) != nil else { throw hasEnded }
+        guard waitUntilReadable(helper.socket.number, until: Self.deadline(limit + 2 * Self.patience)) else {
+            throw SystemError("asking the helper", code: ETIMEDOUT)
         }
+        guard let result = try? helper.socket.receiveByte() else { throw hasEnded }
         return result == 1
     }
 
+    private static func deadline(_ seconds: UInt32) -> BootTime { .now().after(milliseconds: Int64(seconds) * 1000) }
+
     private static func serve(_ socket: borrowing FileDescriptor, limit: UInt32, _ task: () -> Bool) {
         while (try? socket.receiveByte()) != nil {
-            let process = try? ChildProcess.fork("the task") {
+            // Collects those that were left behind.
+            while waitpid(-1, nil, WNOHANG) > 0 {}
+            guard (try? socket.send(runOnce(limit, task) ? 1 : 0)) != nil else { break }
+        }
+    }
+
+    private static func runOnce(_ limit: UInt32, _ task: () -> Bool) -> Bool {
+        let process: ChildProcess
+        do throws(SystemError) {
+            process = try ChildProcess.fork("the task") {
                 _ = alarm(limit)
                 _exit(task() ? 0 : 1)
             }
-            let isDone = process?.waitForStatus() == .success
-            guard (try? socket.send(isDone ? 1 : 0)) != nil else { break }
+        } catch {
+            return false
         }
+        guard waitUntilReadable(process.descriptor, until: deadline(limit + patience)) else {
+            // It ends as soon as the kernel lets it, without another step of the task.
+            process.signal(SIGKILL)
+            return false
+        }
+        return process.waitForStatus() == .success
     }
 }

@@ -116,6 +116,29 @@ import Testing
         #expect(try await server.program.ending() == .exit(status: 0), "\(server.program.errors)")
     }
 
+    /// This takes over a minute: the limits are those of the server. A process that is stopped stands in for one that waits for
+    /// a disk, which no signal ends either.
+    @Test(.needsRoot) func `that cannot even be ended fails in the end`() async throws {
+        let keys = try await Keys.make()
+        let section = try await keys.section("foo", password: Self.password)
+        let (reading, helping) = (try await Server(clients: section), try await Server(clients: section))
+        let pipe = reading.configuration.path + "/pipe"
+        try #require(unsafe mkfifo(pipe, 0o600) == 0)
+        let waiting = section + "[bar]\nkey_id = \(keyID(7))\nsecfile = \(pipe)\n"
+        try reading.configuration.write(waiting, to: "clients.conf")
+        reading.program.signal(SIGHUP)
+        let helper = try #require(reading.program.children.first)
+        let reader = try await eventually("a process that reads") { RunningProgram.children(of: helper).first }
+        kill(reader, SIGSTOP)
+        kill(try #require(helping.program.children.first), SIGSTOP)
+        helping.program.signal(SIGHUP)
+        #expect(try await reading.program.line(with: "not reloaded").contains("over 60 seconds"))
+        try reading.configuration.write(section, to: "clients.conf")
+        reading.program.signal(SIGHUP)
+        _ = try await reading.program.line(with: "configuration reloaded")
+        #expect(try await helping.program.line(with: "not reloaded").contains("restart the server"))
+    }
+
     @Test func `that would leave no client at all is refused`() async throws {
         let keys = try await Keys.make()
         let server = try await Server(clients: keys.section("foo", password: Self.password))

@@ -47,6 +47,29 @@ import Testing
         #expect(try await server.program.ending() == .exit(status: 0))
     }
 
+    @Test(.needsRoot)
+    func `says that its helper has ended, and serves on without reloads until it is restarted`() async throws {
+        let keys = try await Keys.make()
+        let manager = try NotifySocket()
+        let bus = try await TestBus()
+        let server = try await Server(
+            clients: keys.section("foo", password: Self.password), environment: ["NOTIFY_SOCKET": manager.path],
+            bus: bus)
+        _ = try await server.program.line(with: "on the bus")
+        #expect(try await bus.control(["--status"]).status == 0)
+        kill(try #require(server.program.children.first), SIGKILL)
+        _ = try await manager.news(with: "STATUS=serving 1 clients; the configuration cannot be reloaded")
+        #expect(try await server.program.line(with: "mandos-config has ended").contains(" error "))
+        let status = try await bus.control(["--status"])
+        #expect(status.status == 1)
+        #expect(status.output.contains("\nProblem: the configuration cannot be reloaded"))
+        let reload = try await bus.control(["--reload"])
+        #expect(reload.status == 1)
+        #expect(reload.errors.contains("restart the server"), "\(reload.errors)")
+        let client = try client(keys, [server.address])
+        #expect(try await client.ending() == .exit(status: 0), "\(client.errors)")
+    }
+
     @Test func `does not say that it is alive when it hangs`() async throws {
         let manager = try NotifySocket()
         let server = try await Server(

@@ -78,7 +78,10 @@ public final class RunningProgram {
     }
 
     /// The processes that it has started, and that have not ended.
-    public var children: [Int32] {
+    public var children: [Int32] { Self.children(of: processID) }
+
+    /// The processes that a process has started, and that have not ended.
+    public static func children(of processID: Int32) -> [Int32] {
         let list = FileManager.default.contents(atPath: "/proc/\(processID)/task/\(processID)/children") ?? Data()
         return String(decoding: list, as: UTF8.self).split(separator: " ").compactMap { Int32($0) }
     }
