@@ -1,6 +1,20 @@
+import NIOCore
 import Testing
 
 @testable import MandosServer
+
+@Suite struct `The source that a peer counts as` {
+    @Test(arguments: [
+        ("192.0.2.1", "192.0.2.1"), ("::ffff:192.0.2.1", "192.0.2.1"), ("2001:db8:1:2:3:4:5:6", "20010db800010002/64"),
+        ("2001:db8:1:2::1", "20010db800010002/64"), ("2001:db8:1:3::1", "20010db800010003/64"),
+        ("::1", "0000000000000000/64"),
+        ("fe80::1:2", "fe80000000000000/64"),
+    ])
+    func `is its IPv4 address, or its IPv6 network`(address: String, source: String) throws {
+        let address = try SocketAddress(ipAddress: address, port: 1)
+        #expect(PeerAddress.source(of: address) == source)
+    }
+}
 
 @Suite struct `Connections without a handshake` {
     private typealias Connections = UnauthenticatedConnections<Int>

@@ -11,14 +11,17 @@ final class Connection: Sendable {
     let keyID: KeyID?
     /// The peer's address and port.
     let address: String
+    /// What the peer counts as, as ``PeerAddress/source(of:)`` says.
+    let source: String
 
     private let channel: any Channel
     private let presence: Presence
     private let isCut = Atomic(false)
 
-    init(keyID: KeyID?, address: String, channel: any Channel, presence: Presence) {
+    init(keyID: KeyID?, address: String, source: String, channel: any Channel, presence: Presence) {
         self.keyID = keyID
         self.address = address
+        self.source = source
         self.channel = channel
         self.presence = presence
     }

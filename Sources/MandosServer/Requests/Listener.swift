@@ -15,6 +15,7 @@ public final class Listener: Service {
     private let priority: Priority
     private let credentials: Credentials
     private let log: Log
+    private let strangers: StrangerLog
     private let unauthenticated: Mutex<UnauthenticatedConnections<any Channel>>
 
     /// `spareDescriptors` is how many more files this process may open.
@@ -28,6 +29,7 @@ public final class Listener: Service {
         // Created now: creation at the first use would stop the program if no descriptors were left by then.
         _ = MultiThreadedEventLoopGroup.singleton
         self.log = log
+        strangers = StrangerLog(log)
         unauthenticated = Mutex(UnauthenticatedConnections(limits: .init(spareDescriptors: spareDescriptors)))
     }
 
@@ -37,6 +39,7 @@ public final class Listener: Service {
         let (connections, arrivals) = AsyncStream.makeStream(of: Connection.self)
         log[.server].info("serving", metadata: ["address": "\(socket.address)", "port": "\(socket.port)"])
         try await withThrowingDiscardingTaskGroup { group in
+            group.addTask { await self.strangers.run() }
             group.addTask {
                 defer { arrivals.finish() }
                 try await self.accept(into: arrivals)
@@ -44,7 +47,9 @@ public final class Listener: Service {
             for await connection in connections {
                 group.addTask {
                     await withGracefulShutdownHandler {
-                        await SecretRequest(on: connection, to: self.registry, logger: self.log[.request]).serve()
+                        await SecretRequest(
+                            on: connection, to: self.registry, logger: self.log[.request], strangers: self.strangers
+                        ).serve()
                     } onGracefulShutdown: {
                         connection.end(after: Self.timeToFinish)
                     }
@@ -101,21 +106,25 @@ public final class Listener: Service {
 
     private func admit(_ channel: any Channel, _ arrivals: AsyncStream<Connection>.Continuation) throws {
         let address = PeerAddress.description(of: channel.remoteAddress)
+        let source = PeerAddress.source(of: channel.remoteAddress)
         let presence = Connection.Presence()
-        let (id, evicted) = unauthenticated.withLock {
-            $0.admit(channel, from: PeerAddress.host(of: channel.remoteAddress))
-        }
+        let (id, evicted) = unauthenticated.withLock { $0.admit(channel, from: source) }
         if let evicted {
-            log[.tls].debug("too many connections without a handshake: closing the oldest")
+            strangers.log(
+                .tooManyConnections, from: source, "too many connections without a handshake: closing the oldest",
+                metadata: ["peer.address": "\(address)"])
             evicted.close(promise: nil)
         }
         let handler = TLSHandler(priority: priority, credentials: credentials, limits: .init()) { [self] result in
             _ = unauthenticated.withLock { $0.remove(id) }
             switch result {
             case .success(let keyID):
-                arrivals.yield(Connection(keyID: keyID, address: address, channel: channel, presence: presence))
+                arrivals.yield(
+                    Connection(keyID: keyID, address: address, source: source, channel: channel, presence: presence))
             case .failure(let failure):
-                log[.tls].debug("connection ended", metadata: ["peer.address": "\(address)", "reason": "\(failure)"])
+                strangers.log(
+                    .failedHandshake, from: source, "connection ended",
+                    metadata: ["peer.address": "\(address)", "reason": "\(failure)"])
             }
         } peerLeft: {
             presence.end()

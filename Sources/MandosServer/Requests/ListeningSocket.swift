@@ -111,7 +111,8 @@ public struct ListeningSocket: Sendable {
         var bound = [CChar](repeating: 0, count: Int(IF_NAMESIZE))
         var size = socklen_t(bound.count)
         // systemd's BindToDevice= may have done this already, and only root may do it again.
-        if unsafe getsockopt(descriptor, SOL_SOCKET, SO_BINDTODEVICE, &bound, &size) == 0, text(bound) == name { return }
+        let isKnown = unsafe getsockopt(descriptor, SOL_SOCKET, SO_BINDTODEVICE, &bound, &size) == 0
+        if isKnown && text(bound) == name { return }
         let result = unsafe name.withCString {
             unsafe setsockopt(descriptor, SOL_SOCKET, SO_BINDTODEVICE, $0, socklen_t(strlen($0) + 1))
         }

@@ -10,9 +10,11 @@ struct SecretRequest {
     private let registry: Registry
     private let waiter: ApprovalWaiter
     private let logger: Logger
+    private let strangers: StrangerLog
 
     /// `logger` logs the facts about the request with every line.
-    init(on connection: Connection, to registry: Registry, logger: Logger) {
+    init(on connection: Connection, to registry: Registry, logger: Logger, strangers: StrangerLog) {
+        self.strangers = strangers
         self.connection = connection
         self.registry = registry
         waiter = ApprovalWaiter(
@@ -38,7 +40,7 @@ struct SecretRequest {
                     continue
                 case .refuse(let refusal):
                     await registry.secretWasRefused(refusal, to: waiter)
-                    logger.warning("secret refused", metadata: ["reason": "\(refusal.rawValue)"])
+                    report(refusal, to: logger)
                 case .release(let secret):
                     try await connection.send(secret)
                     await registry.secretWasSent(to: waiter)
@@ -51,5 +53,15 @@ struct SecretRequest {
         }
         await registry.requestEnded(waiter)
         await connection.close()
+    }
+
+    private func report(_ refusal: Refusal, to logger: Logger) {
+        let message: Logger.Message = "secret refused"
+        let facts: Logger.Metadata = ["reason": "\(refusal.rawValue)"]
+        if refusal == .unknownKey {
+            strangers.log(.unknownKey, from: connection.source, message, to: logger, metadata: facts)
+        } else {
+            logger.warning(message, metadata: facts)
+        }
     }
 }
