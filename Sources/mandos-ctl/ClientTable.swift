@@ -14,7 +14,7 @@ struct ClientTable {
     private let rows: [[String]]
 
     init(_ clients: [ClientProxy], _ columns: [ClientProperty]) {
-        rows = [columns.map(\.title)] + clients.map { client in columns.map { $0.text(client[$0]) } }
+        rows = [columns.map(\.title)] + clients.map { client in columns.map { singleLine($0.text(client[$0])) } }
     }
 
     var text: String {
@@ -88,10 +88,14 @@ enum ClientJSON {
         return quoted(value.text ?? "")
     }
 
-    /// A JSON string, quoted and escaped.
+    /// A JSON string, quoted and escaped, without characters that a terminal would obey.
     static func quoted(_ text: String) -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = .withoutEscapingSlashes
-        return (try? encoder.encode(text)).map { String(decoding: $0, as: UTF8.self) } ?? "\"\""
+        let json = (try? encoder.encode(text)).map { String(decoding: $0, as: UTF8.self) } ?? "\"\""
+        // JSON itself requires that for some of them. All have numbers of four digits.
+        return json.unicodeScalars.map { scalar in
+            isControl(scalar) ? "\\u" + String(0x10000 + scalar.value, radix: 16).dropFirst() : String(scalar)
+        }.joined()
     }
 }

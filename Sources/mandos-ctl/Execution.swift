@@ -8,10 +8,10 @@ extension MandosCtl {
     func run() {
         do throws(BusError) {
             let server = try ServerProxy(isTracing: debug)
-            if check { return try tell("The bus answers, and \(server.greeting()).") }
+            if check { return try tell(singleLine("The bus answers, and \(server.greeting()).")) }
             if let add { return try self.add(Self.contents(of: add), to: server) }
             if absent { return try listAbsent(server) }
-            if forget { return try server.forget(clients) }
+            if forget { return try forgetClients(server) }
             if reload { return try server.reload() }
             if status { return try showStatus(server) }
             if watch { try Watch(server, names: clients, asJSON: dumpJson).run() }
@@ -60,9 +60,28 @@ extension MandosCtl {
         }
         var changes = settings
         if let secret { changes.append((.secret, .bytes(Self.contents(of: secret)))) }
+        var attempts = Attempts()
+        // What is left to do one by one.
+        var rest = enabling
+        if enabling == .disable {
+            let subject = clients.count == 1 ? clients[0].name : "\(clients.count) clients"
+            try attempts.make(subject) { () throws(BusError) in if try server.disable(clients) { rest = nil } }
+            if attempts.failures > 0 { rest = nil }
+        }
+        for client in clients {
+            try attempts.make(client.name) { () throws(BusError) in try act(on: client, changes, rest, server) }
+        }
+        if let approval, wait {
+            try server.answerWhenAsked(clients, approved: approval == .approve)
+        }
+        if attempts.failures > 0 { Self.exit(.failure) }
+    }
+
+    /// What fails for one client is done for the others all the same.
+    private struct Attempts {
         var failures = 0
-        /// What fails for one client is done for the others all the same.
-        func attempt(_ subject: String, _ body: () throws(BusError) -> Void) throws(BusError) {
+
+        mutating func make(_ subject: String, _ body: () throws(BusError) -> Void) throws(BusError) {
             do throws(BusError) {
                 try body()
             } catch {
@@ -71,20 +90,6 @@ extension MandosCtl {
                 failures += 1
             }
         }
-        // What is left to do one by one.
-        var rest = enabling
-        if enabling == .disable {
-            let subject = clients.count == 1 ? clients[0].name : "\(clients.count) clients"
-            try attempt(subject) { () throws(BusError) in if try server.disable(clients) { rest = nil } }
-            if failures > 0 { rest = nil }
-        }
-        for client in clients {
-            try attempt(client.name) { () throws(BusError) in try act(on: client, changes, rest, server) }
-        }
-        if let approval, wait {
-            try server.answerWhenAsked(clients, approved: approval == .approve)
-        }
-        if failures > 0 { Self.exit(.failure) }
     }
 
     private func act(
@@ -109,12 +114,18 @@ extension MandosCtl {
     }
 
     private func listAbsent(_ server: ServerProxy) throws(BusError) {
-        for (name, keyID) in try server.absentClients() { tell("\(name)  \(keyID)") }
+        for (name, keyID) in try server.absentClients() { tell(singleLine("\(name)  \(keyID)")) }
+    }
+
+    private func forgetClients(_ server: ServerProxy) throws(BusError) {
+        var attempts = Attempts()
+        for name in clients { try attempts.make(name) { () throws(BusError) in try server.forget(name) } }
+        if attempts.failures > 0 { Self.exit(.failure) }
     }
 
     private func showStatus(_ server: ServerProxy) throws(BusError) {
         let status = try server.status()
-        tell(status.lines.joined(separator: "\n"))
+        tell(status.lines.map(singleLine).joined(separator: "\n"))
         Self.exit(status.isGood ? .success : .failure)
     }
 

@@ -1,4 +1,5 @@
 import MandosBus
+import MandosFormats
 import POSIXKit
 
 /// A client with the properties that the server listed.
@@ -134,7 +135,7 @@ struct ServerProxy {
             while let path = asking.popLast() {
                 guard let client = waiting.removeValue(forKey: path) else { continue }
                 try answer(client, approved: approved)
-                tell("\(approved ? "approved" : "denied") \(client.name)")
+                tell("\(approved ? "approved" : "denied") \(singleLine(client.name))")
             }
             if waiting.isEmpty { return }
             if try !connection.process() { try connection.wait() }
@@ -180,9 +181,7 @@ struct ServerProxy {
         return rows.map { ($0.elements?.first?.text ?? "", $0.elements?.last?.text ?? "") }
     }
 
-    func forget(_ names: [String]) throws(BusError) {
-        for name in names { try callServer(Server1Method.forgetClient, .string(name)) }
-    }
+    func forget(_ name: String) throws(BusError) { try callServer(Server1Method.forgetClient, .string(name)) }
 
     func reload() throws(BusError) { try callServer(Server1Method.reload) }
 

@@ -26,8 +26,3 @@ public func decimalNumber(_ digits: some Collection<UInt8>) -> Int64? {
     }
     return number
 }
-
-/// `text` with a space in place of each control character.
-public func singleLine(_ text: String) -> String {
-    String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? " " : $0 }))
-}

@@ -89,7 +89,7 @@ public struct LogEntry: Sendable {
     /// Such as `client.name`, in order.
     public let facts: [(name: String, value: String)]
 
-    /// The message with its facts in one line, without control characters.
+    /// The message with its facts in one line, without characters that a terminal would obey.
     public var line: String {
         singleLine(message + facts.map { " \($0.name)=\($0.value)" }.joined())
     }

@@ -37,7 +37,7 @@ public struct JournalSink: LogSink {
     }
 
     public func write(_ entry: LogEntry) {
-        let facts = entry.facts.map { (Self.fieldName($0.name), $0.value) }
+        let facts = entry.facts.map { (Self.fieldName($0.name), singleLine($0.value)) }
         let fields =
             [
                 ("MESSAGE", entry.line), ("PRIORITY", "\(SystemLog.Priority(entry.level).rawValue)"),

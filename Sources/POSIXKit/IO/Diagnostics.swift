@@ -3,9 +3,10 @@ import MandosFormats
 
 /// Writes a line `PROGRAM: message` to standard error, in one write, so that lines of several programs stay whole.
 ///
+/// Characters that a terminal would obey are written as their numbers: parts of messages come from the network.
 /// If standard error would block, the line is lost. A message longer than one atomic write (PIPE_BUF) is cut off.
 public func complain(_ program: StaticString, _ message: String) {
-    var line = Array((program.description + ": " + message).utf8)
+    var line = printable(Array((program.description + ": " + message).utf8), keepingLines: true)
     let end = Array("…\n".utf8)
     if line.count >= Int(PIPE_BUF) {
         line = line.prefix(Int(PIPE_BUF) - end.count) + end

@@ -32,6 +32,25 @@ import Testing
         for (name, value) in expected { #expect(restored[name] == value) }
     }
 
+    @Test func `shows no text that a terminal would obey`() async throws {
+        let bus = try await TestBus()
+        let server = try await started(section("f\u{202E}oo"), on: bus)
+        #expect(try await bus.control(["--host", "h\u{9B}\u{85}\u{2028}", "--all"]).status == 0)
+        let list = try await bus.control(["--verbose"])
+        #expect(
+            list.output.contains(#"f\u{202e}oo"#) && list.output.contains(#"h\u{9b}\u{85}\u{2028}"#), "\(list.output)")
+        let json = try await bus.control(["--dump-json"])
+        #expect(json.output.contains(#""f\u202eoo": {"#), "\(json.output)")
+        #expect(json.output.contains(#""h\u009b\u0085\u2028""#), "\(json.output)")
+        for output in [list.output, json.output] {
+            #expect(!output.unicodeScalars.contains { "\u{9B}\u{85}\u{2028}\u{202E}".unicodeScalars.contains($0) })
+        }
+        #expect(try await bus.properties(of: "f\u{202E}oo")["Host"] == "h\u{9B}\u{85}\u{2028}")
+        let complaint = try await bus.control(["--disable", "x\u{9B}"])
+        #expect(complaint.errors.contains(#"no client "x\u{9b}""#), "\(complaint.errors)")
+        #expect(server.program.isRunning)
+    }
+
     @Test func `enables, disables and removes, durably`() async throws {
         let bus = try await TestBus()
         let keys = try await Keys.make()

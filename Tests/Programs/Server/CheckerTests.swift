@@ -32,6 +32,13 @@ import Testing
         #expect(output.utf8.count < 4500 && output.hasSuffix("xxx xxxxxxx"))
     }
 
+    @Test func `has no power over the terminal of who reads the log`() async throws {
+        // CSI and NEL of C1, a line separator, a right-to-left override, and a byte that is no UTF-8.
+        let server = try await server(checker: #"printf 'a\033\302\233\302\205\342\200\250\342\200\256\377b'"#)
+        let line = try await server.program.line(with: "checker output")
+        #expect(line.hasSuffix("output=a\\u{1b}\\u{9b}\\u{85}\\u{2028}\\u{202e}\u{FFFD}b"), "\(line)")
+    }
+
     @Test func `that leaves a daemon behind has ended all the same`() async throws {
         let marker = "\(Int.random(in: 1_000_000...9_999_999))"
         let server = try await server(checker: "setsid sleep 30.\(marker) & echo started")

@@ -130,7 +130,10 @@ import Testing
         let helper = try #require(reading.program.children.first)
         let reader = try await eventually("a process that reads") { RunningProgram.children(of: helper).first }
         kill(reader, SIGSTOP)
-        kill(try #require(helping.program.children.first), SIGSTOP)
+        let stopped = try #require(helping.program.children.first)
+        kill(stopped, SIGSTOP)
+        // Then it ends with its server.
+        defer { kill(stopped, SIGCONT) }
         helping.program.signal(SIGHUP)
         #expect(try await reading.program.line(with: "not reloaded").contains("over 60 seconds"))
         try reading.configuration.write(section, to: "clients.conf")
