@@ -44,7 +44,12 @@ import POSIXKit
     @Option(help: "GnuTLS priority string; see gnutls_priority_init(3).")
     var priority: String?
 
-    @Option(name: .customLong("servicename"), help: "Name to announce the server under. (default: Mandos)")
+    @Option(
+        name: .customLong("servicename"), help: "Name to announce the server under. (default: Mandos)",
+        transform: { name throws in
+            if let problem = ServiceName.problem(with: name) { throw ValidationError(problem) }
+            return name
+        })
     var serviceName: String?
 
     @Option(name: .customLong("configdir"), help: "Directory of the configuration files.")

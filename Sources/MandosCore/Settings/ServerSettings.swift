@@ -7,7 +7,7 @@ public struct ServerSettings: Equatable, Sendable {
     public var port: UInt16?
     public var debug = false
     public var priority: String?
-    public var serviceName = "Mandos"
+    public var serviceName = ServiceName.standard
     public var useDBus = true
     public var useIPv6 = true
     public var restore = true
@@ -34,7 +34,10 @@ public struct ServerSettings: Equatable, Sendable {
         settings.port = values.number("port", in: 1...65535).map { UInt16($0) }
         settings.debug = values.boolean("debug", default: false)
         settings.priority = values.nonEmptyString("priority")
-        settings.serviceName = values.nonEmptyString("servicename") ?? settings.serviceName
+        if let name = values.nonEmptyString("servicename") {
+            if let problem = ServiceName.problem(with: name) { values.report("servicename", problem) }
+            settings.serviceName = name
+        }
         settings.useDBus = values.boolean("use_dbus", default: true)
         settings.useIPv6 = values.boolean("use_ipv6", default: true)
         settings.restore = values.boolean("restore", default: true)

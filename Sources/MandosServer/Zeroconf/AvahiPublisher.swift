@@ -2,6 +2,7 @@ import Glibc
 import Logging
 import MandosBus
 public import MandosCore
+import MandosFormats
 public import ServiceLifecycle
 
 /// Announces the server on the local network through avahi-daemon if it is running.
@@ -13,13 +14,14 @@ public struct AvahiPublisher: Service {
     private static let serviceType = "_mandos._tcp"
     /// More servers of one name than this mean that something else is wrong.
     private static let maximumRenames = 100
-    /// Before connecting again to a bus that was lost.
-    private static let pause = Duration.seconds(5)
+    /// Before trying again, in milliseconds.
+    private static let firstPause: Int64 = 5000
+    private static let longestPause: Int64 = 60_000
 
     private let name: String
     private let port: UInt16
-    /// -1 for all interfaces.
-    private let interfaceIndex: Int32
+    /// nil for all interfaces.
+    private let interface: String?
     /// 0 for IPv4, 1 for IPv6, as in avahi-common/address.h.
     private let networkProtocol: Int32
     private let logger: Logger
@@ -27,35 +29,66 @@ public struct AvahiPublisher: Service {
     public init(_ settings: ServerSettings, port: UInt16, _ log: Log) {
         name = settings.serviceName
         self.port = port
-        interfaceIndex = settings.interface.map { unsafe Int32(clamping: if_nametoindex($0)) } ?? -1
+        interface = settings.interface
         networkProtocol = settings.useIPv6 ? 1 : 0
         logger = log[.zeroconf]
     }
 
     public func run() async {
         await cancelWhenGracefulShutdown {
-            var isWarned = false
+            var lastProblem: String?
+            var pauses = Backoff(first: Self.firstPause, longest: Self.longestPause, most: .max)
             while !Task.isCancelled {
+                let begin = ContinuousClock.now
                 do {
                     // Abandonable: shutdown waits neither for a bus that never answers nor for a withdrawal. Avahi withdraws a
                     // connection's announcements when the connection ends.
                     try await abandonable {
                         let host = try await BusHost.open(name: nil)
-                        await announce(on: host)
+                        do {
+                            try await announce(on: host)
+                        } catch {
+                            // Frees what Avahi keeps for this connection.
+                            await host.close()
+                            throw error
+                        }
                         await host.close()
                     }
-                    isWarned = false
+                    lastProblem = nil
                 } catch {
-                    if !isWarned && !Task.isCancelled { warn(error) }
-                    isWarned = true
+                    // It worked for a while: this is a new problem.
+                    if ContinuousClock.now - begin > .milliseconds(Self.longestPause) {
+                        lastProblem = nil
+                        pauses.reset()
+                    }
+                    // Each problem is logged once, not at every try.
+                    if lastProblem != "\(error)" && !Task.isCancelled { warn(error) }
+                    lastProblem = "\(error)"
                 }
-                try? await Task.sleep(for: Self.pause)
+                try? await Task.sleep(for: .milliseconds(pauses.next() ?? Self.longestPause))
+            }
+        }
+    }
+
+    /// Why Avahi does not announce the server at the moment.
+    private enum Failure: Error, CustomStringConvertible {
+        case noInterface(String)
+        case refused(name: String)
+        case tooManyServers(name: String)
+
+        var description: String {
+            switch self {
+            case .noInterface(let name): "there is no interface \(name)"
+            case .refused(let name): "avahi-daemon could not announce the name \(name)"
+            case .tooManyServers(let name): "too many servers have the name \(name)"
             }
         }
     }
 
     /// Returns when the bus is lost or the task is cancelled.
-    private func announce(on host: BusHost) async {
+    ///
+    /// - Throws: if it should be tried again later, with a new connection.
+    private func announce(on host: BusHost) async throws {
         let ownerChanged = MessageBusSignal.nameOwnerChanged
         do throws(BusError) {
             try await host.watch("type='signal',sender='\(AvahiAPI.busName)'")
@@ -65,23 +98,23 @@ public struct AvahiPublisher: Service {
         } catch {
             return
         }
-        var announcement = await publish(name, on: host)
+        var announcement = try await publish(name, on: host)
         for await notice in host.signals {
             if MessageBusSignal(notice) == ownerChanged {
                 if notice.arguments.last?.text?.isEmpty == false {
-                    announcement = await publish(name, on: host)
+                    announcement = try await publish(name, on: host)
                 } else if announcement != nil {
                     announcement = nil
                     logger.warning("avahi-daemon is gone; announcing again when it is back")
                 }
             } else if AvahiServerSignal(notice) == .stateChanged {
                 if notice.state() == AvahiServerState.running && announcement == nil {
-                    announcement = await publish(name, on: host)
+                    announcement = try await publish(name, on: host)
                 }
             } else if AvahiGroupSignal(notice) == .stateChanged, let current = announcement,
                 current.groupPath == notice.path
             {
-                announcement = await react(to: notice.state(), current, on: host)
+                announcement = try await react(to: notice.state(), current, on: host)
             }
         }
     }
@@ -92,46 +125,57 @@ public struct AvahiPublisher: Service {
         let name: String
     }
 
-    private func react(to state: AvahiGroupState?, _ current: Announcement, on host: BusHost) async -> Announcement? {
+    private func react(
+        to state: AvahiGroupState?, _ current: Announcement, on host: BusHost
+    ) async throws -> Announcement? {
         switch state {
         case .established:
             logger.notice("announced", metadata: ["service.name": "\(current.name)", "port": "\(port)"])
             return current
         case .collision:
             await withdraw(current, on: host)
-            return await publish(await nextName(after: current.name, on: host), on: host)
-        case .failure:
-            logger.error("avahi-daemon could not announce the server", metadata: ["service.name": "\(current.name)"])
-            await withdraw(current, on: host)
-            return nil
+            return try await publish(await nextName(after: current.name, on: host), on: host)
+        case .failure: throw Failure.refused(name: current.name)
         case .uncommitted, .registering, nil: return current
         }
     }
 
     /// Asks Avahi to announce the server under `name`, or the first name after it that no server on this machine has.
     ///
-    /// - Returns: nil if Avahi does not.
-    private func publish(_ name: String, on host: BusHost) async -> Announcement? {
+    /// - Returns: nil if Avahi does not run yet: there will be a signal when it does.
+    private func publish(_ name: String, on host: BusHost) async throws -> Announcement? {
         do throws(BusError) {
-            // If Avahi does not run yet, it sends a signal when it does.
             guard try await call(.getState, on: host)?.integer == AvahiServerState.running.rawValue else { return nil }
-            let path = try await call(.entryGroupNew, on: host)?.text ?? ""
-            var name = name
-            for _ in 0..<Self.maximumRenames {
-                do throws(BusError) {
-                    _ = try await host.call(AvahiAPI.busName, path, AvahiGroupMethod.addService, service(name))
-                    _ = try await host.call(AvahiAPI.busName, path, AvahiGroupMethod.commit)
-                    return Announcement(groupPath: path, name: name)
-                } catch {
-                    guard error.name == AvahiAPI.collisionError else { throw error }
-                    name = await nextName(after: name, on: host)
-                }
-            }
-            logger.error("not announced: too many servers have this name", metadata: ["service.name": "\(name)"])
         } catch {
+            guard error.isNameWithoutOwner else { throw error }
             warn(error)
+            return nil
         }
-        return nil
+        let interfaceIndex = try interfaceIndex
+        let path = try await call(.entryGroupNew, on: host)?.text ?? ""
+        var name = name
+        for _ in 0..<Self.maximumRenames {
+            do throws(BusError) {
+                _ = try await host.call(
+                    AvahiAPI.busName, path, AvahiGroupMethod.addService, service(name, interfaceIndex))
+                _ = try await host.call(AvahiAPI.busName, path, AvahiGroupMethod.commit)
+                return Announcement(groupPath: path, name: name)
+            } catch {
+                guard error.name == AvahiAPI.collisionError else { throw error }
+                name = await nextName(after: name, on: host)
+            }
+        }
+        throw Failure.tooManyServers(name: name)
+    }
+
+    /// -1 for all interfaces, as in avahi-common/address.h. Looked up each time: an interface that comes again has a new one.
+    private var interfaceIndex: Int32 {
+        get throws(Failure) {
+            guard let interface else { return -1 }
+            let index = unsafe if_nametoindex(interface)
+            guard index > 0 else { throw .noInterface(interface) }
+            return Int32(clamping: index)
+        }
     }
 
     private func call(
@@ -142,11 +186,12 @@ public struct AvahiPublisher: Service {
 
     private func warn(_ error: any Error) {
         logger.warning(
-            "not announced: clients need --connect; is avahi-daemon running?", metadata: ["reason": "\(error)"])
+            "not announced: clients need --connect; is avahi-daemon running? trying again",
+            metadata: ["reason": "\(error)"])
     }
 
     /// The arguments of `AddService`: interface, protocol, flags, name, type, domain, host, port, TXT records.
-    private func service(_ name: String) -> [BusValue] {
+    private func service(_ name: String, _ interfaceIndex: Int32) -> [BusValue] {
         [
             .int32(interfaceIndex), .int32(networkProtocol), .uint32(0), .string(name), .string(Self.serviceType),
             .string(""), .string(""), .uint16(port), .array([], of: "ay"),

@@ -68,6 +68,46 @@ import Testing
         #expect(result.status == 0, "\(result.errors)")
     }
 
+    @Test func `comes although avahi-daemon was too slow at first`() async throws {
+        let result = try await onALink(
+            """
+            bus
+            avahi
+            serve zero
+            wait_for /run/zero.log ' announced '
+            kill -STOP "$avahi"
+            serve one
+            wait_for /run/one.log 'not announced: clients need --connect'
+            kill -CONT "$avahi"
+            wait_for /run/one.log ' announced .*service.name=Mandos #2$'
+            """)
+        #expect(result.status == 0, "\(result.errors)")
+    }
+
+    @Test func `is never made on all interfaces instead of one that is gone`() async throws {
+        let result = try await onALink(
+            """
+            ip link add late0 type veth peer name late1
+            printf '[DEFAULT]\\ninterface = late0\\n' >"${clients%/*}/mandos.conf"
+            serve one
+            ip link del late0
+            bus
+            avahi
+            wait_for /run/one.log 'not announced.*there is no interface late0'
+            ip link add late0 type veth peer name late1
+            sed -i s/d0/late0/ /run/avahi.conf
+            kill "$avahi"
+            wait "$avahi" || true
+            avahi
+            ip link set late0 up
+            ip link set late1 up
+            wait_for /run/one.log ' announced '
+            timeout 60 avahi-browse -rtp _mandos._tcp >/run/found
+            grep -q '^=;late0;IPv6;Mandos;' /run/found
+            """)
+        #expect(result.status == 0, "\(result.errors)")
+    }
+
     @Test func `has a name of its own when another server has that one`() async throws {
         let result = try await onALink(
             """

@@ -198,6 +198,17 @@ import Testing
                 """)
     }
 
+    @Test func `says so of a name that cannot be announced`() async throws {
+        for (name, problem) in [
+            (String(repeating: "x", count: 64), "is 64 bytes long"), ("a\u{1}", "control characters"),
+        ] {
+            let (status, errors) = try await start(
+                clients: "[DEFAULT]\n", mandos: "[DEFAULT]\nservicename = \(name)\n", ["--foreground"])
+            #expect(status == 78)
+            #expect(errors.hasPrefix("mandos: mandos.conf:2: servicename: ") && errors.contains(problem), "\(errors)")
+        }
+    }
+
     /// A share that comes late must not keep the service down: 75 is none of RestartPreventExitStatus= in mandos.service.
     @Test(arguments: [
         ("[foo]\nkey_id = \(keyID(1))\nsecfile = /nonexistent/secret\n", "opening /nonexistent/secret: No such file"),
@@ -245,7 +256,12 @@ import Testing
         (["--foreground", "--priority", "NONSENSE"], 71, "priority string, from \"NONSENSE\""),
         (["--foreground", "--socket", "99"], 71, "using file descriptor 99 as the socket: Bad file descriptor"),
         (["--foreground", "--debuglevel", "LOUD"], 64, "CRITICAL ERROR WARNING INFO DEBUG"),
-        (["--nonsense"], 64, "--nonsense"),
+        (["--nonsense"], 64, "--nonsense"), (["--foreground", "--servicename", ""], 64, "is 0 bytes long"),
+        (
+            ["--foreground", "--servicename", "\u{F6}\(String(repeating: "x", count: 62))"], 64,
+            "a service name has 1 to 63"
+        ),
+        (["--foreground", "--servicename", "a\u{85}"], 64, "has control characters"),
     ])
     func `says so of its command line`(options: [String], status: Int32, message: String) async throws {
         let result = try await start(clients: "[DEFAULT]\n", options)
