@@ -13,8 +13,6 @@ import Testing
             ("99999999999999999999999", .max), ("", nil), ("-1", nil), ("1 ", nil), ("1a", nil),
         ] as [(String, Int64?)])
     func `read decimal numbers`(text: String, number: Int64?) { #expect(decimalNumber(text.utf8) == number) }
-
-    @Test func `make one line of several`() { #expect(singleLine("a\r\nb\u{7F}c") == "a  b c") }
 }
 
 @Suite struct `A back-off` {

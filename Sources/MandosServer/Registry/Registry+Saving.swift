@@ -86,14 +86,16 @@ extension Registry {
         let names = unsaved
         if names.isEmpty { return }
         unsaved = []
+        // Those that are disabled while this is being saved are told about when that is saved.
+        let reasons = names.compactMap { name in untoldReasons.removeValue(forKey: name).map { (name, $0) } }
+        // When it is saved, or the log says that it is not.
+        defer { for (name, reason) in reasons { logDisabled(name, reason) } }
         let circumstances = environment.circumstances(at: environment.now())
         var records: [ClientRecord] = []
         var gone: [String] = []
         for name in names {
             if let record = roster.record(name, circumstances) { records.append(record) } else { gone.append(name) }
         }
-        // Whether it was saved or that is logged as an error.
-        defer { for name in names { tellReason(name) } }
         do throws(StateStoreError) {
             try await writer.commit(records, removing: gone)
         } catch {
