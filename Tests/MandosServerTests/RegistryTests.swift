@@ -289,6 +289,31 @@ private final class LastCheckers: CheckerRunning {
         #expect(!killed.isDisjoint(with: running), "the checkers that hang make room")
     }
 
+    @Test(arguments: [true, false])
+    func `does not take an expired key again when the clock is set back, or after a restart`(isAsked: Bool) async throws
+    {
+        let world = World()
+        let clients = try settings(
+            "a", rest: "key_expires = 2027-01-15T09:00:00Z\ntimeout = PT9H\nextended_timeout = PT9H\n")
+        let registry = try world.registry(clients)
+        #expect(await world.decision(registry) == secret)
+        world.clock.stepWall(by: .minutes(24 * 60))
+        // It is noticed at a request, or else at a check.
+        if isAsked {
+            #expect(await world.decision(registry) == .refuse(.keyExpired))
+        } else {
+            world.clock.advance(by: .minutes(5))
+            _ = await registry.advance()
+        }
+        await registry.saveUnsaved()
+        world.clock.stepWall(by: .minutes(-24 * 60))
+        #expect(await world.decision(registry) == .refuse(.keyExpired))
+        #expect(await world.decision(try world.registry(clients)) == .refuse(.keyExpired))
+        let later = try settings("a", rest: "key_expires = 2028-01-15\ntimeout = PT9H\nextended_timeout = PT9H\n")
+        _ = try await registry.reload(later)
+        #expect(await world.decision(registry) == secret, "an operator gave it more time")
+    }
+
     @Test func `takes two spellings of one name for one name`() async throws {
         let world = World()
         _ = try world.registry(settings("caf\u{E9}"))

@@ -32,6 +32,8 @@ private func record(_ name: String, until: Int64? = nil, ending: TerminationStat
         rest.deniedUntil = rest.until
         rest.isRemoved = true
         rest.section = "[e]"
+        rest.passedKeyExpiry = Timestamp(secondsSince1970: 7)
+        rest.objectPath = "/clients/e_2"
         let records = [
             rest, record("a", until: 5), record("b"), record("ü c", until: 7, ending: .exit(status: 3)),
             record("d", ending: .signal(9)),

@@ -26,6 +26,8 @@ public struct Client: Equatable, Sendable {
     /// nil until the first checker has ended.
     public private(set) var lastCheckerStatus: TerminationStatus?
     public private(set) var lastApprovalRequest: Timestamp?
+    /// The `key_expires` that has passed once: a clock that is set back does not make the key valid again.
+    public private(set) var passedKeyExpiry: Timestamp?
 
     /// Makes a client that is new in the configuration.
     ///
@@ -39,7 +41,8 @@ public struct Client: Equatable, Sendable {
 
     init(
         settings: ClientSettings, status: Status, created: Timestamp, lastEnabled: Timestamp?,
-        lastCheckedOK: Timestamp?, lastCheckerStatus: TerminationStatus?, lastApprovalRequest: Timestamp?
+        lastCheckedOK: Timestamp?, lastCheckerStatus: TerminationStatus?, lastApprovalRequest: Timestamp?,
+        passedKeyExpiry: Timestamp?
     ) {
         self.settings = settings
         self.status = status
@@ -48,6 +51,7 @@ public struct Client: Equatable, Sendable {
         self.lastCheckedOK = lastCheckedOK
         self.lastCheckerStatus = lastCheckerStatus
         self.lastApprovalRequest = lastApprovalRequest
+        self.passedKeyExpiry = passedKeyExpiry
     }
 
     /// Whether the client is enabled and its lease has not ended.
@@ -204,6 +208,17 @@ public struct Client: Equatable, Sendable {
         guard isEnabled(at: now) else { return }
         let extended = settings.extendedTimeout
         changeLease { $0.prolong(until: now + extended) }
+    }
+
+    /// Whether the time of the client's key is over, now or as noticed before.
+    public func hasKeyExpired(at now: Timestamp) -> Bool {
+        guard let expiry = settings.keyExpires else { return false }
+        return expiry <= now || expiry == passedKeyExpiry
+    }
+
+    /// Records it if the time of the client's key is over.
+    public mutating func noticeKeyExpiry(at now: Timestamp) {
+        if hasKeyExpired(at: now) { passedKeyExpiry = settings.keyExpires }
     }
 
     /// Records that a request of the client waits for approval.

@@ -42,6 +42,8 @@ public struct ClientRecord: Equatable, Sendable {
     /// The key. That of a disabled client may come back under another name. Databases of earlier versions have it of disabled
     /// clients only.
     public internal(set) var keyID: KeyID?
+    /// See ``Client/passedKeyExpiry``.
+    public var passedKeyExpiry: Timestamp?
     /// The object path on D-Bus, if it does not follow from the name alone.
     public var objectPath: String?
 
@@ -49,7 +51,7 @@ public struct ClientRecord: Equatable, Sendable {
         name: String, until: Deadline?, wasEnabledInFile: Bool, created: Timestamp, lastEnabled: Timestamp?,
         lastCheckedOK: Timestamp?, lastCheckerStatus: TerminationStatus?, lastApprovalRequest: Timestamp?,
         overrides: SettingOverrides, deniedUntil: Deadline? = nil, isRemoved: Bool = false, section: String? = nil,
-        keyID: KeyID? = nil, objectPath: String? = nil
+        keyID: KeyID? = nil, passedKeyExpiry: Timestamp? = nil, objectPath: String? = nil
     ) {
         self.name = name
         self.until = until
@@ -64,6 +66,7 @@ public struct ClientRecord: Equatable, Sendable {
         self.isRemoved = isRemoved
         self.section = section
         self.keyID = keyID
+        self.passedKeyExpiry = passedKeyExpiry
         self.objectPath = objectPath
     }
 }
@@ -86,7 +89,7 @@ extension Client {
             lastEnabled: lastEnabled, lastCheckedOK: lastCheckedOK, lastCheckerStatus: lastCheckerStatus,
             lastApprovalRequest: lastApprovalRequest, overrides: SettingOverrides(of: settings, over: configured),
             deniedUntil: deniedUntil,
-            keyID: settings.keyID)
+            keyID: settings.keyID, passedKeyExpiry: passedKeyExpiry)
     }
 
     /// Restores a client after a restart.
@@ -102,7 +105,7 @@ extension Client {
         var client = Client(
             settings: settings, status: .disabled, created: record.created, lastEnabled: record.lastEnabled,
             lastCheckedOK: record.lastCheckedOK, lastCheckerStatus: record.lastCheckerStatus,
-            lastApprovalRequest: record.lastApprovalRequest)
+            lastApprovalRequest: record.lastApprovalRequest, passedKeyExpiry: record.passedKeyExpiry)
         if let denied = record.deniedUntil?.remaining(bootID: bootID, at: now), denied > .zero {
             client.answer(approved: false, at: now.boot, for: min(denied, settings.approvalDuration))
         }

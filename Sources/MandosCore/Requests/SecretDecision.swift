@@ -25,7 +25,7 @@ extension Client {
         requestedAt since: BootTime, answer: Bool? = nil, otherWaitingRequests: Int = 0, at now: Moment
     ) -> SecretDecision {
         guard isEnabled(at: now.boot) else { return .refuse(.disabled) }
-        if let expiry = settings.keyExpires, expiry <= now.wall { return .refuse(.keyExpired) }
+        if hasKeyExpired(at: now.wall) { return .refuse(.keyExpired) }
         // The answer is for this very request, however long it takes until the request is decided again.
         if let answer { return answer ? .release(settings.secret) : .refuse(.denied) }
         if settings.approvalDelay == .zero { return .release(settings.secret) }

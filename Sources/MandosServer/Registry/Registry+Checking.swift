@@ -41,7 +41,9 @@ extension Registry {
         let now = environment.now()
         var expired: [String] = []
         while let name = deadlines.popDue(at: now.boot) {
-            guard var client = roster[name]?.client else { continue }
+            guard let entry = roster[name] else { continue }
+            noticeKeyExpiry(of: entry, at: now.wall)
+            var client = entry.client
             if client.hasExpired(at: now.boot) {
                 expired.append(name)
             } else {

@@ -24,6 +24,7 @@ extension Registry {
         guard let keyID = waiter.keyID, let entry = roster[keyID] else { return (nil, .refuse(.unknownKey)) }
         let now = environment.now()
         if entry.client.hasExpired(at: now.boot) { disableExpired([entry.name]) }
+        noticeKeyExpiry(of: entry, at: now.wall)
         let request = waiting[keyID]?[ObjectIdentifier(waiter)]
         let others = (waiting[keyID]?.count ?? 0) - (request == nil ? 0 : 1)
         let decision = entry.client.secretDecision(
@@ -35,6 +36,15 @@ extension Registry {
             receiving[keyID, default: [:]][ObjectIdentifier(waiter)] = ReceivingRequest(waiter: waiter, secret: secret)
         }
         return (entry.name, decision)
+    }
+
+    /// Has it saved without delay when the time of a client's key is over: from then on, the clock does not matter.
+    func noticeKeyExpiry(of entry: Roster.Entry, at now: Timestamp) {
+        var client = entry.client
+        client.noticeKeyExpiry(at: now)
+        guard client != entry.client else { return }
+        put(client, entry.name)
+        saveLater([entry.name], within: .zero)
     }
 
     private func awaitApproval(

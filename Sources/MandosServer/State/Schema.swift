@@ -33,6 +33,7 @@ enum Schema {
             section TEXT,
             key_id TEXT,
             denied_until_wall INTEGER, denied_until_boot INTEGER, denied_boot_id TEXT,
+            passed_key_expiry INTEGER,
             object_path TEXT
         ) STRICT, WITHOUT ROWID
         """
@@ -87,7 +88,7 @@ enum Schema {
             try database.execute(sql: table)
         case let version:
             let added = version == 1 ? columnsOfVersion2 : []
-            for column in added + ["object_path TEXT"] {
+            for column in added + ["passed_key_expiry INTEGER", "object_path TEXT"] {
                 try database.execute(sql: "ALTER TABLE client ADD COLUMN \(column)")
             }
         }
@@ -134,7 +135,7 @@ enum Schema {
     private static let columns = """
         name, until_wall, until_boot, boot_id, was_enabled_in_file, created, last_enabled, last_checked_ok,
         last_checker_status, last_checker_signal, last_approval_request, overrides, is_removed, section, key_id,
-        denied_until_wall, denied_until_boot, denied_boot_id, object_path
+        denied_until_wall, denied_until_boot, denied_boot_id, passed_key_expiry, object_path
         """
 
     static func count(_ database: Database) throws -> Int {
@@ -155,7 +156,7 @@ enum Schema {
     static func save(_ records: [ClientRecord], _ database: Database) throws {
         let statement = try database.cachedStatement(
             sql:
-                "INSERT OR REPLACE INTO client (\(columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                "INSERT OR REPLACE INTO client (\(columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         )
         for record in records {
             var status: Int32?
@@ -177,7 +178,7 @@ enum Schema {
                 overrides.map { String(decoding: $0, as: UTF8.self) },
                 record.isRemoved, record.section, record.keyID.map(String.init(describing:)),
                 record.deniedUntil?.wall.millisecondsSince1970, record.deniedUntil?.boot.milliseconds,
-                record.deniedUntil?.bootID.text, record.objectPath,
+                record.deniedUntil?.bootID.text, record.passedKeyExpiry?.millisecondsSince1970, record.objectPath,
             ])
         }
     }
@@ -203,6 +204,6 @@ enum Schema {
             lastEnabled: time(6), lastCheckedOK: time(7), lastCheckerStatus: checkerStatus,
             lastApprovalRequest: time(10), overrides: overrides ?? SettingOverrides(), deniedUntil: deadline(15),
             isRemoved: row[12], section: row[13], keyID: (row[14] as String?).flatMap { KeyID(hexadecimal: $0) },
-            objectPath: row[18])
+            passedKeyExpiry: time(18), objectPath: row[19])
     }
 }

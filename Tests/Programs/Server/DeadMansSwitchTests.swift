@@ -96,7 +96,13 @@ import Testing
     @Test(.needsRoot)
     func `goes on as another user, who cannot become root again`() async throws {
         let keys = try await Keys.make()
-        let server = try await Server(clients: section(keys, checker: "id -u"))
+        // Root's groups go too.
+        let directory = try await TemporaryDirectory(["clients.conf": section(keys, checker: "id -u")])
+        let server = try await Server(
+            running: RunningProgram(
+                "/usr/bin/setpriv",
+                ["--groups=4,24", Place.program("mandos"), "--no-dbus", "--debuglevel", "DEBUG"]
+                    + Server.options(in: directory)), in: directory)
         let status = try String(contentsOfFile: "/proc/\(server.program.processID)/status", encoding: .utf8)
         let ids = try #require(status.firstMatch(of: /Uid:\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)/))
         #expect(Set([ids.output.1, ids.output.2, ids.output.3, ids.output.4]).count == 1)
