@@ -10,9 +10,6 @@ struct BusObjects: Sendable {
     let reload: @Sendable () async -> Result<Void, ReloadFailure>
     let problems: @Sendable () -> [String]
 
-    /// Whether other calls should be answered meanwhile.
-    static func mayTakeLong(_ notice: BusNotice) -> Bool { Server1Method(rawValue: notice.member) == .reload }
-
     func answer(_ notice: BusNotice) async -> Result<[BusValue], BusError> {
         do throws(BusError) {
             let object = try await object(at: notice.path)

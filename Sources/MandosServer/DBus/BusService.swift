@@ -63,14 +63,9 @@ public struct BusService: Service {
         await registry.subscribe { events.append($0) }
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
-                await withDiscardingTaskGroup { slow in
-                    for await call in host.calls {
-                        if BusObjects.mayTakeLong(call.notice) {
-                            slow.addTask { await answer(call, on: host) }
-                        } else {
-                            await answer(call, on: host)
-                        }
-                    }
+                let order = CallOrder()
+                for await call in host.calls {
+                    order.begin(call.notice.sender) { await answer(call, on: host) }
                 }
             }
             group.addTask {
@@ -94,6 +89,41 @@ public struct BusService: Service {
 
     private static func isLong(_ result: Result<[BusValue], BusError>) -> Bool {
         ((try? result.get()) ?? []).reduce(0) { $0 + $1.longestSize } > 1 << 20
+    }
+}
+
+/// Answers the calls of one sender in their order, and those of different senders side by side: one may wait for the disk while
+/// another wants to know who is enabled, or disables a client.
+private final class CallOrder: Sendable {
+    private struct Last {
+        let number: Int
+        let task: Task<Void, Never>
+    }
+
+    private struct State {
+        var lastOfSender: [String: Last] = [:]
+        var count = 0
+    }
+
+    private let state = Mutex(State())
+
+    func begin(_ sender: String, _ body: @escaping @Sendable () async -> Void) {
+        state.withLock { state in
+            state.count += 1
+            let (number, before) = (state.count, state.lastOfSender[sender]?.task)
+            let task = Task {
+                await before?.value
+                await body()
+                self.end(sender, number)
+            }
+            state.lastOfSender[sender] = Last(number: number, task: task)
+        }
+    }
+
+    private func end(_ sender: String, _ number: Int) {
+        state.withLock { state in
+            if state.lastOfSender[sender]?.number == number { state.lastOfSender[sender] = nil }
+        }
     }
 }
 

@@ -5,15 +5,15 @@ import Testing
 
 /// The disk refuses to say that it has written anything: what is acknowledged then was never on the disk.
 @Suite(.needsRoot) struct `What is acknowledged` {
-    /// Has every fsync(2) of a process fail, as long as this exists.
-    private final class FailingDisk {
+    /// Has something happen to every fsync(2) of a process, until ``end()``. Source: strace(1), `--inject`.
+    private final class BadDisk {
         private let tracer: RunningProgram
 
-        init(of process: Int32) async throws {
+        init(of process: Int32, _ what: String) async throws {
             tracer = try RunningProgram(
                 "/usr/bin/strace",
                 ["-f", "-qq", "-p", "\(process)", "-e", "trace=fsync,fdatasync"]
-                    + ["-e", "inject=fsync,fdatasync:error=EIO", "-o", "/dev/null"])
+                    + ["-e", "inject=fsync,fdatasync:\(what)", "-o", "/dev/null"])
             let tasks = "/proc/\(process)/task"
             try await waitUntil("a tracer", details: { tracer.errors }) {
                 try FileManager.default.contentsOfDirectory(atPath: tasks).allSatisfy { task in
@@ -53,7 +53,7 @@ import Testing
         if request == .reload {
             try server.configuration.write(foo + "enabled = no\n" + bar, to: "clients.conf")
         }
-        let disk = try await FailingDisk(of: server.program.processID)
+        let disk = try await BadDisk(of: server.program.processID, "error=EIO")
         let refused = try await bus.control(request.options)
         #expect(refused.status == 1, "it was acknowledged")
         #expect(refused.errors.contains("disk I/O error"), "\(refused.errors)")
@@ -69,5 +69,31 @@ import Testing
         _ = try await client.line(with: "it has no secret for us")
         #expect(client.output.isEmpty)
         if request == .bulk { #expect(try await bus.control(["--is-enabled", "bar"]).status == 1) }
+    }
+
+    @Test func `waits for a disk that hangs, and nothing else does`() async throws {
+        let bus = try await TestBus()
+        let keys = try await Keys.make()
+        let foo = try await keys.section("foo", password: Data("secret".utf8)) + "checker = true\n"
+        let server = try await started(foo + section("bar", key: 2), on: bus)
+        let hour = 3_600_000_000
+        let disk = try await BadDisk(of: server.program.processID, "delay_enter=\(hour)")
+        func disable(_ name: String) throws -> RunningProgram {
+            try RunningProgram(Place.program("mandos-ctl"), ["--disable", name], environment: bus.environment)
+        }
+        func waitUntilDisabled(_ name: String) async throws {
+            try await waitUntil("\(name) disabled") { try await bus.control(["--is-enabled", name]).status == 1 }
+        }
+        let first = try disable("foo")
+        try await waitUntilDisabled("foo")
+        // While one operator waits, another can disable too.
+        let second = try disable("bar")
+        try await waitUntilDisabled("bar")
+        let client = try client(keys, [server.address])
+        _ = try await client.line(with: "it has no secret for us")
+        #expect(first.isRunning && second.isRunning)
+        try await disk.end()
+        #expect(try await first.ending() == .exit(status: 0))
+        #expect(try await second.ending() == .exit(status: 0))
     }
 }
