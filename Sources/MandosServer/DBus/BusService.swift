@@ -69,6 +69,7 @@ public struct BusService: Service {
                 }
             }
             group.addTask {
+                async let _: Void = announceClients()
                 while !Task.isCancelled {
                     let happened = await events.next()
                     let now = SystemClock.now()
@@ -79,6 +80,24 @@ public struct BusService: Service {
             group.cancelAll()
         }
         await registry.subscribe(nil)
+    }
+
+    /// How many clients are announced at once, and the pause after them: other events, and whoever else uses the bus, wait no
+    /// longer. 100,000 clients take less than two minutes.
+    private static let sliceSize = 100
+    private static let slicePause = Duration.milliseconds(100)
+
+    /// Reports all clients as new: a mandos-monitor of the reference that was there before us learns of them in no other way.
+    ///
+    /// The signals go through the queue of all events, so that a client that is removed meanwhile is not announced after that.
+    /// Nobody can know whether somebody listens.
+    private func announceClients() async {
+        var names = (await registry.unsortedNames)[...]
+        while !names.isEmpty && !Task.isCancelled {
+            await registry.announce(names.prefix(Self.sliceSize))
+            names = names.dropFirst(Self.sliceSize)
+            try? await Task.sleep(for: Self.slicePause)
+        }
     }
 
     private func answer(_ call: BusHost.Call, on host: BusHost) async {

@@ -5,6 +5,15 @@ extension Registry {
     /// Sets the function that is called with every event, or none if it is nil. It must not block.
     public func subscribe(_ subscriber: (@Sendable (RegistryEvent) -> Void)?) { self.subscriber = subscriber }
 
+    /// Tells the subscriber about those of `names` that exist as if they were new.
+    func announce(_ names: some Sequence<String>) {
+        guard let subscriber else { return }
+        for snapshot in snapshots(names) { subscriber(.added(snapshot)) }
+    }
+
+    /// The clients' names, in no order: sorting many takes long.
+    var unsortedNames: [String] { Array(roster.entries.keys) }
+
     /// A client as it is now; nil if there is none of that name.
     public func snapshot(_ name: String) -> ClientSnapshot? {
         guard let entry = roster[name] else { return nil }

@@ -128,6 +128,30 @@ import Testing
         #expect(try await server.ending() == .exit(status: 0))
     }
 
+    @Test func `announces every client when the server comes, to those who are there already`() async throws {
+        let bus = try await TestBus()
+        let listener = try RunningProgram(
+            "/usr/bin/dbus-monitor",
+            [
+                "--address", bus.address, "type='signal',member='InterfacesAdded'",
+                "type='signal',member='ClientAdded'",
+            ])
+        try await waitUntil("a monitor that listens") { listener.output.contains(Data("NameAcquired".utf8)) }
+        // More than one slice.
+        let names = (1...250).map { "c\($0)" }
+        let server = try await started(names.enumerated().map { section($1, key: $0 + 1) }.joined(), on: bus)
+        func announced(_ signal: String) -> Set<String> {
+            let text = String(decoding: listener.output, as: UTF8.self)
+            let lines = text.matches(
+                of: try! Regex("member=\(signal)\\n +object path \"/clients/(\\w+)\"", as: (Substring, Substring).self))
+            return Set(lines.map { String($0.output.1) })
+        }
+        for signal in ["InterfacesAdded", "ClientAdded"] {
+            try await waitUntil("\(signal) for all clients") { announced(signal) == Set(names) }
+        }
+        #expect(server.program.isRunning)
+    }
+
     @Test func `tells that a client's time ran out`() async throws {
         let bus = try await TestBus()
         let server = try await started(section("foo", "interval = PT1H\ntimeout = PT2H\n"), on: bus)
