@@ -172,7 +172,7 @@ private final class LastCheckers: CheckerRunning {
         try await running(registry) {
             try await waitUntil("two checkers") { world.checkers.started.withLock { $0.count } >= 2 }
         }
-        #expect(Set(world.checkers.started.withLock { $0 }) == ["check 'a'", "check 'b'"])
+        #expect(Set(world.checkers.started.withLock { $0 }) == ["check a", "check b"])
         #expect(await registry.snapshot("a")?.client.lastCheckerStatus == .exit(status: 0))
         #expect(world.store.records["a"]?.lastCheckerStatus == .exit(status: 0), "saved at the end")
     }

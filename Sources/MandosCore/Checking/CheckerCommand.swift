@@ -95,32 +95,47 @@ public struct CheckerCommand: Equatable, Sendable {
         }.joined()
     }
 
-    /// Quotes text for a POSIX shell: between single quotes, only the single quote is special. A NUL cannot be passed.
+    /// Quotes text for a POSIX shell, unless no character of it is special there: as in the reference, such a value may also
+    /// stand between double quotes.
+    ///
+    /// Between single quotes, only the single quote is special. A NUL cannot be passed.
     static func quoted(_ text: String) -> String {
-        "'" + text.replacing("'", with: #"'\''"#).replacing("\0", with: "") + "'"
+        if !text.isEmpty, text.utf8.allSatisfy(isPlain) { return text }
+        return "'" + text.replacing("'", with: #"'\''"#).replacing("\0", with: "") + "'"
+    }
+
+    private static func isPlain(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"):
+            true
+        default: "_@%+=:,./-".utf8.contains(byte)
+        }
     }
 }
 
 extension Client {
-    /// The value of a field that checkers can refer to. Source: mandos-clients.conf(5), RUNTIME EXPANSION.
+    /// The value of a field that checkers can refer to, as the reference writes it.
+    ///
+    /// Source: mandos-clients.conf(5), RUNTIME EXPANSION; the texts as observed.
     public func value(
         of field: CheckerCommand.Field, at now: Moment, objectPath: @autoclosure () -> String
     ) -> String {
         switch field {
-        case .approvalDelay: settings.approvalDelay.rfc3339
-        case .approvalDuration: settings.approvalDuration.rfc3339
-        case .created: created.rfc3339
+        case .approvalDelay: CheckerText.of(settings.approvalDelay)
+        case .approvalDuration: CheckerText.of(settings.approvalDuration)
+        case .created: CheckerText.of(created)
         case .enabled: isEnabled(at: now.boot) ? "True" : "False"
-        case .expires: expires(at: now)?.rfc3339 ?? ""
-        case .keyID: settings.keyID.map(String.init(describing:)) ?? ""
+        case .expires: CheckerText.of(expires(at: now))
+        case .keyID: settings.keyID.map { String(describing: $0).uppercased() } ?? ""
         case .fingerprint: settings.fingerprint
         case .host: settings.host
-        case .interval: settings.interval.rfc3339
-        case .lastApprovalRequest: lastApprovalRequest?.rfc3339 ?? ""
-        case .lastCheckedOK: lastCheckedOK?.rfc3339 ?? ""
-        case .lastEnabled: lastEnabled?.rfc3339 ?? ""
+        case .interval: CheckerText.of(settings.interval)
+        case .lastApprovalRequest: CheckerText.of(lastApprovalRequest)
+        case .lastCheckedOK: CheckerText.of(lastCheckedOK)
+        case .lastEnabled: CheckerText.of(lastEnabled)
         case .name: settings.name
-        case .timeout: settings.timeout.rfc3339
+        case .timeout: CheckerText.of(settings.timeout)
         case .dbusObjectPath: objectPath()
         }
     }
