@@ -115,6 +115,25 @@ private func read(_ options: String, defaults: String = "") throws -> ClientSett
     }
 }
 
+@Suite struct `Defaults of a client's options` {
+    @Test(arguments: ClientSettings.defaultTexts.keys.sorted())
+    func `are the same when they are written down`(name: String) throws {
+        let text = try #require(ClientSettings.defaultTexts[name])
+        #expect(try read(required + "\(name) = \(text)\n") == read(required))
+    }
+
+    @Test func `can be referred to, unless the file has another value`() throws {
+        let client = try read(
+            required
+                + "extended_timeout = %(timeout)s\nchecker = echo %(interval)s %(enabled)s '%(host)s' %(x)s\nx = 1\n")
+        #expect(client.extendedTimeout == .minutes(5))
+        #expect(client.checker.template == "echo PT2M True '' 1")
+        let other = try read(required + "extended_timeout = %(timeout)s\n", defaults: "timeout = PT7M\n")
+        #expect(other.extendedTimeout == .minutes(7))
+        #expect(throws: ConfigProblems.self) { try read(required + "host = %(key)s\n") }
+    }
+}
+
 @Suite struct `mandos.conf` {
     private func read(_ text: String) throws -> ServerSettings {
         try ServerSettings.read(ConfigFile.parse(Array(("[DEFAULT]\n" + text).utf8), path: "mandos.conf").defaults)

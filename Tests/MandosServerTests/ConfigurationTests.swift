@@ -36,7 +36,7 @@ private func section(_ name: String, key: Int, _ rest: String = "") -> String {
 @Suite struct `The configuration directory` {
     @Test func `has clients in clients.conf and in clients.d, in name order`() throws {
         let directory = try configuration([
-            "clients.conf": "[DEFAULT]\ntimeout = PT1M\n" + section("a", key: 1),
+            "clients.conf": "[DEFAULT]\ntimeout = PT3M\n" + section("a", key: 1),
             "clients.d/20.conf": "[DEFAULT]\ninterval = PT20S\n" + section("c", key: 3),
             "clients.d/10.conf": section("b", key: 2),
             "clients.d/ignored": "nonsense",
@@ -45,7 +45,7 @@ private func section(_ name: String, key: Int, _ rest: String = "") -> String {
         ])
         let loaded = try directory.load()
         #expect(loaded.clients.map(\.name) == ["a", "b", "c"])
-        #expect(loaded.clients.allSatisfy { $0.timeout == .minutes(1) })
+        #expect(loaded.clients.allSatisfy { $0.timeout == .minutes(3) })
         #expect(loaded.clients.map(\.interval) == [.minutes(2), .minutes(2), .seconds(20)])
         #expect(loaded.server.port == 1025)
         #expect(loaded.warnings.isEmpty)
@@ -124,6 +124,31 @@ private func section(_ name: String, key: Int, _ rest: String = "") -> String {
         #expect(try directory.warnings().count == 1)
         try directory.setMode(0o644, of: "clients.conf")
         #expect(try directory.warnings().contains { $0.contains("is open to others (mode 644); run: chmod 600") })
+    }
+
+    @Test func `takes ~ for $HOME`() throws {
+        // Other tests may read the variable at the same time; none of them has a path with ~/.
+        let before = ProcessInfo.processInfo.environment["HOME"]
+        defer { if let before { unsafe setenv("HOME", before, 1) } else { unsafe unsetenv("HOME") } }
+        let home = try configuration(["the-secret": "\u{1}binary"])
+        unsafe setenv("HOME", home.path, 1)
+        let configured = try configuration(["clients.conf": "[a]\nfingerprint = 12\nsecfile = ~/the-secret\n"])
+        #expect(try configured.load().clients[0].secret == Secret(Array("\u{1}binary".utf8)))
+    }
+
+    @Test func `warns of an interval that leaves no time, once for all clients of [DEFAULT]`() throws {
+        let warning = "interval must be shorter than timeout, or clients are disabled between two checks"
+        let own = try configuration([
+            "clients.conf": section("a", key: 1, "interval = PT5M\n") + section("b", key: 2, "timeout = PT2M\n")
+                + section("c", key: 3, "interval = PT4M\n")
+        ])
+        #expect(
+            try own.warnings() == ["clients.conf:4: interval: \(warning)", "clients.conf:8: timeout: \(warning)"])
+        let common = try configuration([
+            "clients.conf": "[DEFAULT]\ninterval = PT1H\n" + section("a", key: 1) + section("b", key: 2)
+                + section("c", key: 3, "timeout = PT2H\n")
+        ])
+        #expect(try common.warnings() == ["clients.conf:2: interval: \(warning)"])
     }
 
     @Test func `with 2,000 clients is read in a moment`() throws {

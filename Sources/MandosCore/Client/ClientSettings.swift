@@ -38,6 +38,15 @@ extension ClientSettings {
         "approval_delay", "approval_duration", "approved_by_default", "enabled", "key_expires",
     ]
 
+    /// The defaults of options, as they would be written in a section: values of other options may refer to them.
+    ///
+    /// Source: mandos-clients.conf(5), OPTIONS and START TIME EXPANSION.
+    static let defaultTexts = [
+        "timeout": "PT5M", "extended_timeout": "PT15M", "interval": "PT2M", "checker": "fping -q -- %%(host)s",
+        "host": "",
+        "approval_delay": "PT0S", "approval_duration": "PT1S", "approved_by_default": "True", "enabled": "True",
+    ]
+
     /// Reads a client's section.
     ///
     /// `readFile` returns the contents of the file that `secfile` names, or the reason why it cannot be read.
@@ -45,7 +54,7 @@ extension ClientSettings {
     public static func read(
         _ scope: ConfigScope, readFile: (String) -> Result<[UInt8], FileProblem>
     ) throws(ConfigProblems) -> ClientSettings {
-        var values = ConfigValues(scope)
+        var values = ConfigValues(scope.referring(to: defaultTexts))
         let keyID = readKeyID(&values)
         let fingerprint = readFingerprint(&values)
         if keyID == nil && fingerprint.isEmpty && values.problems.isEmpty {

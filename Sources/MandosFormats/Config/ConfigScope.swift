@@ -6,6 +6,8 @@ public struct ConfigScope: Sendable {
     public let section: ConfigFile.Section
     /// Default sections; the first one takes precedence.
     public let defaults: [ConfigFile.Section]
+    /// Values of options that are set nowhere, by name; only for references to them.
+    private let builtIn: [String: String]
 
     /// Maximum depth of nested expansions, the same as in the reference.
     static let deepestExpansion = 10
@@ -16,8 +18,18 @@ public struct ConfigScope: Sendable {
     static let longestExpansion = 1 << 16
 
     public init(section: ConfigFile.Section, defaults: [ConfigFile.Section]) {
+        self.init(section: section, defaults: defaults, builtIn: [:])
+    }
+
+    private init(section: ConfigFile.Section, defaults: [ConfigFile.Section], builtIn: [String: String]) {
         self.section = section
         self.defaults = defaults
+        self.builtIn = builtIn
+    }
+
+    /// The same scope, where values may also refer to options that are set nowhere, whose values are in `builtIn`.
+    public func referring(to builtIn: [String: String]) -> ConfigScope {
+        ConfigScope(section: section, defaults: defaults, builtIn: builtIn)
     }
 
     /// The option before expansion, and the section that sets it.
@@ -75,12 +87,12 @@ public struct ConfigScope: Sendable {
                 guard budget >= 0 else {
                     throw ExpansionError(message: "needs more than \(Self.mostExpansions) expansions")
                 }
-                guard let found = option(name) else {
+                guard let value = option(name)?.option.value ?? builtIn[name] else {
                     throw ExpansionError(
                         message: "%(\(name))s: there is no option \"\(name)\" in [\(section.name)] or [DEFAULT];"
                             + " write %% for a percent sign")
                 }
-                expanded += try expand(found.option.value, depth: depth + 1, &budget)
+                expanded += try expand(value, depth: depth + 1, &budget)
                 guard expanded.utf8.count <= Self.longestExpansion else {
                     throw ExpansionError(message: "expands to more than \(Self.longestExpansion) bytes")
                 }

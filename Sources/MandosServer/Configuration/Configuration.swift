@@ -42,6 +42,8 @@ private struct Loader<Files: ConfigurationFiles> {
     var warnings: [ConfigProblem] = []
     private var placeOfName: [String: Place] = [:]
     private var placeOfKey: [KeyID: Place] = [:]
+    /// Where `[DEFAULT]` sets an interval or timeout that a warning was about: one warning is enough for all clients.
+    private var warnedDefaults: Set<String> = []
 
     init(files: Files) { self.files = files }
 
@@ -100,6 +102,7 @@ private struct Loader<Files: ConfigurationFiles> {
             do throws(ConfigProblems) {
                 let client = try ClientSettings.read(scope, readFile: { readSecret($0) })
                 add(client, section: section)
+                warnOfInterval(client, scope)
             } catch {
                 problems += error.problems
             }
@@ -124,6 +127,17 @@ private struct Loader<Files: ConfigurationFiles> {
             warnings.append(section.problem(nil, message))
         }
         clients.append(client)
+    }
+
+    private mutating func warnOfInterval(_ client: ClientSettings, _ scope: ConfigScope) {
+        guard client.interval >= client.timeout else { return }
+        let options = ["interval", "timeout"]
+        let name =
+            options.first { scope.section[$0] != nil } ?? options.first { scope.option($0) != nil } ?? "interval"
+        let warning = scope.problem(
+            name, "interval must be shorter than timeout, or clients are disabled between two checks")
+        let isOfSection = scope.section[name] != nil
+        if isOfSection || warnedDefaults.insert("\(warning.path):\(warning.line)").inserted { warnings.append(warning) }
     }
 
     private mutating func parse(_ path: String, isRequired: Bool, holdsSecrets: Bool) -> ConfigFile? {

@@ -77,13 +77,15 @@ struct FilesOnDisk: ConfigurationFiles {
         }
     }
 
-    /// Expands `~/…` and `~user/…`; leaves users that do not exist as written.
+    /// Expands `~/…` to `$HOME`, or our home directory in the user database, and `~user/…`; leaves users that do not exist as
+    /// written.
     private static func expandingTilde(_ path: String) -> String {
         guard path.hasPrefix("~") else { return path }
         let user = path.dropFirst().prefix { $0 != "/" }
+        let variable = ProcessInfo.processInfo.environment["HOME"] ?? ""
         let home =
             user.isEmpty
-            ? FileManager.default.homeDirectoryForCurrentUser
+            ? variable.isEmpty ? FileManager.default.homeDirectoryForCurrentUser : URL(filePath: variable)
             : FileManager.default.homeDirectory(forUser: String(user))
         guard let home else { return path }
         let rest = path.dropFirst(1 + user.count).drop { $0 == "/" }
