@@ -13,7 +13,9 @@ import Testing
             mount -t tmpfs -o mode=755 tmpfs /run
             mkdir /run/upper /run/work
             mount -t overlay overlay -o lowerdir=/usr/lib,upperdir=/run/upper,workdir=/run/work /usr/lib
-            mkdir -p -m 755 /usr/lib/cryptsetup
+            # What is left behind on this machine, such as a FIFO, is none of ours.
+            rm -rf /usr/lib/cryptsetup
+            mkdir -m 755 /usr/lib/cryptsetup
             cp "$0" /run/askpass-fifo
             chmod 4755 /run/askpass-fifo
             askpass=/run/askpass-fifo

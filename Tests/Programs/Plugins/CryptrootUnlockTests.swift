@@ -23,8 +23,9 @@ import Testing
     /// Lays out a root file system from the files in `$1` and our program `$2`, and runs the script `$3` in it.
     private static let outside = """
         \(rootOfItsOwn)
+        # What a boot, or another program, has left behind there is none of ours.
+        rm -rf $new/usr/lib/cryptsetup $new/usr/lib/mandos
         mkdir -p $new/usr/lib/cryptsetup $new/usr/lib/mandos
-        rm -f $new/usr/lib/cryptsetup/passfifo
         cp "$(readlink -f /usr/bin/python3)" $new/usr/lib/cryptsetup/askpass
         cp $1/askpass.py $new/run/
         cp $1/plugin-runner $new/usr/lib/mandos/plugin-runner
@@ -94,7 +95,7 @@ import Testing
             cp /lib/mandos/real-plugin-runner /lib/mandos/plugin-runner
             mkdir -p /lib/mandos/plugins.d
             cd /lib/mandos/plugins.d
-            printf '#!/bin/sh\nsleep 1000 >&- & echo $! >/run/left; sleep 0.3; printf secret\n' >gives
+            printf '#!/bin/sh\nsleep 1000 >&- & echo $! >/run/left; until [ -s /run/idles ]; do sleep 0.02; done; printf secret\n' >gives
             printf '#!/bin/sh\necho $$ >/run/idles; exec sleep 1000\n' >idles
             printf '#!/bin/sh\ntouch /run/has-asked; printf wrong\n' >password-prompt
             chmod 755 *
@@ -102,7 +103,7 @@ import Testing
             prompt one
             prompt two
             # What one plugin has left behind, too.
-            for process in idles left; do [ ! -e "/proc/$(cat /run/$process)" ]; done
+            for process in idles left; do eventually has_ended "$(cat /run/$process)"; done
             stop
             cat /run/given
             [ ! -e /run/has-asked ]

@@ -9,13 +9,24 @@ import Testing
     struct Plugins {
         let path: TemporaryDirectory
 
+        /// Plugins can write here: they wait for each other's marks, since nobody knows how long anything takes.
+        let marks: TemporaryDirectory
+
+        /// In `plugins`, `MARKS` stands for the path of ``marks``.
         init(_ plugins: [String: String]) throws {
             path = try TemporaryDirectory()
+            marks = try TemporaryDirectory()
+            try marks.setMode(0o777)
             for (name, body) in plugins { try add(name, body) }
         }
 
         func add(_ name: String, _ body: String) throws {
-            try path.writeScript(body + "\n", to: name)
+            try path.writeScript(body.replacing("MARKS", with: marks.path) + "\n", to: name)
+        }
+
+        /// A shell command that waits until there are `count` marks.
+        static func waitForMarks(_ count: Int) -> String {
+            "while [ $(ls MARKS | wc -l) -lt \(count) ]; do sleep 0.02; done"
         }
 
         func run(
@@ -30,8 +41,9 @@ import Testing
 
     @Test func `gives each plugin its options and its environment`() async throws {
         let plugins = try Plugins([
-            "a": #"{ for word; do echo "[$word]"; done; env | grep -E '^(V|W|X|MANDOSPLUGIN)' | sort; } >&2; exit 1"#,
-            "b": #"sleep 0.2; printf '%s' "$*""#, "c": "printf wrong",
+            "a":
+                #"{ for word; do echo "[$word]"; done; env | grep -E '^(V|W|X|MANDOSPLUGIN)' | sort; } >&2; : >MARKS/a; exit 1"#,
+            "b": Plugins.waitForMarks(1) + #"; printf '%s' "$*""#, "c": "printf wrong",
         ])
         let file = try plugins.path.write(
             """
@@ -70,8 +82,10 @@ import Testing
         let plugins = try Plugins([:])
         let leftovers = [".hidden", "b~", "#c#", "c.dpkg-old", "c.dpkg-new", "c.dpkg-bak", "c.dpkg-dist"]
         let names = ["a", "b.sh", "c.bak", "sp ace", "é", "d.dpkg", "#e"]
-        for name in leftovers + names { try plugins.add(name, "echo \"ran \(name)\" >&2; exit 1") }
-        try plugins.add("z", "sleep 0.3")
+        for name in leftovers + names {
+            try plugins.add(name, "echo \"ran \(name)\" >&2; : >\"MARKS/\(name)\"; exit 1")
+        }
+        try plugins.add("z", Plugins.waitForMarks(names.count))
         try plugins.path.write("#!/bin/sh\necho ran not executable >&2\n", to: "not-executable")
         try plugins.path.addDirectory("folder")
         unsafe symlink("/nonexistent", plugins.path.path + "/dangling")
@@ -82,18 +96,16 @@ import Testing
     }
 
     @Test func `prints what the first success printed, whole, and ends the others`() async throws {
-        let marks = try TemporaryDirectory()
         let plugins = try Plugins([
             "fails": "printf 'not this'; exit 1",
-            "waits": "trap 'echo ended >\(marks.path)/waits; exit 0' TERM; while :; do sleep 0.05; done",
-            "wins": "i=0; while [ $i -lt 3000 ]; do printf '%0100d' $i; i=$((i + 1)); done",
+            "waits": "trap 'echo ended >MARKS/waits; exit 0' TERM; : >MARKS/ready; while :; do sleep 0.05; done",
+            "wins": Plugins.waitForMarks(1) + "; i=0; while [ $i -lt 3000 ]; do printf '%0100d' $i; i=$((i + 1)); done",
         ])
-        try marks.setMode(0o777)
         let runner = try plugins.run()
         #expect(try await runner.ending() == .exit(status: 0), "\(runner.errors)")
         let expected = (0..<3000).map { String(repeating: "0", count: 100 - "\($0)".count) + "\($0)" }.joined()
         #expect(runner.output == Data(expected.utf8))
-        #expect(marks.contents(of: "waits") == Data("ended\n".utf8))
+        #expect(plugins.marks.contents(of: "waits") == Data("ended\n".utf8))
     }
 
     /// Plugins that misbehave: a description, and the script.
@@ -155,12 +167,17 @@ import Testing
 
     @Test func `says in debug mode which plugin has written which line`() async throws {
         let plugins = try Plugins([
-            "a": "echo one >&2; printf 'prompt: ' >&2; sleep 0.3; exit 1",
-            "b": "sleep 0.1; printf 'two\\nthree\\n' >&2; sleep 0.5",
+            "a": "echo one >&2; printf 'prompt: ' >&2; echo $$ >MARKS/.a; mv MARKS/.a MARKS/a; "
+                + "\(Plugins.waitForMarks(2)); exit 1",
+            // Until the runner has collected the other one's exit status, that has its process ID.
+            "b": "\(Plugins.waitForMarks(1)); printf 'two\\nthree\\n' >&2; : >MARKS/b;"
+                + " while kill -0 $(cat MARKS/a) 2>/dev/null; do sleep 0.02; done",
         ])
         let runner = try plugins.run(["--debug"])
         #expect(try await runner.ending() == .exit(status: 0))
-        #expect(runner.errors.contains("a: one\na: prompt: \nb: two\nb: three\n"), "\(runner.errors)")
+        for lines in ["a: one\na: prompt: \n", "b: two\nb: three\n"] {
+            #expect(runner.errors.contains(lines), "\(runner.errors)")
+        }
         #expect(runner.errors.contains("plugin-runner: plugin a failed with exit status 1\n"))
     }
 
@@ -189,9 +206,12 @@ import Testing
             let fields = status.split(separator: " ")
             return try #require(Int(fields[13])) + #require(Int(fields[14]))
         }
-        let before = try ticks()
-        try await Task.sleep(for: .seconds(2))
-        #expect(try ticks() == before)
+        // It may still be busy with what they have said.
+        try await waitUntil("two seconds of rest") {
+            let before = try ticks()
+            try await Task.sleep(for: .seconds(2))
+            return try ticks() == before
+        }
         runner.signal(SIGTERM)
         _ = try await runner.ending()
     }

@@ -97,7 +97,7 @@ import Testing
     func `goes on as another user, who cannot become root again`() async throws {
         let keys = try await Keys.make()
         // Root's groups go too.
-        let directory = try await TemporaryDirectory(["clients.conf": section(keys, checker: "id -u")])
+        let directory = try await TemporaryDirectory(["clients.conf": section(keys, checker: "id -u", timeout: "PT1H")])
         let server = try await Server(
             running: RunningProgram(
                 "/usr/bin/setpriv",
