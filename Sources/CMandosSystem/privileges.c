@@ -17,11 +17,16 @@ int cmandos_set_group_ids(gid_t group) { return setresgid(group, group, group); 
 // Without supplementary groups, no privilege is needed.
 int cmandos_drop_groups(void) { return getgroups(0, NULL) == 0 ? 0 : setgroups(0, NULL); }
 
-int cmandos_keep_capabilities(unsigned long mask) {
+int cmandos_keep_at_change_of_user(void) { return prctl(PR_SET_KEEPCAPS, 1L, 0L, 0L, 0L); }
+
+unsigned long cmandos_capabilities(void) {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[2];
-    if (syscall(SYS_capget, &header, data) < 0) return -1;
-    mask &= data[0].permitted | (unsigned long)data[1].permitted << 32;
+    if (syscall(SYS_capget, &header, data) < 0) return 0;
+    return data[0].permitted | (unsigned long)data[1].permitted << 32;
+}
+
+int cmandos_limit_capabilities(unsigned long mask) {
     for (int capability = 0; capability < 64; capability++) {
         if (mask >> capability & 1) continue;
         if (prctl(PR_CAPBSET_DROP, (unsigned long)capability, 0L, 0L, 0L) < 0) {
@@ -29,6 +34,13 @@ int cmandos_keep_capabilities(unsigned long mask) {
             return -1;
         }
     }
+    return 0;
+}
+
+int cmandos_set_capabilities(unsigned long mask) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+    mask &= cmandos_capabilities();
     for (int half = 0; half < 2; half++) {
         data[half].effective = data[half].permitted = (uint32_t)(mask >> 32 * half);
         data[half].inheritable = 0;

@@ -24,13 +24,14 @@ struct ServerStart {
         ignoreSignal(SIGHUP)
         var daemon: Daemon?
         do {
-            // First, so that its privileged process shares no memory or descriptor with the steps below.
+            // First, so that these processes share no memory or descriptor with the steps below.
             let reader = try ConfigurationReader(directory: options.absolute(configurationDirectory))
+            let checkers = try CheckerProcess.start(as: .checkers)
             let configuration = loadConfiguration()
             var settings = options.applied(to: configuration.server)
             settings.socket = try settings.socket ?? socketFromServiceManager()
             refuseUnfindableServer(settings)
-            try serve(configuration, settings, reader, &daemon)
+            try serve(configuration, settings, reader, checkers, &daemon)
         } catch {
             complain("mandos", "\(error)")
             // Not earlier: the program that was started waits for the end of `daemon`, and the message comes first.
@@ -42,7 +43,7 @@ struct ServerStart {
 
     private func serve(
         _ configuration: Configuration, _ settings: ServerSettings, _ reader: ConfigurationReader,
-        _ daemon: inout Daemon?
+        _ checkerProcess: consuming CheckerProcess, _ daemon: inout Daemon?
     ) throws {
         let priority = try Priority(settings.priority ?? Priority.standard)
         let spareDescriptors = ResourceLimits.raiseOpenFiles()
@@ -52,24 +53,25 @@ struct ServerStart {
             pidFile = try lockPIDFile()
             daemon = try Daemon.begin()
         }
+        let accountWarning = Account.warning
         try Privileges.drop(stateDirectory: settings.stateDirectory)
 
         let logQueue = try LogQueue(to: sinks(settings))
         defer { logQueue.finish() }
         let log = Log(settings.logLevels, to: [logQueue])
         for warning in configuration.warnings { log[.configuration].warning("\(warning)") }
+        if let accountWarning { log[.checker].warning("\(accountWarning)") }
         // Makes Dispatch open the descriptors of its timers now: it crashes if it cannot open them later.
         try waiting { try await Task.sleep(for: .milliseconds(1)) }
-        let registry = try registry(configuration, settings, spareDescriptors, log)
+        let checkers = CheckerRunner(checkerProcess, logger: log[.checker])
+        let registry = try registry(configuration, settings, checkers, spareDescriptors, log)
         let listener = try Listener(
             socket: socket, registry: registry, priority: priority, spareDescriptors: spareDescriptors, log: log)
         let reloader = Reloader(
             at: try waiting { await UnixSignalsSequence(trapping: .sighup) }, reader, registry, log,
             running: options.applied(to: configuration.server), override: options.applied)
-        let group = ServiceGroup(
-            services: [registry, listener, reloader] + optionalServices(settings, socket, registry, reloader, log),
-            gracefulShutdownSignals: [.sigterm, .sigint],
-            logger: Logger(label: "lifecycle") { _ in SwiftLogNoOpLogHandler() })
+        let services: [any Service] = [checkers, registry, listener, reloader]
+        let group = serviceGroup(services + optionalServices(settings, socket, registry, reloader, log))
         returnFreeMemory()
         try pidFile?.write()
         if let daemon = daemon.take() { try daemon.isReady() }
@@ -128,27 +130,31 @@ struct ServerStart {
 
     /// The clients with their saved state.
     private func registry(
-        _ configuration: Configuration, _ settings: ServerSettings, _ spareDescriptors: Int, _ log: Log
+        _ configuration: Configuration, _ settings: ServerSettings, _ checkers: CheckerRunner, _ spareDescriptors: Int,
+        _ log: Log
     ) throws -> Registry {
         let directory = settings.stateDirectory
         if !settings.restore, let old = try SQLiteStateStore.putAside(directory: directory) {
             log[.state].warning("saved state put aside: clients are as clients.conf says", metadata: ["file": "\(old)"])
         }
         let store = try SQLiteStateStore(directory: directory)
-        switch store.origin {
-        case .saved: break
-        case .new:
-            log[.state].warning(
-                "no state was saved yet: clients are as clients.conf says", metadata: ["directory": "\(directory)"])
-        case .unmarked:
-            log[.state].warning(
-                "the mark beside the saved state is gone: if the state is an old copy, clients that were disabled since are not",
-                metadata: ["directory": "\(directory)"])
-        }
-        let checkers = try CheckerRunner(logger: log[.checker])
+        warn(of: store.origin, directory, log[.state])
         return try Registry(
             configuration.clients, defaults: configuration.defaults,
             .init(store: store, checkers: checkers, log: log, spareDescriptors: spareDescriptors))
+    }
+
+    private func warn(of origin: SQLiteStateStore.Origin, _ directory: String, _ logger: Logger) {
+        switch origin {
+        case .saved: break
+        case .new:
+            logger.warning(
+                "no state was saved yet: clients are as clients.conf says", metadata: ["directory": "\(directory)"])
+        case .unmarked:
+            logger.warning(
+                "the mark beside the saved state is gone: if the state is an old copy, clients that were disabled since are not",
+                metadata: ["directory": "\(directory)"])
+        }
     }
 
     private func optionalServices(
@@ -162,6 +168,16 @@ struct ServerStart {
         }
         if let interval = ServiceManager.watchdogInterval { services.append(Watchdog(every: interval, registry)) }
         return services
+    }
+
+    /// All services; where one fails, the others end as when the server is told to stop, and the server fails.
+    private func serviceGroup(_ services: [any Service]) -> ServiceGroup {
+        ServiceGroup(
+            configuration: .init(
+                services: services.map {
+                    .init(service: $0, failureTerminationBehavior: .gracefullyShutdownGroup)
+                }, gracefulShutdownSignals: [.sigterm, .sigint],
+                logger: Logger(label: "lifecycle") { _ in SwiftLogNoOpLogHandler() }))
     }
 
     /// Waits for `body` on the main thread: an asynchronous `main` would end that thread, and the kernel would go on to show

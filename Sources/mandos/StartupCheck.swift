@@ -90,18 +90,18 @@ struct StartupCheck {
             guard let word = client.checker.program else { continue }
             clientOfProgram[word] = clientOfProgram[word] ?? client.name
         }
-        let missing = clientOfProgram.filter { !exists($0.key) }.sorted { $0.key < $1.key }
+        // As the user of the checkers: it need not be able to run what root can.
+        let process = try CheckerProcess.start(as: .checkers)
+        // A program has no character that is special to the shell.
+        let missing = try clientOfProgram.filter { try process.run("command -v \($0.key)") != .success }
+            .sorted { $0.key < $1.key }
+        if let warning = Account.warning { complain("mandos", warning) }
         guard missing.isEmpty else {
             let list = missing.map { "\($0.key), for [\($0.value)] and maybe others" }.joined(separator: "; ")
             throw Failure(
                 description: "not found: \(list); install the program, or these clients will be disabled")
         }
         return clientOfProgram.isEmpty ? "none" : "found \(clientOfProgram.keys.sorted().joined(separator: " "))"
-    }
-
-    private static func exists(_ program: String) -> Bool {
-        // `program` has no character that is special to the shell.
-        unsafe system("command -v \(program) >/dev/null 2>&1") == 0
     }
 
     private struct Failure: Error, CustomStringConvertible {

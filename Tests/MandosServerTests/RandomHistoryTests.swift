@@ -83,7 +83,7 @@ private struct Expected {
 }
 
 /// Checkers that the test itself ends.
-private final class NoCheckers: CheckerRunning {
+final class NoCheckers: CheckerRunning {
     let killed = Mutex<Set<String>>([])
 
     func run(_ command: String, for name: String) async throws -> TerminationStatus { .exit(status: 0) }

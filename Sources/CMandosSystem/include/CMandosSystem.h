@@ -61,6 +61,15 @@ int cmandos_drop_groups(void);           // all supplementary groups
 int cmandos_pipe(int descriptors[_Nonnull 2]);
 void cmandos_spawn_close_from(posix_spawn_file_actions_t *_Nonnull actions, int first);
 void cmandos_spawn_change_directory(posix_spawn_file_actions_t *_Nonnull actions, const char *_Nonnull path);
+// A message of two parts, with a descriptor unless it is negative. Source: unix(7), SCM_RIGHTS.
+struct cmandos_part {
+    const void *_Nullable bytes;
+    size_t size;
+};
+ssize_t cmandos_send_message(int socket, struct cmandos_part first, struct cmandos_part second, int descriptor);
+// Never waits. *descriptor becomes -1 if none came.
+ssize_t cmandos_receive_message(int socket, void *_Nonnull bytes, size_t size, int *_Nonnull descriptor);
+int cmandos_child_signals(void);  // signalfd(2) for SIGCHLD, which is blocked
 void cmandos_close_range(unsigned first, unsigned last);
 int cmandos_memory_file(const char *_Nonnull name);
 
@@ -83,7 +92,12 @@ int cmandos_host_route(_Bool add, const unsigned char *_Nonnull address, int len
 int cmandos_network_events(void);  // a netlink socket; readable when interfaces or addresses change
 
 int cmandos_set_console_level(int level);         // syslog(2)
-int cmandos_keep_capabilities(unsigned long mask);  // capabilities(7); drops all others for good
+
+// Sources: capabilities(7), prctl(2). In a mask, a bit stands for a capability.
+unsigned long cmandos_capabilities(void);            // permitted to us
+int cmandos_set_capabilities(unsigned long mask);    // drops all others, of those that we have
+int cmandos_limit_capabilities(unsigned long mask);  // no program that we run gets others; needs CAP_SETPCAP
+int cmandos_keep_at_change_of_user(void);            // the permitted ones survive the change from root to another user
 
 // Finds the SRV records of a name, in no order. Returns their number, or -1 and sets *error as getaddrinfo(3) would.
 struct cmandos_service {

@@ -1,16 +1,15 @@
-import Dispatch
-import FoundationEssentials
-import Glibc
+@unsafe @preconcurrency import Dispatch  // its sources may be used from any thread
 public import Logging
 public import MandosFormats
 import POSIXKit
+public import ServiceLifecycle
 import Synchronization
 
 /// Runs checkers.
 public protocol CheckerRunning: Sendable {
     /// Runs `command` for the client `name`, and waits for its end.
     ///
-    /// - Throws: if it cannot be started.
+    /// - Throws: if it cannot be started, or if its result says nothing about the client: ``CheckerRunner/Stopped``.
     func run(_ command: String, for name: String) async throws -> TerminationStatus
 
     /// Kills the checker of `name`, if one is running or about to run, with its process group.
@@ -20,35 +19,51 @@ public protocol CheckerRunning: Sendable {
     func killAll()
 }
 
-/// Runs each checker with the shell, in a process group of its own.
+/// Runs each checker with the shell, in a process group of its own, through a ``CheckerProcess``. As a service, it fails if
+/// that process ends: without checks every client would be disabled in the end.
 ///
 /// Source: mandos-clients.conf(5) `checker`.
-public final class CheckerRunner: CheckerRunning {
-    /// A checker can be killed before it has a process.
-    private enum Stage {
-        case starting
-        case running(pid_t)
+public final class CheckerRunner: CheckerRunning, Service {
+    /// The server, not the client, is the reason why a checker has no result.
+    public enum Stopped: Error, CustomStringConvertible {
         case killed
+        case lost
+
+        public var description: String {
+            switch self {
+            case .killed: "the server is stopping"
+            case .lost: "the process mandos-checkers, which runs the checkers, has ended; restart the server"
+            }
+        }
     }
 
+    private typealias Waiter = CheckedContinuation<Result<TerminationStatus, any Error>, Never>
+
     private struct State {
-        var stages: [String: Stage] = [:]
-        var hasEnded = false
+        var lastNumber: UInt64 = 0
+        var numbers: [String: UInt64] = [:]
+        var waiters: [UInt64: Waiter] = [:]
+        /// Why no checker can be started any more.
+        var stopped: Stopped?
     }
 
     private let state = Mutex(State())
+    private let process: CheckerProcess
+    private let source: any DispatchSourceRead
     private let logger: Logger
-    /// /dev/null, opened once, so that it is available when we are out of descriptors.
-    private let null: FileDescriptor
+    private let (losses, loss) = AsyncStream.makeStream(of: Never.self)
 
     /// The output of checkers is logged only if `logger` logs at level debug.
-    public init(logger: Logger) throws {
+    public init(_ process: consuming CheckerProcess, logger: Logger) {
         self.logger = logger
-        null = try FileDescriptor.nothing()
+        source = DispatchSource.makeReadSource(fileDescriptor: process.descriptor)
+        self.process = process
+        source.setEventHandler { [weak self] in self?.receiveAnswers() }
+        source.activate()
     }
 
     public func run(_ command: String, for name: String) async throws -> TerminationStatus {
-        guard logger.logLevel <= .debug else { return try await run(command, for: name, output: null.number) }
+        guard logger.logLevel <= .debug else { return try await run(command, for: name, nil) }
         let output = try CheckerOutput()
         defer {
             let text = output.end()
@@ -56,63 +71,88 @@ public final class CheckerRunner: CheckerRunning {
                 logger.debug("checker output", metadata: ["client.name": "\(name)", "output": "\(text)"])
             }
         }
-        return try await run(command, for: name, output: output.descriptor) { output.closeDescriptor() }
+        return try await run(command, for: name, output)
     }
 
-    /// `started` is called once the checker has its own copy of `output`.
-    private func run(
-        _ command: String, for name: String, output: Int32, started: @Sendable () -> Void = {}
-    ) async throws -> TerminationStatus {
-        let mayStart = state.withLock { state in
-            if !state.hasEnded { state.stages[name] = .starting }
-            return !state.hasEnded
+    private func run(_ command: String, for name: String, _ output: CheckerOutput?) async throws -> TerminationStatus {
+        let result: Result<TerminationStatus, any Error> = await withCheckedContinuation { waiter in
+            let failure = state.withLock { start(command, for: name, output, waiter, &$0) }
+            if let failure { waiter.resume(returning: .failure(failure)) }
         }
-        guard mayStart else { return .signal(SIGKILL) }
-        defer { state.withLock { $0.stages[name] = nil } }
-        let process = try ChildProcess.start(
-            "/bin/sh", arguments: ["sh", "-c", command], environment: Self.environment,
-            standard: [null.number, output, output], directory: "/")
-        started()
-        let processID = process.processID
-        let wasKilled = state.withLock { state in
-            if case .killed = state.stages[name] { return true }
-            state.stages[name] = .running(processID)
-            return false
-        }
-        if wasKilled { process.signal(SIGKILL, to: .group) }
-        while true {
-            if let status = process.status() { return status }
-            await Self.waitUntilReadable(process.descriptor)
-        }
+        state.withLock { $0.numbers[name] = nil }
+        return try result.get()
     }
 
-    private static func waitUntilReadable(_ descriptor: Int32) async {
-        await withCheckedContinuation { continuation in
-            let source = DispatchSource.makeReadSource(fileDescriptor: descriptor)
-            source.setEventHandler { source.cancel() }
-            // Only now does the source no longer use the descriptor.
-            source.setCancelHandler { continuation.resume() }
-            source.activate()
+    /// Sends the request under the lock, so that no request to kill the checker comes before it.
+    private func start(
+        _ command: String, for name: String, _ output: CheckerOutput?, _ waiter: Waiter, _ state: inout State
+    ) -> (any Error)? {
+        defer { output?.closeDescriptor() }
+        if let stopped = state.stopped { return stopped }
+        state.lastNumber += 1
+        do {
+            try process.start(state.lastNumber, command, output: output?.descriptor)
+        } catch {
+            return error
         }
+        state.numbers[name] = state.lastNumber
+        state.waiters[state.lastNumber] = waiter
+        return nil
     }
 
-    /// Our environment, without the variables that the service manager set for us alone.
-    private static let environment = ProcessInfo.processInfo.environment
-        .filter { !ServiceManager.variables.contains($0.key) }.map { "\($0.key)=\($0.value)" }
-
-    public func kill(_ name: String) { state.withLock { Self.kill(name, &$0) } }
+    public func kill(_ name: String) {
+        // SIGKILL at once: all that a checker leaves undone is a network request.
+        state.withLock { state in
+            if let number = state.numbers[name] { process.kill(number) }
+        }
+    }
 
     public func killAll() {
-        state.withLock { state in
-            state.hasEnded = true
-            for name in Array(state.stages.keys) { Self.kill(name, &state) }
+        stop(.killed) { number in process.kill(number) }
+    }
+
+    private func stop(_ reason: Stopped, _ end: (UInt64) -> Void) {
+        let waiters = state.withLock { state in
+            state.stopped = state.stopped ?? reason
+            for number in state.waiters.keys { end(number) }
+            defer { state.waiters = [:] }
+            return state.waiters.values
+        }
+        for waiter in waiters { waiter.resume(returning: .failure(reason)) }
+    }
+
+    private func receiveAnswers() {
+        while true {
+            switch process.nextAnswer() {
+            case .none: return
+            case .of(let answer): receive(answer)
+            case .lost:
+                source.cancel()
+                stop(.lost) { _ in }
+                loss.finish()
+                return
+            }
         }
     }
 
-    /// Kills a checker. Called under the lock, so that the process group is still the checker's.
-    private static func kill(_ name: String, _ state: inout State) {
-        // SIGKILL at once: all that a checker leaves undone is a network request.
-        if case .running(let processID) = state.stages[name] { Glibc.kill(-processID, SIGKILL) }
-        if state.stages[name] != nil { state.stages[name] = .killed }
+    private func receive(_ answer: CheckerAnswer) {
+        // Nobody waits for a checker that was killed with all others.
+        guard let waiter = state.withLock({ $0.waiters.removeValue(forKey: answer.number) }) else { return }
+        switch answer.result {
+        case .ended(let status): waiter.resume(returning: .success(status))
+        case .notStarted(let code): waiter.resume(returning: .failure(SystemError("starting /bin/sh", code: code)))
+        }
+    }
+
+    /// Waits for a graceful shutdown.
+    ///
+    /// - Throws: if the process that runs the checkers has ended.
+    public func run() async throws {
+        for await _ in losses.cancelOnGracefulShutdown() {}
+        if state.withLock({ $0.stopped == .lost }), !Task.isShuttingDownGracefully {
+            logger.error("the process mandos-checkers has ended: no client can be checked")
+            ServiceManager.notify(.status("ended: the process mandos-checkers, which runs the checkers, has ended"))
+            throw Stopped.lost
+        }
     }
 }

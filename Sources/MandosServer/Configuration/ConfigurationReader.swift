@@ -1,4 +1,5 @@
 @unsafe @preconcurrency import Dispatch  // its sources may be used from any thread
+import FoundationEssentials
 import Glibc
 public import MandosCore
 import NIOCore
@@ -7,8 +8,8 @@ import Synchronization
 
 /// Reads the configuration at each reload, also after the server has given up root's privileges.
 ///
-/// A `PrivilegedTask` keeps these privileges. It can only read the files of the configuration in this directory, and answers
-/// with their contents; the server parses them. See docs/PRIVILEGES.md.
+/// A `PrivilegedTask` keeps the right to read all files, and nothing else of root's. It reads the files of the configuration
+/// in this directory, and answers with their contents; the server parses them. See docs/PRIVILEGES.md.
 public final class ConfigurationReader: Sendable {
     private let directory: String
     /// nil if the server was not started as root.
@@ -49,8 +50,15 @@ public final class ConfigurationReader: Sendable {
         }
         let answers = try POSIXKit.FileDescriptor.inMemory("configuration")
         let number = answers.number
-        let task = try PrivilegedTask.start(name: "mandos-config", keeping: number, limit: Self.timeLimit) {
-            Self.answerAll(directory: directory, into: number)
+        let reader = Account.reader
+        let authority = PrivilegedHelper.Authority.reading(user: reader.user, group: reader.group)
+        // "~" is root's home directory, as at the start, although the task has another user.
+        let home = FileManager.default.homeDirectoryForCurrentUser.path(percentEncoded: false)
+        let task = try PrivilegedTask.start(
+            name: "mandos-config", keeping: number, authority: authority, limit: Self.timeLimit
+        ) {
+            if ProcessEnvironment.value(of: "HOME") == nil { setEnvironment("HOME", to: home) }
+            return Self.answerAll(directory: directory, into: number)
         }
         privileged = PrivilegedReader(task, answers: answers)
     }

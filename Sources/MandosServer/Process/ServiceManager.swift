@@ -46,5 +46,8 @@ public enum ServiceManager {
     }
 
     /// The environment variables that are for the server alone, not for the programs that it runs.
-    static let variables = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "STATE_DIRECTORY"]
+    static let variables = [
+        "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "STATE_DIRECTORY", "LISTEN_PID",
+        "LISTEN_FDS", "LISTEN_FDNAMES",
+    ]
 }

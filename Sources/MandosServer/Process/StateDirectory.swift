@@ -10,15 +10,9 @@ public struct StateDirectory: ~Copyable {
         public let description: String
     }
 
-    /// The Mandos user, whom root gives the state to.
-    struct Owner {
-        let user: uid_t
-        let group: gid_t
-    }
-
     private let path: String
     private let descriptor: POSIXKit.FileDescriptor
-    private let owner: Owner?
+    private let owner: Account?
     /// Whether the directory itself is root's, so that nobody else has made files in it.
     public let isRoots: Bool
     /// The files of the state that are root's.
@@ -27,7 +21,7 @@ public struct StateDirectory: ~Copyable {
     /// Looks at the directory; `owner` is nil if this process is not root, and gives nothing away.
     ///
     /// - Throws: if it cannot hold the state of `owner`. A wrong `--statedir` must not give away another directory.
-    static func examine(_ path: String, for owner: Owner?) throws -> StateDirectory {
+    static func examine(_ path: String, for owner: Account?) throws -> StateDirectory {
         let descriptor = try open(path)
         guard let owner else {
             return StateDirectory(path: path, descriptor: descriptor, owner: nil, isRoots: false, rootsFiles: [])
@@ -48,7 +42,8 @@ public struct StateDirectory: ~Copyable {
     }
 
     private init(
-        path: String, descriptor: consuming POSIXKit.FileDescriptor, owner: Owner?, isRoots: Bool, rootsFiles: [String]
+        path: String, descriptor: consuming POSIXKit.FileDescriptor, owner: Account?, isRoots: Bool,
+        rootsFiles: [String]
     ) {
         self.path = path
         self.descriptor = descriptor

@@ -113,7 +113,7 @@ public struct ChildProcess: ~Copyable, Sendable {
         return end()
     }
 
-    private static func wait(for processID: pid_t) -> TerminationStatus {
+    fileprivate static func wait(for processID: pid_t) -> TerminationStatus {
         while true {
             if let status = status(of: processID, 0) { return status }
         }
@@ -124,9 +124,53 @@ public struct ChildProcess: ~Copyable, Sendable {
         let ended = unsafe waitpid(processID, &status, options)
         if ended == 0 || (ended < 0 && cmandos_errno() == EINTR) { return nil }
         // The status was collected elsewhere, and is lost.
-        if ended < 0 { return .signal(SIGKILL) }
-        // Decoded as by WIFEXITED, WEXITSTATUS and WTERMSIG.
+        return ended < 0 ? .signal(SIGKILL) : decoded(status)
+    }
+
+    /// Decoded as by WIFEXITED, WEXITSTATUS and WTERMSIG.
+    fileprivate static func decoded(_ status: Int32) -> TerminationStatus {
         let signal = status & 0x7F
         return signal == 0 ? .exit(status: status >> 8 & 0xFF) : .signal(signal)
     }
+}
+
+/// All children of a single-threaded process, which holds none by itself.
+///
+/// A process ID belongs to its child until ``nextEnded()`` has returned it.
+public struct Children: ~Copyable {
+    private let signals: FileDescriptor
+
+    /// Blocks SIGCHLD, for delivery through ``descriptor``.
+    public init() throws(SystemError) {
+        signals = FileDescriptor(owning: try SystemError.check("receiving signals", cmandos_child_signals()))
+    }
+
+    /// Becomes readable when a child has ended; then call ``nextEnded()`` until it returns nil.
+    public var descriptor: Int32 { signals.number }
+
+    /// Starts a program as ``ChildProcess/start(_:arguments:environment:standard:directory:group:file:)`` does, as the
+    /// leader of a process group of its own.
+    public func start(
+        _ path: String, arguments: [String], environment: [String], standard: [Int32], directory: String?
+    ) throws(SystemError) -> pid_t {
+        try Spawn(
+            path: path, arguments: arguments, environment: environment, standard: standard, directory: directory,
+            group: .own, file: nil
+        ).start()
+    }
+
+    /// Sends SIGKILL to the process group of a child.
+    public func killGroup(of processID: pid_t) { kill(-processID, SIGKILL) }
+
+    /// Collects the exit status of a child that has ended, if there is one.
+    public func nextEnded() -> (processID: pid_t, status: TerminationStatus)? {
+        var information = signalfd_siginfo()
+        _ = unsafe withUnsafeMutableBytes(of: &information) { try? unsafe signals.read(into: $0) }
+        var status: Int32 = 0
+        let processID = unsafe waitpid(-1, &status, WNOHANG)
+        return processID > 0 ? (processID, ChildProcess.decoded(status)) : nil
+    }
+
+    /// Waits for the end of a child.
+    public func wait(for processID: pid_t) { _ = ChildProcess.wait(for: processID) }
 }

@@ -1,8 +1,18 @@
 import CMandosSystem
 import MandosFormats
 
-/// A forked process that keeps the privileges we have when it starts, and ends when we do.
+/// A forked process with privileges of its own, which ends when we do.
 public struct PrivilegedHelper: ~Copyable, Sendable {
+    /// The privileges of a helper that root starts.
+    public enum Authority: Sendable {
+        /// Ours; the helper drops those that it does not need.
+        case unchanged
+        /// Those of `user`, and reading all files. It cannot start programs that have more.
+        case reading(user: UInt32, group: UInt32)
+        /// Those of `user`. Its programs may have more.
+        case ordinary(user: UInt32, group: UInt32)
+    }
+
     /// Carries whole messages in both directions; the helper reads end of file when we end, for whatever reason.
     public let socket: FileDescriptor
     private let process: ChildProcess
@@ -13,9 +23,11 @@ public struct PrivilegedHelper: ~Copyable, Sendable {
     /// Starts the helper; only for a single-threaded process.
     ///
     /// `name` is its name in ps(1), 15 characters at most. It keeps only `descriptors` of ours; other standard
-    /// descriptors become /dev/null. It ends when `body`, which gets the other end of the socket, returns.
+    /// descriptors become /dev/null. It ends when `body`, which gets the other end of the socket, returns; without running
+    /// it if it cannot have `authority`.
     public static func start(
-        name: StaticString, keeping descriptors: [Int32], body: (borrowing FileDescriptor) -> Void
+        name: StaticString, keeping descriptors: [Int32], authority: Authority = .unchanged,
+        body: (borrowing FileDescriptor) -> Void
     ) throws(SystemError) -> PrivilegedHelper {
         var ends: [Int32] = [-1, -1]
         try unsafe SystemError.check(
@@ -25,6 +37,7 @@ public struct PrivilegedHelper: ~Copyable, Sendable {
         let its = FileDescriptor(owning: ends[1])
         let process = try ChildProcess.fork("the process \(name)") {
             become(name, keeping: descriptors + [its.number])
+            guard (try? take(authority)) != nil else { _exit(1) }
             body(its)
             _exit(0)
         }
@@ -36,6 +49,16 @@ public struct PrivilegedHelper: ~Copyable, Sendable {
         let process = consume process
         _ = consume socket
         _ = process.waitForStatus()
+    }
+
+    private static func take(_ authority: Authority) throws(SystemError) {
+        switch authority {
+        case .unchanged: break
+        case .reading(let user, let group): try Capabilities.keepReading(as: user, group: group)
+        case .ordinary(let user, let group):
+            try Hardening.become(user: user, group: group, isDroppingGroups: true)
+            try Hardening.protectMemory()
+        }
     }
 
     /// Isolates the helper: killall(1) by our name does not match it, terminal signals do not reach it, and it does not
@@ -89,11 +112,18 @@ public struct PrivilegedTask: ~Copyable, Sendable {
     ///
     /// `name` is its name in ps(1), 15 characters at most. It keeps only `descriptor` of ours. `task` returns whether
     /// it succeeded; it is ended after `limit` seconds.
+    ///
+    /// - Throws: also if the helper cannot have `authority`.
     public static func start(
-        name: StaticString, keeping descriptor: Int32, limit: UInt32, task: () -> Bool
+        name: StaticString, keeping descriptor: Int32, authority: PrivilegedHelper.Authority, limit: UInt32,
+        task: () -> Bool
     ) throws(SystemError) -> PrivilegedTask {
-        let helper = try PrivilegedHelper.start(name: name, keeping: [descriptor]) { socket in
+        let helper = try PrivilegedHelper.start(name: name, keeping: [descriptor], authority: authority) { socket in
+            guard (try? socket.send(1)) != nil else { return }
             serve(socket, limit: limit, task)
+        }
+        guard try helper.socket.receiveByte() != nil else {
+            throw SystemError("giving up the privileges of the process \(name)", code: EPERM)
         }
         return PrivilegedTask(helper: helper, limit: limit)
     }

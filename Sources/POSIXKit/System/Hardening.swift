@@ -39,6 +39,18 @@ public enum Hardening {
         try SystemError.check("giving up privileges", cmandos_no_new_privileges())
     }
 
+    /// Ensures that no program that we run has more privileges than we, and that no debugger of the same user can read or
+    /// change our memory. A change of user ends the latter protection.
+    public static func seal() throws(SystemError) {
+        try SystemError.check("giving up privileges", cmandos_no_new_privileges())
+        try protectMemory()
+    }
+
+    /// Prevents core dumps, and access to our memory and our descriptors by processes of the same user.
+    public static func protectMemory() throws(SystemError) {
+        try SystemError.check("protecting our memory", cmandos_no_core_dumps())
+    }
+
     /// Sets the real, effective and saved user and group IDs.
     ///
     /// `isDroppingGroups` also drops all supplementary groups, which requires root.

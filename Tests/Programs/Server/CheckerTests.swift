@@ -173,6 +173,45 @@ import Testing
         #expect(status == "0", "it was alive when it was checked last")
     }
 
+    @Test func `ends when the server is killed`() async throws {
+        let marker = "\(Int.random(in: 1_000_000...9_999_999))"
+        let server = try await Server(clients: Self.crowd(3, checker: "sleep 300.\(marker) & sleep 300.\(marker)"))
+        func count() async throws -> Int {
+            try await run("/usr/bin/pgrep", ["-xf", "sleep 300.\(marker)"]).output.split(separator: UInt8(ascii: "\n"))
+                .count
+        }
+        try await waitUntil("six programs") { try await count() == 6 }
+        server.program.signal(SIGKILL)
+        try await waitUntil("the end of the checkers") { try await count() == 0 }
+    }
+
+    @Test func `says nothing about its client when the process that runs the checkers is killed`() async throws {
+        let server = try await Server(clients: Self.crowd(3, checker: "true"))
+        try await server.program.says("ending=exit status 0", times: 3)
+        try kill(server, child: "mandos-checkers")
+        let ending = try await server.program.ending()
+        #expect(ending == .exit(status: 71), "for systemd to start it again")
+        let errors = server.program.errors
+        #expect(errors.contains("the process mandos-checkers has ended: no client can be checked"))
+        #expect(!errors.contains("ending=signal") && !errors.contains("client disabled"), "\(errors)")
+    }
+
+    private func kill(_ server: Server, child name: String) throws {
+        let child = try #require(
+            server.program.children.first { child in
+                FileManager.default.contents(atPath: "/proc/\(child)/comm") == Data("\(name)\n".utf8)
+            })
+        try #require(Glibc.kill(child, SIGKILL) == 0)
+    }
+
+    @Test func `that is too long for the kernel is an error, and others go on`() async throws {
+        let checker = "true " + String(repeating: "x", count: 140_000)
+        let long = section("long", key: 7, checker: checker, "interval = PT1S\n")
+        let server = try await Server(clients: Self.crowd(1, checker: "true") + long)
+        #expect(try await server.program.line(with: "checker not started").contains("Argument list too long"))
+        try await expectMoreChecks(of: server.program)
+    }
+
     @Test(arguments: [48, 56, 64, 80]) func `that cannot be started for lack of descriptors does no harm`(
         limit: Int
     ) async throws {
