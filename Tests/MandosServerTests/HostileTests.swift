@@ -1,0 +1,242 @@
+import MandosCore
+import MandosFormats
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import MandosServer
+
+/// Ways to a secret that a hostile review tried.
+@Suite struct `A hostile operator's day` {
+    private let secret = SecretDecision.release(Secret(Array("secret".utf8)))
+
+    private func begin(
+        _ world: World, _ body: @escaping @Sendable () async throws -> Void
+    ) async throws -> Task<Void, any Error> {
+        world.store.hold()
+        let task = Task { try await body() }
+        try await waitUntil("a commit") { world.store.isWaiting.isSet }
+        return task
+    }
+
+    /// A client with this name and the key of this number.
+    private func client(_ name: String, key: Int, _ rest: String = "") throws -> ClientSettings {
+        try .parsing(section(name, key: key, checker: "check", rest))
+    }
+
+    @Test func `a removal is on the disk when it is acknowledged, although a reload renames the client`() async throws {
+        let world = World()
+        let registry = try world.registry(settings("a"))
+        let reloading = try await begin(world) { _ = try await registry.reload(settings("renamed")) }
+        let removing = Task { try await registry.remove("a") }
+        try await waitUntil("the other") { await !registry.disabling.isEmpty }
+        world.store.release()
+        try await reloading.value
+        try await removing.value
+        // kill -9
+        #expect(await world.decision(try world.registry(settings("renamed"))) == .refuse(.disabled))
+    }
+
+    @Test func `a removal hits the client that had the name when it was asked for`() async throws {
+        let world = World()
+        let registry = try world.registry([client("a", key: 1), client("b", key: 2)])
+        let reloading = try await begin(world) {
+            _ = try await registry.reload([client("a", key: 2), client("b", key: 1)])
+        }
+        let removing = Task { try await registry.remove("a") }
+        try await waitUntil("the other") { await !registry.disabling.isEmpty }
+        world.store.release()
+        try await reloading.value
+        try await removing.value
+        #expect(
+            await world.decision(try world.registry([client("a", key: 2), client("b", key: 1)])) != secret)
+    }
+
+    @Test func `who disables, denies or removes nobody is told`() async throws {
+        let world = World()
+        let registry = try world.registry(settings("a"))
+        await #expect(throws: (any Error).self) { try await registry.disable("gone") }
+        await #expect(throws: (any Error).self) { try await registry.remove("gone") }
+        await #expect(throws: (any Error).self) { try await registry.answerRequests(of: "gone", approved: false) }
+    }
+
+    @Test func `a denial is on the disk although somebody approves at the same time`() async throws {
+        let world = World()
+        let rest = "approval_delay = PT1M\napproval_duration = PT1H\n"
+        let registry = try world.registry(settings("a", "b", rest: rest))
+        let other = try await begin(world) { try await registry.disable("b") }
+        let denying = Task { try await registry.answerRequests(of: "a", approved: false) }
+        try await waitUntil("the denial") {
+            if case .denied? = await registry.snapshot("a")?.client.approval { true } else { false }
+        }
+        try await registry.answerRequests(of: "a", approved: true)
+        world.store.release()
+        try await other.value
+        try await denying.value
+        #expect(await world.decision(registry) == .refuse(.denied))
+        // kill -9
+        #expect(await world.decision(try world.registry(settings("a", "b", rest: rest))) == .refuse(.denied))
+    }
+
+    @Test func `a denial that waited for the disk for longer than it lasts is on the disk`() async throws {
+        let world = World()
+        let rest = "approval_delay = PT1M\napproval_duration = PT1M\n"
+        let registry = try world.registry(settings("a", "b", rest: rest))
+        let other = try await begin(world) { try await registry.disable("b") }
+        let denying = Task { try await registry.answerRequests(of: "a", approved: false) }
+        try await waitUntil("the denial") {
+            if case .denied? = await registry.snapshot("a")?.client.approval { true } else { false }
+        }
+        world.clock.advance(by: .minutes(1))
+        world.store.release()
+        try await other.value
+        try await denying.value
+        #expect(await world.decision(registry) == .refuse(.denied))
+        #expect(await world.decision(try world.registry(settings("a", "b", rest: rest))) == .refuse(.denied))
+    }
+
+    @Test func `a denial goes with the key when the client is renamed`() async throws {
+        let world = World()
+        let rest = "approval_delay = PT1M\napproval_duration = PT1H\n"
+        let registry = try world.registry(settings("a", rest: rest))
+        try await registry.answerRequests(of: "a", approved: false)
+        #expect(await world.decision(registry) == .refuse(.denied))
+        _ = try await registry.reload(settings("renamed", rest: rest))
+        #expect(await world.decision(registry) == .refuse(.denied))
+    }
+
+    @Test func `a disabled key that left the files because its section got another is still disabled`() async throws {
+        let world = World()
+        let registry = try world.registry([client("a", key: 1), client("z", key: 9)])
+        try await registry.disable("a")
+        _ = try await registry.reload([client("a", key: 2), client("z", key: 9)])
+        _ = try await registry.add(section("b", key: 1, checker: "check", ""))
+        #expect(await world.decision(registry, key: 1) == .refuse(.disabled))
+    }
+
+    @Test func `the same with a reload instead of --add`() async throws {
+        let world = World()
+        let registry = try world.registry([client("a", key: 1), client("z", key: 9)])
+        try await registry.disable("a")
+        _ = try await registry.reload([client("a", key: 2), client("z", key: 9)])
+        _ = try await registry.reload([client("a", key: 2), client("b", key: 1), client("z", key: 9)])
+        #expect(await world.decision(registry, key: 1) == .refuse(.disabled))
+    }
+
+    @Test(arguments: ["added", "other"])
+    func `a disabled client that did not fit at the start is disabled when it is added again`(name: String) async throws {
+        let world = World()
+        let registry = try world.registry(settings("a"))
+        _ = try await registry.add(section("added", key: 2, checker: "check", ""))
+        try await registry.disable("added")
+        // A section of the files has its key for a while.
+        let again = try world.registry([client("a", key: 1), client("b", key: 2)])
+        _ = try await again.reload([client("a", key: 1)])
+        _ = try await again.add(section(name, key: 2, checker: "check", ""))
+        #expect(await world.decision(again, key: 2) == .refuse(.disabled))
+    }
+
+    @Test func `a client whose time ran out is not enabled by a new name at the start`() async throws {
+        let world = World()
+        _ = try world.registry(settings("a"))
+        world.clock.advance(by: .minutes(120))
+        #expect(await world.decision(try world.registry(settings("renamed"))) == .refuse(.disabled))
+    }
+
+    @Test func `a client that expires while a reload renames it is disabled on the disk`() async throws {
+        let world = World()
+        let registry = try world.registry(settings("a"))
+        world.clock.advance(by: .minutes(4))
+        let reloading = try await begin(world) { _ = try await registry.reload(settings("renamed")) }
+        world.clock.advance(by: .minutes(1))
+        _ = await registry.advance()
+        world.store.release()
+        try await reloading.value
+        #expect(await world.decision(registry) == .refuse(.disabled))
+        // kill -9
+        #expect(await world.decision(try world.registry(settings("renamed"))) == .refuse(.disabled))
+    }
+
+    /// A disk that takes a number of commits, and no more.
+    private final class SmallDisk: StateStore {
+        let disk: TestStore
+        let room: Mutex<Int>
+
+        init(_ disk: TestStore, room: Int) {
+            self.disk = disk
+            self.room = Mutex(room)
+        }
+
+        func load() throws(StateStoreError) -> [ClientRecord] { try disk.load() }
+
+        func commit(_ records: [ClientRecord], removing names: [String]) throws(StateStoreError) {
+            guard room.withLock({ $0 -= 1; return $0 >= 0 }) else { throw StateStoreError("the disk is full") }
+            try disk.commit(records, removing: names)
+        }
+    }
+
+    private func registry(
+        _ world: World, _ store: any StateStore, _ settings: [ClientSettings], defaults: String = ""
+    ) throws -> Registry {
+        let clock = world.clock
+        return try Registry(
+            settings, defaults: [ConfigFile.parse(Array(defaults.utf8), path: "").defaults],
+            .init(
+                store: store, checkers: world.checkers, log: Log(LogLevels(), to: []), now: { clock.now },
+                bootID: BootID("test"), jitter: { _ in .zero }))
+    }
+
+    @Test func `a disabling that was acknowledged survives an enabling that was overtaken`() async throws {
+        let world = World()
+        // The start, the first disabling, the enabling.
+        let registry = try registry(world, SmallDisk(world.store, room: 3), settings("a"))
+        try await registry.disable("a")
+        let enabling = try await begin(world) { try await registry.enable("a") }
+        let disabling = Task { try await registry.disable("a") }
+        try await waitUntil("the other") { await !registry.disabling.isEmpty }
+        world.store.release()
+        await #expect(throws: (any Error).self) { try await enabling.value }
+        await #expect(throws: (any Error).self) { try await disabling.value }
+        #expect(world.store.records["a"]?.until == nil, "an enabling that failed is on the disk")
+    }
+
+    @Test(arguments: ["added", "other"])
+    func `a disabled client that does not fit beside the defaults is disabled when it is added again`(
+        name: String
+    ) async throws {
+        let world = World()
+        let first = try registry(world, world.store, settings("a"), defaults: "[DEFAULT]\nspan = PT1H\n")
+        _ = try await first.add(section("added", key: 2, checker: "check", "timeout = %(span)s\n"))
+        try await first.disable("added")
+        let again = try registry(world, world.store, settings("a"))
+        #expect(await again.snapshot("added") == nil)
+        _ = try await again.add(section(name, key: 2, checker: "check", ""))
+        #expect(await world.decision(again, key: 2) == .refuse(.disabled))
+    }
+
+    @Test func `adding a client without a key forgets no other`() async throws {
+        let world = World()
+        func keyless(_ name: String) -> String {
+            "[\(name)]\nfingerprint = \(String(repeating: "0", count: 40))\nsecret = c2VjcmV0\nchecker = check\n"
+        }
+        let a = try client("a", key: 1)
+        let registry = try world.registry([a, .parsing(keyless("old"))])
+        try await registry.disable("old")
+        _ = try await registry.reload([a])
+        _ = try await registry.add(keyless("new"))
+        _ = try await registry.reload([a, client("old", key: 2)])
+        #expect(await world.decision(registry, key: 2) == .refuse(.disabled))
+    }
+
+    @Test func `a client whose key has expired is cut off`() async throws {
+        let world = World()
+        let registry = try world.registry(settings("a", "b"))
+        let isCut = Flag()
+        let waiter = ApprovalWaiter(
+            keyID: KeyID(hexadecimal: keyID(1)), address: "", since: world.clock.now.boot, cut: { isCut.set() })
+        #expect(await registry.answer(waiter).decision == secret)
+        _ = try await registry.reload(settings("a", "b", rest: "key_expires = 2001-01-01T00:00:00Z\n"))
+        #expect(await world.decision(registry) == .refuse(.keyExpired))
+        #expect(isCut.isSet)
+    }
+}
