@@ -139,7 +139,7 @@ import MandosFormats
         completion: .file())
     var add: String?
 
-    @Flag(help: "List clients that left clients.conf while they were disabled.")
+    @Flag(help: "List clients that are remembered: they left clients.conf while disabled, or do not fit beside it.")
     var absent = false
 
     @Flag(help: "Forget such clients: if they come back, they are new.")

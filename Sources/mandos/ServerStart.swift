@@ -138,23 +138,13 @@ struct ServerStart {
             log[.state].warning("saved state put aside: clients are as clients.conf says", metadata: ["file": "\(old)"])
         }
         let store = try SQLiteStateStore(directory: directory)
-        warn(of: store.origin, directory, log[.state])
+        if case .new = store.origin {
+            log[.state].warning(
+                "no state was saved yet: clients are as clients.conf says", metadata: ["directory": "\(directory)"])
+        }
         return try Registry(
             configuration.clients, defaults: configuration.defaults,
             .init(store: store, checkers: checkers, log: log, spareDescriptors: spareDescriptors))
-    }
-
-    private func warn(of origin: SQLiteStateStore.Origin, _ directory: String, _ logger: Logger) {
-        switch origin {
-        case .saved: break
-        case .new:
-            logger.warning(
-                "no state was saved yet: clients are as clients.conf says", metadata: ["directory": "\(directory)"])
-        case .unmarked:
-            logger.warning(
-                "the mark beside the saved state is gone: if the state is an old copy, clients that were disabled since are not",
-                metadata: ["directory": "\(directory)"])
-        }
     }
 
     private func optionalServices(

@@ -198,7 +198,7 @@ private struct RandomRosterHistory {
             let keyID = try #require(try settings("x", key: key).keyID)
             guard world.roster[keyID] == nil else { return }
             // Its record would be lost.
-            if let departed = world.roster.absent.departed[name], departed.keyID != keyID { return }
+            if let absent = world.roster.absent[name], absent.keyID != keyID { return }
             log.append("add \(name) with key \(key)")
             let wasWithoutRights = world.roster.absent[keyID] != nil
             try world.add(name, key: key)
@@ -235,7 +235,9 @@ private struct RandomRosterHistory {
     /// What had no rights before has none now, neither its name nor its key under another name; nothing else lost any.
     private func compare(with before: World) throws {
         let absent = before.roster.absent
-        var keysWithoutRights = Set((Array(absent.departed.values) + absent.removed.values).compactMap(\.keyID))
+        let leftOut = absent.leftOut.values.filter { $0.until == nil }
+        var keysWithoutRights = Set(
+            (Array(absent.departed.values) + absent.removed.values + leftOut).compactMap(\.keyID))
         for entry in before.roster.entries.values where before.isEnabled(entry.name) == false {
             if let keyID = entry.configured.keyID { keysWithoutRights.insert(keyID) }
         }

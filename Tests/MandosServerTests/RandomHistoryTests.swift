@@ -172,11 +172,11 @@ private final class History {
         case 8:
             let approved = Bool.random(using: &random)
             log.append("\(approved ? "approved" : "denied") \(name)")
-            try await registry.answerRequests(of: name, approved: approved)
+            if clients[name] != nil { try await registry.answerRequests(of: name, approved: approved) }
             clients[name]?.approval = (approved, now + 10)
         case 9:
             log.append("disabled \(name)")
-            try await registry.disable(name)
+            if clients[name] != nil { try await registry.disable(name) }
             clients[name]?.disable()
         case 10:
             log.append("enabled \(name)")

@@ -238,13 +238,13 @@ private final class LastCheckers: CheckerRunning {
         try await registry.disable("a")
         let rest = Array(try settings("a", "b").dropFirst())
         _ = try await registry.reload(rest)
-        #expect(await registry.departed.map(\.name) == ["a"])
+        #expect(await registry.absent.map(\.name) == ["a"])
         await #expect(throws: Registry.Failure.self, "another key under that name") {
             _ = try await registry.add(section("a", key: 7))
         }
         #expect(try await registry.forget("b") == false)
         #expect(try await registry.forget("a"))
-        #expect(await registry.departed.isEmpty)
+        #expect(await registry.absent.isEmpty)
         #expect(Set(world.store.records.keys) == ["b"])
         _ = try await registry.reload(settings("a", "b"))
         #expect(await world.decision(registry) == secret)

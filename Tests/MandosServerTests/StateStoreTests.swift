@@ -109,12 +109,75 @@ private func record(_ name: String, until: Int64? = nil, ending: TerminationStat
         #expect(try SQLiteStateStore(directory: directory.path).origin == .new)
     }
 
-    @Test func `says when nobody knows whether it is the latest`() throws {
+    @Test(arguments: ["rm", ": >"])
+    func `is not taken for the latest when its mark is gone, unless nothing was saved in it`(how: String) async throws {
         let directory = try TemporaryDirectory()
+        func loseMark() async throws {
+            let command = "\(how) \(directory.path)/clients.mark"
+            #expect(try await TestSupport.run("/bin/sh", ["-c", command]).status == 0)
+        }
         _ = try SQLiteStateStore(directory: directory.path)
-        try FileManager.default.removeItem(atPath: directory.path + "/clients.mark")
-        #expect(try SQLiteStateStore(directory: directory.path).origin == .unmarked)
-        #expect(try SQLiteStateStore(directory: directory.path).origin == .saved)
+        try await loseMark()
+        do { try SQLiteStateStore(directory: directory.path).commit([record("a")], removing: []) }
+        try await loseMark()
+        let error = try #require(throws: StateStoreError.self) { try SQLiteStateStore(directory: directory.path) }
+        #expect(error.description.contains("--restore \(directory.file)"), "\(error)")
+    }
+
+    @Test func `that was restored is the only one that counts`() throws {
+        let directory = try TemporaryDirectory()
+        do {
+            let store = try SQLiteStateStore(directory: directory.path)
+            try store.commit([record("a", until: 5)], removing: [])
+            let old = try Data(contentsOf: URL(filePath: directory.file))
+            for _ in 0..<3 { try store.commit([record("b")], removing: []) }
+            try directory.write(old, to: "old")
+        }
+        let latest = try Data(contentsOf: URL(filePath: directory.file))
+        let old = [UInt8](try Data(contentsOf: URL(filePath: directory.path + "/old")))
+        // A journal that a restoring that crashed has left is not another's.
+        try directory.write("nonsense", to: "clients.sqlite.new-journal")
+        _ = try SQLiteStateStore.restore(old, directory: directory.path)
+        do { try SQLiteStateStore(directory: directory.path).commit([record("a")], removing: []) }
+        try latest.write(to: URL(filePath: directory.file))
+        #expect(throws: StateStoreError.self) { try SQLiteStateStore(directory: directory.path) }
+    }
+
+    @Test func `that is older beside the journal of a crash is not taken for the latest`() throws {
+        let directory = try TemporaryDirectory()
+        let crash = try TemporaryDirectory()
+        do {
+            let store = try SQLiteStateStore(directory: directory.path)
+            try store.commit((0..<300).map { record("client \($0)", until: 5) }, removing: [])
+            try directory.write(try Data(contentsOf: URL(filePath: directory.file)), to: "old")
+            for number in 0..<5 { try store.commit([record("client \(number)")], removing: []) }
+            // As a kill in the middle of a commit leaves it: the journal has what the file is to be again.
+            let other = try DatabaseQueue(path: directory.file)
+            try other.writeWithoutTransaction { database in
+                try database.execute(
+                    sql: "PRAGMA journal_mode = TRUNCATE; PRAGMA cache_size = 1; PRAGMA cache_spill = 1")
+                try database.execute(
+                    sql: "BEGIN IMMEDIATE; UPDATE client SET created = 9; UPDATE mark SET generation = 99")
+                for suffix in ["", "-journal"] {
+                    try crash.write(
+                        try Data(contentsOf: URL(filePath: directory.file + suffix)), to: "clients.sqlite" + suffix)
+                }
+                try database.execute(sql: "ROLLBACK")
+            }
+        }
+        try crash.write(try Data(contentsOf: URL(filePath: directory.path + "/clients.mark")), to: "clients.mark")
+        let journal = try #require(crash.contents(of: "clients.sqlite-journal"))
+        #expect(journal.count > 512)
+        // With its own file it is what was saved last, and can be checked and copied.
+        #expect(try SQLiteStateStore.examine(directory: crash.path).contains("300 clients"))
+        do {
+            let store = try SQLiteStateStore(directory: crash.path)
+            #expect(try store.load().count { $0.until == nil } == 5)
+        }
+        let old = try #require(directory.contents(of: "old"))
+        try crash.write(old, to: "clients.sqlite")
+        try crash.write(journal, to: "clients.sqlite-journal")
+        #expect(throws: StateStoreError.self) { try SQLiteStateStore(directory: crash.path) }
     }
 
     @Test func `is in one file, which is a backup at any moment`() throws {
@@ -123,7 +186,8 @@ private func record(_ name: String, until: Int64? = nil, ending: TerminationStat
         for number in 0..<5 {
             try store.commit([record("client \(number)", until: 5)], removing: [])
             let copy = try TemporaryDirectory()
-            try copy.write(try Data(contentsOf: URL(filePath: directory.file)), to: "clients.sqlite")
+            let contents = [UInt8](try Data(contentsOf: URL(filePath: directory.file)))
+            #expect(try SQLiteStateStore.restore(contents, directory: copy.path) == nil)
             #expect(try SQLiteStateStore(directory: copy.path).load().count == number + 1)
         }
     }

@@ -229,6 +229,9 @@ public struct Client: Equatable, Sendable {
         answer(approved: approved, at: now, for: settings.approvalDuration)
     }
 
+    /// Denies requests until `end`, as was decided before.
+    mutating func deny(until end: BootTime) { approval = .denied(until: end) }
+
     mutating func answer(approved: Bool, at now: BootTime, for span: TimeSpan) {
         let until = now + span
         approval = approved ? .granted(until: until) : .denied(until: until)

@@ -22,9 +22,9 @@ public struct ClientRecord: Equatable, Sendable {
         }
     }
 
-    public let name: String
+    public internal(set) var name: String
     /// nil if disabled.
-    public let until: Deadline?
+    public internal(set) var until: Deadline?
     /// The value of `enabled` in clients.conf when this was saved.
     public let wasEnabledInFile: Bool
     public let created: Timestamp

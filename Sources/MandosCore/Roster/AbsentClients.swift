@@ -6,9 +6,20 @@ public struct AbsentClients: Equatable, Sendable {
     public internal(set) var removed: [String: ClientRecord] = [:]
     /// Clients that were disabled when they left the configuration files, by name.
     public internal(set) var departed: [String: ClientRecord] = [:]
+    /// Clients that an operator added and that do not fit beside the configuration files, by name.
+    public internal(set) var leftOut: [String: ClientRecord] = [:]
 
     /// A client that was disabled or removed, and had this key.
     public subscript(keyID: KeyID) -> ClientRecord? {
         departed.values.first { $0.keyID == keyID } ?? removed.values.first { $0.keyID == keyID }
+            ?? leftOut.values.first { $0.keyID == keyID && $0.until == nil }
+    }
+
+    /// The record that would be lost if a client of this name were saved.
+    public subscript(name: String) -> ClientRecord? { departed[name] ?? leftOut[name] }
+
+    mutating func forget(_ name: String) {
+        departed[name] = nil
+        leftOut[name] = nil
     }
 }

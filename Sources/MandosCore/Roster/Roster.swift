@@ -62,7 +62,7 @@ public struct Roster {
 
     /// The record to save under this name; nil if there is nothing to remember.
     public func record(_ name: String, _ circumstances: Circumstances) -> ClientRecord? {
-        entries[name]?.record(circumstances) ?? absent.removed[name] ?? absent.departed[name]
+        entries[name]?.record(circumstances) ?? absent.removed[name] ?? absent[name]
     }
 
     public var count: Int { entries.count }
@@ -99,17 +99,19 @@ public struct Roster {
         if former != nil { client.disable() }
         return Addition(
             entry: Entry(client, configured: settings, section: section), isStillDisabled: former != nil,
-            formerNames: absent.departed.values.filter { $0.keyID == settings.keyID }.map(\.name))
+            formerNames: settings.keyID.map { keyID in
+                (Array(absent.departed.values) + absent.leftOut.values).filter { $0.keyID == keyID }.map(\.name)
+            } ?? [])
     }
 
     /// Adds a client, once it is saved.
     public mutating func add(_ addition: Addition) {
-        for name in addition.formerNames { absent.departed[name] = nil }
+        for name in addition.formerNames { absent.forget(name) }
         insert(addition.entry)
     }
 
-    /// Forgets a client that left while it was disabled.
-    public mutating func forget(_ name: String) { absent.departed[name] = nil }
+    /// Forgets a client that left while it was disabled, or that does not fit beside the configuration files.
+    public mutating func forget(_ name: String) { absent.forget(name) }
 
     /// Removes a client. `record` is kept while the configuration files still have the client.
     public mutating func remove(_ name: String, keeping record: ClientRecord?) {
@@ -169,6 +171,7 @@ extension Roster {
         var known = entries.mapValues { RosterPlan.Known.serving($0) }
         for (name, record) in absent.departed { known[name] = .departed(record) }
         for (name, record) in absent.removed { known[name] = .removed(record) }
+        for (name, record) in absent.leftOut { known[name] = .leftOut(record) }
         let sections = entries.values.compactMap { entry in entry.section.map { (entry.name, $0) } }
         return Self.plan(
             configured, added: AddedClients(sections, beside: configured, defaults: defaults), known, circumstances)
@@ -180,7 +183,9 @@ extension Roster {
     ) -> RosterPlan {
         var planner = Planner(configured, added, known, circumstances)
         // A client that does not fit now may fit later: its record stays as it is.
-        for (name, _) in added.misfits { planner.known[name] = nil }
+        for (name, _) in added.misfits {
+            if case .saved(let record) = planner.known[name] { planner.known[name] = .leftOut(record) }
+        }
         for settings in configured { planner.place(settings, section: nil) }
         for settings in added.clients { planner.place(settings, section: added.sections[settings.name]) }
         return planner.finish()

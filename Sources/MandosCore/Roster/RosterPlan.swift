@@ -35,14 +35,40 @@ public struct RosterPlan {
         case saved(ClientRecord)
         case departed(ClientRecord)
         case removed(ClientRecord)
+        /// Added by an operator, and does not fit beside the configuration files.
+        case leftOut(ClientRecord)
 
         /// The record of a client that is absent or not enabled; nil if the client may come back with its rights.
         func withoutRights(_ circumstances: Roster.Circumstances) -> ClientRecord? {
             switch self {
             case .serving(let entry):
-                entry.client.status == .disabled ? entry.record(circumstances) : nil
-            case .saved(let record): record.until == nil ? record : nil
-            case .departed(let record), .removed(let record): record
+                if entry.client.isEnabled(at: circumstances.now.boot) { return nil }
+                var client = entry.client
+                client.disable()
+                return entry.record(of: client, circumstances)
+            case .saved(var record), .leftOut(var record):
+                guard record.isOver(bootID: circumstances.bootID, at: circumstances.now) else { return nil }
+                record.until = nil
+                return record
+            case .departed(let record), .removed(let record): return record
+            }
+        }
+
+        /// The end of a denial that holds now.
+        func denial(_ circumstances: Roster.Circumstances) -> (keyID: KeyID, until: BootTime)? {
+            let now = circumstances.now
+            switch self {
+            case .serving(let entry):
+                guard let keyID = entry.client.settings.keyID, case .denied(let until) = entry.client.approval,
+                    now.boot < until
+                else { return nil }
+                return (keyID, until)
+            case .saved(let record), .leftOut(let record), .departed(let record), .removed(let record):
+                guard let keyID = record.keyID,
+                    let remaining = record.deniedUntil?.remaining(bootID: circumstances.bootID, at: now),
+                    remaining > .zero
+                else { return nil }
+                return (keyID, now.boot + remaining)
             }
         }
     }
@@ -56,11 +82,16 @@ struct Planner {
     var plan = RosterPlan()
     /// Clients without rights, by key: they get no more under another name.
     private var withoutRights: [KeyID: ClientRecord] = [:]
+    /// The ends of denials, by key.
+    private var denials: [KeyID: BootTime] = [:]
+    /// Keys without rights whose clients have other keys now.
+    private var formerKeys: [ClientRecord] = []
     /// Names whose records are obsolete: of clients that are gone, or that are spelt or named differently now.
     private var formerNames: [String] = []
 
     /// The names that have a section, in the files or added.
-    private lazy var existing = Set((configured + added.clients).map(\.name) + added.misfits.map(\.name))
+    private lazy var existing = Set((configured + added.clients).map(\.name) + leftOutNames)
+    private lazy var leftOutNames = known.compactMap { name, item in if case .leftOut = item { name } else { nil } }
     private lazy var configuredKeys = Set((configured + added.clients).compactMap(\.keyID))
     private let configured: [ClientSettings]
     private let added: AddedClients
@@ -75,16 +106,19 @@ struct Planner {
         plan.misfits = added.misfits
         self.circumstances = circumstances
         for item in known.values {
-            guard let record = item.withoutRights(circumstances),
-                let keyID = record.keyID
-            else { continue }
+            if let denial = item.denial(circumstances) { denials[denial.keyID] = denial.until }
+            guard let record = item.withoutRights(circumstances), let keyID = record.keyID else { continue }
             withoutRights[keyID] = record
         }
     }
 
     /// Plans one configured client.
     mutating func place(_ settings: ClientSettings, section: String?) {
-        switch known.removeValue(forKey: settings.name) {
+        let item = known.removeValue(forKey: settings.name)
+        if let record = item?.withoutRights(circumstances), let keyID = record.keyID, keyID != settings.keyID {
+            formerKeys.append(record.ofFormerKey(keyID))
+        }
+        switch item {
         case .removed(var record):
             // Of the section that is left out now, whatever key it had before.
             if record.keyID != settings.keyID {
@@ -98,14 +132,14 @@ struct Planner {
             var client = entry.client
             client.reconfigure(
                 from: entry.configured, to: settings, firstCheckDelay: firstCheckDelay(settings), at: circumstances.now)
-            if settings.keyID != entry.configured.keyID { adoptKey(of: settings, &client) }
+            if settings.keyID != entry.configured.keyID { takeOverKey(of: settings, &client) }
             serve(client, settings, section, entry.objectPath)
-        case .saved(let record):
+        case .saved(let record), .leftOut(let record):
             var client = restored(record, settings)
             if record.until != nil && client.status == .disabled {
                 plan.notices.append(.disabledMeanwhile(name: settings.name))
             }
-            if settings.keyID != record.keyID { adoptKey(of: settings, &client) }
+            if settings.keyID != record.keyID { takeOverKey(of: settings, &client) }
             serve(client, settings, section, record.objectPath)
         case .departed(let record):
             serve(restored(record, settings), settings, section, record.objectPath)
@@ -117,15 +151,17 @@ struct Planner {
                 return serve(restored(record, settings), settings, section)
             }
             var client = Client(settings, firstCheckDelay: firstCheckDelay(settings), at: circumstances.now)
-            adoptKey(of: settings, &client)
+            takeOverKey(of: settings, &client)
             serve(client, settings, section)
         }
     }
 
-    /// Disables a client whose key is that of another client without rights: "disabled" goes with the key. The other client,
-    /// if there still is one, keeps its settings and its record.
-    private mutating func adoptKey(of settings: ClientSettings, _ client: inout Client) {
-        guard let record = settings.keyID.flatMap({ withoutRights[$0] }), record.name != settings.name else { return }
+    /// Disables a client, or denies its requests, if that was done to another client with its key: it goes with the key. The
+    /// other client, if there still is one, keeps its settings and its record.
+    private mutating func takeOverKey(of settings: ClientSettings, _ client: inout Client) {
+        guard let keyID = settings.keyID else { return }
+        if let end = denials[keyID] { client.deny(until: end) }
+        guard let record = withoutRights[keyID], record.name != settings.name else { return }
         if client.status != .disabled { plan.notices.append(.stillDisabled(name: settings.name)) }
         client.disable()
     }
@@ -133,6 +169,10 @@ struct Planner {
     /// Plans the clients that have left the configuration, and the records to save.
     mutating func finish() -> RosterPlan {
         for (name, item) in known {
+            if case .leftOut(let record) = item {
+                plan.absent.leftOut[name] = record
+                continue
+            }
             if case .serving = item { plan.leaving.append(name) }
             let record = item.withoutRights(circumstances)
             // A removed client is remembered only while the files have it, and one whose key is another client's now is
@@ -142,6 +182,9 @@ struct Planner {
             } else {
                 formerNames.append(name)
             }
+        }
+        for record in formerKeys where !(record.keyID.map { configuredKeys.contains($0) } ?? false) {
+            plan.absent.departed[record.name] = record
         }
         plan.records += plan.entries.map { $0.record(circumstances) }
         plan.records += plan.absent.departed.values
@@ -166,4 +209,24 @@ struct Planner {
     }
 
     private func firstCheckDelay(_ settings: ClientSettings) -> TimeSpan { circumstances.jitter(settings.interval) }
+}
+
+extension ClientRecord {
+    /// Whether the client is disabled, or its lease has ended and its last checker gives it no other.
+    fileprivate func isOver(bootID: BootID, at now: Moment) -> Bool {
+        guard let until else { return true }
+        return until.remaining(bootID: bootID, at: now) <= .zero && lastCheckerStatus?.isSuccess != true
+    }
+
+    /// What is remembered of the key of a disabled client that has another key now: nothing but that it is disabled.
+    fileprivate func ofFormerKey(_ keyID: KeyID) -> ClientRecord {
+        let digits = String(describing: keyID).prefix(Self.shownDigits)
+        return ClientRecord(
+            name: "\(name), formerly with key \(digits)", until: nil, wasEnabledInFile: true, created: created,
+            lastEnabled: nil, lastCheckedOK: nil, lastCheckerStatus: nil, lastApprovalRequest: nil,
+            overrides: SettingOverrides(), keyID: keyID)
+    }
+
+    /// Enough to tell keys apart.
+    private static let shownDigits = 16
 }

@@ -48,7 +48,10 @@ public struct Reloader: Service {
                 // One at a time, so that the files read last take effect last.
                 for await request in requests {
                     ServiceManager.notify(.reloading)
-                    let result = await reloadNow()
+                    // A disk that hangs does not keep the server from stopping.
+                    let result = await cancelWhenGracefulShutdown {
+                        (try? await abandonable { await reloadNow() }) ?? .failure(.stopping)
+                    }
                     ServiceManager.notify(.ready, .status(await status(after: result)))
                     returnFreeMemory()
                     request?.resume(returning: result)

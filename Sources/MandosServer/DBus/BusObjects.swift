@@ -110,6 +110,7 @@ struct BusObjects: Sendable {
         } catch let failure as Registry.Failure {
             switch failure {
             case .refused, .badSection: throw BusError(.invalidArguments, "\(failure)")
+            case .unknown: throw BusError(.unknownObject, "\(failure)")
             case .notSaved, .notSavedYet, .overtaken: throw BusError(.failed, "\(failure)")
             }
         } catch {

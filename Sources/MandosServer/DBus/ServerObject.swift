@@ -61,19 +61,18 @@ extension BusObjects {
         case .addClient:
             return [.objectPath(try await attempt { try await registry.add(arguments[0].text ?? "") })]
         case .disableClients:
-            var names: [String] = []
-            for path in arguments[0].elements ?? [] { names.append(try await name(at: path.text ?? "")) }
-            try await attempt { try await registry.disable(names) }
+            let paths = (arguments[0].elements ?? []).map { $0.text ?? "" }
+            try await attempt { try await registry.disable(paths: paths) }
             return []
         case .listAbsentClients:
-            let rows = await registry.departed.map { record in
+            let rows = await registry.absent.map { record in
                 BusValue.structure([.string(record.name), .string(record.keyID.map(String.init(describing:)) ?? "")])
             }
             return [.array(rows, of: "(ss)")]
         case .forgetClient:
             let name = arguments[0].text ?? ""
             guard try await attempt({ try await registry.forget(name) }) else {
-                throw BusError(.invalidArguments, "no client \(name) left while it was disabled")
+                throw BusError(.invalidArguments, "there is no absent client \(name)")
             }
             return []
         case .reload:

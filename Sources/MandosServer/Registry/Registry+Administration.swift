@@ -13,6 +13,8 @@ extension Registry {
         case notSavedYet(StateStoreError)
         /// Another operator disabled the client at the same time.
         case overtaken
+        /// There are no clients of these names, or not any more.
+        case unknown([String])
 
         public var description: String {
             switch self {
@@ -22,6 +24,7 @@ extension Registry {
             case .notSavedYet(let error):
                 "it is in force, but could not be saved, and does not survive a restart until it is: \(error)"
             case .overtaken: "the client was disabled at the same time"
+            case .unknown(let names): "there is no client \(names.joined(separator: ", "))"
             }
         }
     }
@@ -32,14 +35,22 @@ extension Registry {
     /// A denial is durable when it returns.
     /// - Throws: if it could not be saved. The answer holds nevertheless, until the server restarts.
     public func answerRequests(of name: String, approved: Bool) async throws(Failure) {
-        guard let client = roster[name]?.client else { return }
+        guard let client = roster[name]?.client else { throw .unknown([name]) }
+        let keyID = client.settings.keyID
         // However long saving takes, the requests that wait have their answer.
-        settleWaiting(client.settings.keyID, approved: approved)
+        settleWaiting(keyID, approved: approved)
         change(name) { $0.answer(approved: approved, at: bootTime) }
         if approved { return }
         await waitForCuts()
-        defer { change(name) { $0.answer(approved: false, at: bootTime) } }
-        try await waitUntilSaved { [name] }
+        await takeTurn()
+        defer { passTurn() }
+        // Meanwhile somebody else may have answered, the answer be out of date, or the client have another name.
+        guard let present = keyID.flatMap({ roster[$0] })?.name ?? roster[name]?.name else {
+            return try await commitUnsaved()
+        }
+        change(present) { $0.answer(approved: false, at: bootTime) }
+        try await commitUnsaved()
+        change(present) { $0.answer(approved: false, at: bootTime) }
     }
 
     /// Disables clients; durable when it returns.
@@ -47,10 +58,15 @@ extension Registry {
     /// - Throws: if it could not be saved. The clients are disabled nevertheless, until the server restarts.
     public func disable(_ names: [String]) async throws(Failure) {
         let keys = names.compactMap { roster[$0]?.configured.keyID }
+        let unknown = names.filter { roster[$0] == nil }
         try await disabling(names) { () async throws(Failure) in
-            // A reload may have renamed them.
-            try await waitUntilSaved { names + keys.compactMap { roster[$0]?.name } }
+            await takeTurn()
+            defer { passTurn() }
+            // Whoever had the turn before may have saved them. A reload may have renamed them.
+            if unsaved.isDisjoint(with: names + keys.compactMap { roster[$0]?.name }) { return }
+            try await commitUnsaved()
         }
+        if !unknown.isEmpty { throw .unknown(unknown) }
     }
 
     /// Disables clients at once, and lets nobody enable them until `body` has saved that.
@@ -73,13 +89,12 @@ extension Registry {
         defer { passTurn() }
         let now = environment.now()
         guard var client = roster[name]?.client, !client.isEnabled(at: now.boot) else { return }
+        func isBeingDisabled() -> Bool { client.settings.keyID.map { disabling[$0] != nil } ?? false }
+        if isBeingDisabled() { throw .overtaken }
         client.enable(firstCheckDelay: .zero, at: now)
         try await save(client, at: now)
-        if let keyID = client.settings.keyID, disabling[keyID] != nil {
-            // Whoever disables it has the next turn, and saves that.
-            saveLater([name], within: .zero)
-            throw .overtaken
-        }
+        // Then it was enabled, and is disabled again: whoever does that waits for the next turn to save it.
+        if isBeingDisabled() { return saveLater([name], within: .zero) }
         change(name) { $0.enable(firstCheckDelay: .zero, at: environment.now()) }
         environment.log[.client].notice(
             "client enabled", metadata: ["client.name": "\(name)", "reason": "an operator did"])
@@ -124,9 +139,10 @@ extension Registry {
             message = "there is a client of that name; remove it first, or change it"
         } else if roster.absent.removed[name] != nil {
             message = "clients.conf still has a client of that name, which was removed; delete that section, and reload"
-        } else if let departed = roster.absent.departed[name], departed.keyID != settings.keyID {
+        } else if let absent = roster.absent[name], absent.keyID != settings.keyID || absent.keyID == nil {
             message =
-                "a client of that name and with another key left while it was disabled; run mandos-ctl --forget \(name)"
+                "there was a client of that name, with another key, which is remembered; to forget it, run"
+                + " mandos-ctl --forget \(name)"
         } else if let keyID = settings.keyID, let other = roster[keyID] {
             message = "[\(other.name)] has the same key ID; every client needs a key of its own"
         } else {
@@ -139,10 +155,13 @@ extension Registry {
     ///
     /// - Throws: if it could not be saved; then the client still exists, but is disabled.
     public func remove(_ name: String) async throws(Failure) {
+        guard let keyID = roster[name].map(\.configured.keyID) else { throw .unknown([name]) }
         try await disabling([name]) { () async throws(Failure) in
             await takeTurn()
             defer { passTurn() }
-            guard let entry = roster[name] else { return }
+            // A reload may have renamed it, or given its name to another.
+            guard let entry = keyID.map({ roster[$0] }) ?? roster[name] else { return try await commitUnsaved() }
+            let name = entry.name
             var record: ClientRecord?
             if entry.section == nil {
                 record = entry.record(environment.circumstances(at: environment.now()))
@@ -151,13 +170,16 @@ extension Registry {
             try await commit(record.map { [$0] } ?? [], removing: record == nil ? [name] : [])
             announceRemoval(name, reason: "an operator did")
             roster.remove(name, keeping: record)
-            reconsider(entry.configured.keyID)
+            reconsider(keyID)
             await waitForCuts()
         }
     }
 
-    /// Clients that left the configuration files while they were disabled, in order of their names.
-    public var departed: [ClientRecord] { roster.absent.departed.values.sorted { $0.name < $1.name } }
+    /// Clients that left the configuration files while they were disabled, or that do not fit beside those, in order of their
+    /// names.
+    public var absent: [ClientRecord] {
+        (Array(roster.absent.departed.values) + roster.absent.leftOut.values).sorted { $0.name < $1.name }
+    }
 
     /// Forgets such a client: with its name, or its key, it may come back enabled. Durable when it returns.
     ///
@@ -165,7 +187,7 @@ extension Registry {
     public func forget(_ name: String) async throws(Failure) -> Bool {
         await takeTurn()
         defer { passTurn() }
-        guard let record = roster.absent.departed[name] else { return false }
+        guard let record = roster.absent[name] else { return false }
         try await commit([], removing: [record.name])
         roster.forget(name)
         environment.log[.client].notice(

@@ -14,13 +14,14 @@ extension Registry {
                     for check in advance() {
                         group.addTask { await self.runChecker(check) }
                     }
-                    if takeDueSave() { group.addTask { await self.saveUnsaved() } }
+                    // Nobody waits for it: at the end, least of all.
+                    if takeDueSave() { Task { await self.saveUnsaved() } }
                     await wakeUp.wait(for: timeUntilNext())
                 }
                 isStopping = true
                 environment.checkers.killAll()
             }
-            await saveUnsaved()
+            await saveAtTheEnd()
         } onGracefulShutdown: {
             self.wakeUp.signal()
         }

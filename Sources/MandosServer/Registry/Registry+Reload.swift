@@ -13,7 +13,7 @@ extension Registry {
 
     /// Applies a configuration with the same merge as at a restart. Durable when it returns.
     ///
-    /// - Throws: ``Failure``; then nothing has changed.
+    /// - Throws: ``Failure``; then nothing has changed, or, with ``Failure/notSavedYet(_:)``, all has.
     public func reload(
         _ configured: [ClientSettings], defaults: [ConfigFile.Section] = []
     ) async throws(Failure) -> ReloadSummary {
@@ -28,13 +28,16 @@ extension Registry {
         if isOutdated { plan = self.plan(configured, defaults) }
         let summary = carryOut(plan)
         self.defaults = defaults
-        if isOutdated { saveLater(plan.records.map(\.name) + plan.forgotten, within: .zero) }
         // Whoever is disabling a client waits for the next turn to save that.
         for keyID in disabling.keys {
             if let entry = roster[keyID] { disableAtOnce(entry.name, because: "an operator did") }
         }
         await waitForCuts()
         wakeUp.signal()
+        if isOutdated {
+            saveLater(plan.records.map(\.name) + plan.forgotten, within: .zero)
+            try await commitUnsaved()
+        }
         return summary
     }
 

@@ -88,9 +88,10 @@ extension Registry {
 
     private func mayFinish(_ request: ReceivingRequest, _ keyID: KeyID) -> Bool {
         guard let client = roster[keyID]?.client else { return false }
-        let now = bootTime
-        if case .denied(let until) = client.approval, now < until { return false }
-        return client.isEnabled(at: now) && client.settings.secret == request.secret
+        let now = environment.now()
+        if case .denied(let until) = client.approval, now.boot < until { return false }
+        return client.isEnabled(at: now.boot) && !client.hasKeyExpired(at: now.wall)
+            && client.settings.secret == request.secret
     }
 
     /// Returns when nothing more is sent to those that lost the right to their secrets.

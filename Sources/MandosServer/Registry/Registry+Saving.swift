@@ -48,21 +48,6 @@ extension Registry {
         if let next = waitingForTurn.popFirst() { next.resume() } else { hasTurnBeenTaken = false }
     }
 
-    /// Returns when all present changes of the clients are durable. `names` are their names when it is our turn.
-    ///
-    /// - Throws: ``Failure/notSavedYet(_:)``; saving is tried again.
-    func waitUntilSaved(_ names: () -> [String]) async throws(Failure) {
-        await takeTurn()
-        defer { passTurn() }
-        // Whoever had the turn before has saved them too.
-        if unsaved.isDisjoint(with: names()) { return }
-        do throws(StateStoreError) {
-            try await commitUnsaved()
-        } catch {
-            throw .notSavedYet(error)
-        }
-    }
-
     // MARK: Commits
 
     /// Whether it is time for the caller to call ``saveUnsaved()``.
@@ -82,7 +67,28 @@ extension Registry {
         try? await commitUnsaved()
     }
 
-    private func commitUnsaved() async throws(StateStoreError) {
+    /// How long the end of the server waits for the disk: less than systemd does for the server (`TimeoutStopSec=` in
+    /// mandos.service).
+    private static let patienceAtTheEnd = Duration.seconds(5)
+
+    /// Saves all clients with unsaved changes, unless the disk hangs.
+    func saveAtTheEnd() async {
+        let isSaved = await withTaskGroup(of: Bool.self) { group in
+            group.addTask { (try? await abandonable { await self.saveUnsaved() }) != nil }
+            group.addTask {
+                try? await Task.sleep(for: Self.patienceAtTheEnd)
+                return false
+            }
+            defer { group.cancelAll() }
+            return await group.next() ?? false
+        }
+        if !isSaved { environment.log[.state].error("the disk hangs; the last changes of clients are not saved") }
+    }
+
+    /// Saves what is unsaved, by who has the turn; durable when it returns.
+    ///
+    /// - Throws: ``Failure/notSavedYet(_:)``; saving is tried again.
+    func commitUnsaved() async throws(Failure) {
         let names = unsaved
         if names.isEmpty { return }
         unsaved = []
@@ -101,7 +107,7 @@ extension Registry {
         } catch {
             environment.log[.state].error("state not saved; trying again", metadata: ["reason": "\(error)"])
             saveLater(names, within: Self.saveDelay)
-            throw error
+            throw .notSavedYet(error)
         }
     }
 
@@ -116,6 +122,8 @@ extension Registry {
         do throws(StateStoreError) {
             try await writer.commit(records, removing: names)
         } catch {
+            // Perhaps it is on the disk all the same: what is true goes there, and whoever acknowledges that waits for it.
+            saveLater(records.map(\.name) + names, within: .zero)
             throw .notSaved(error)
         }
     }

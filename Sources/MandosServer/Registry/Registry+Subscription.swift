@@ -54,6 +54,11 @@ extension Registry {
         return ["enabled": enabled, "disabled": roster.count - enabled]
     }
 
+    /// Disables the clients at these paths on D-Bus; durable when it returns.
+    public func disable(paths: [String]) async throws(Failure) {
+        try await disable(paths.map { name(at: $0) ?? $0 })
+    }
+
     /// The name of the client at a path on D-Bus.
     public func name(at path: String) -> String? { paths.name(at: path) }
 

@@ -14,8 +14,6 @@ public final class SQLiteStateStore: StateStore {
         case saved
         /// There is neither a database nor a mark of one.
         case new
-        /// A database that has had a mark, and nobody knows whether it is the latest: the mark is gone.
-        case unmarked
     }
 
     public let origin: Origin
@@ -47,18 +45,16 @@ public final class SQLiteStateStore: StateStore {
         // Opening it would create it.
         if expected != nil && !FileManager.default.fileExists(atPath: path) { throw .lost(path) }
         do {
+            let fileChanges = try expected.map { _ in try StateMark.fileChanges(of: path) } ?? 0
             queue = try DatabaseQueue(path: path, configuration: Self.readWrite)
-            let before = try queue.read { try Schema.check($0, path, expecting: expected) }
-            try queue.writeWithoutTransaction(Self.useRollbackJournal)
-            let mark = try queue.write(Schema.prepare)
+            let before = try queue.read { try Schema.check($0, path) }
+            try before.expect(expected, fileChanges: fileChanges, path)
+            try queue.writeWithoutTransaction { try Self.useRollbackJournal($0, path) }
+            var mark = try queue.write(Schema.prepare)
+            mark.fileChanges = try StateMark.fileChanges(of: path)
             try mark.write(in: directory)
             marks = Mutex(Marks(mark: mark))
-            origin =
-                switch before {
-                case .empty: .new
-                case .marked where expected == nil: .unmarked
-                case .marked, .unmarked: .saved
-                }
+            origin = if case .empty = before { .new } else { .saved }
             identity = try FileIdentity.look(at: path)
         } catch {
             throw StateStoreError(error, "opening", path)
@@ -75,11 +71,18 @@ public final class SQLiteStateStore: StateStore {
     /// Not a write-ahead log, which could be lost: the file alone is the state. See docs/decisions/0004.
     ///
     /// Only for a database that is checked: this may change it.
-    static func useRollbackJournal(_ database: Database) throws {
-        try database.execute(sql: "PRAGMA journal_mode = TRUNCATE")
+    static func useRollbackJournal(_ database: Database, _ path: String) throws {
+        guard try String.fetchOne(database, sql: "PRAGMA journal_mode = TRUNCATE") == "truncate" else {
+            throw StateStoreError.inUse(path)
+        }
     }
 
-    static var readOnly: GRDB.Configuration {
+    /// To read the database at `path`. If a server has crashed while it was saving, reading it undoes that change.
+    static func reading(_ path: String) -> GRDB.Configuration {
+        FileManager.default.fileExists(atPath: path + "-journal") ? readWrite : readOnly
+    }
+
+    private static var readOnly: GRDB.Configuration {
         var configuration = GRDB.Configuration()
         configuration.label = "mandos.state"
         configuration.readonly = true
@@ -103,16 +106,16 @@ public final class SQLiteStateStore: StateStore {
         do {
             try catchUp()
             try checkIdentity()
-            let generation = marks.withLock { $0.mark.generation } + 1
+            let mark = marks.withLock { $0.mark }
             try queue.write { database in
+                try Schema.advanceMark(database, from: mark, path)
                 try Schema.save(records, database)
                 try Schema.remove(names, database)
-                try Schema.advanceMark(database, to: generation)
                 // The last moment at which all of this is undone if it throws.
                 try checkIdentity()
             }
             marks.withLock {
-                $0.mark.generation = generation
+                $0.mark.generation += 1
                 $0.isWritten = false
             }
         } catch {
@@ -126,8 +129,9 @@ public final class SQLiteStateStore: StateStore {
 
     /// Brings the mark beside the database up to date.
     private func catchUp() throws(SystemError) {
-        let (mark, isWritten) = marks.withLock { ($0.mark, $0.isWritten) }
+        var (mark, isWritten) = marks.withLock { ($0.mark, $0.isWritten) }
         if isWritten { return }
+        mark.fileChanges = try StateMark.fileChanges(of: path)
         try mark.write(in: directory)
         marks.withLock { $0.isWritten = true }
     }
@@ -162,8 +166,13 @@ public final class SQLiteStateStore: StateStore {
             return "none yet in \(directory)"
         }
         do {
-            let count = try DatabaseQueue(path: path, configuration: readOnly).read { database in
-                try Schema.check(database, path, expecting: expected) == .empty ? 0 : try Schema.count(database)
+            let fileChanges = try StateMark.fileChanges(of: path)
+            let count = try DatabaseQueue(path: path, configuration: reading(path)).read { database in
+                let condition = try Schema.check(database, path)
+                // A server that is running may be saving.
+                if lock != nil { try condition.expect(expected, fileChanges: fileChanges, path) }
+                if case .empty = condition { return 0 }
+                return try Schema.count(database)
             }
             return "\(count) clients in \(path)" + (lock == nil ? ", in use by a server that is running" : "")
         } catch {

@@ -43,23 +43,35 @@ enum Schema {
         case empty
         /// Of an earlier version, which had no mark.
         case unmarked
-        case marked
+        case marked(StateMark)
+
+        /// - Parameters:
+        ///   - expected: The mark beside the database; nil if there is none.
+        ///   - fileChanges: SQLite's count of changes of the file, from before it was opened.
+        /// - Throws: unless the database is the one that `expected` is about, and no older copy of it.
+        func expect(_ expected: StateMark?, fileChanges: UInt32, _ path: String) throws(StateStoreError) {
+            switch (self, expected) {
+            case (.empty, nil), (.unmarked, nil): break
+            case (.empty, _?): throw .lost(path)
+            case (.unmarked, _?): throw .outdated(path)
+            // Nothing was saved in it before its mark was written.
+            case (.marked(let own), nil): if own.generation > 0 { throw .unmarked(path) }
+            case (.marked(var own), let expected?):
+                own.fileChanges = fileChanges
+                guard expected.isMet(by: own) else { throw .outdated(path) }
+            }
+        }
     }
 
     /// Checks a database, and changes nothing.
     ///
-    /// - Parameter expected: The mark beside the database; nil if there is none.
-    /// - Throws: for a database that is damaged, of another program, or of a later version, and for one that is not the one
-    ///   that `expected` is about, or an older copy of it.
-    static func check(
-        _ database: Database, _ path: String, expecting expected: StateMark?
-    ) throws -> Condition {
+    /// - Throws: for a database that is damaged, of another program, or of a later version.
+    static func check(_ database: Database, _ path: String) throws -> Condition {
         let (application, found) = (try application(database), try found(database))
         if try application == 0 && found == 0 && !database.tableExists("client") {
             guard try Int.fetchOne(database, sql: "SELECT count(*) FROM sqlite_schema") == 0 else {
                 throw StateStoreError.foreign(path)
             }
-            if expected != nil { throw StateStoreError.lost(path) }
             return .empty
         }
         guard application == applicationID else { throw StateStoreError.foreign(path) }
@@ -68,13 +80,7 @@ enum Schema {
         }
         let problem = try String.fetchOne(database, sql: "PRAGMA quick_check(1)")
         guard problem == "ok" else { throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: problem) }
-        let mark = try mark(database)
-        if let expected {
-            guard let mark, mark.database == expected.database, mark.generation >= expected.generation else {
-                throw StateStoreError.outdated(path)
-            }
-        }
-        return mark == nil ? .unmarked : .marked
+        return try mark(database).map(Condition.marked) ?? .unmarked
     }
 
     /// Creates the tables in an empty database, or brings an older one up to date, once it is checked.
@@ -125,8 +131,19 @@ enum Schema {
     }
 
     /// Counts a change, which belongs to the same transaction.
-    static func advanceMark(_ database: Database, to generation: Int64) throws {
-        try database.cachedStatement(sql: "UPDATE mark SET generation = ?").execute(arguments: [generation])
+    ///
+    /// - Throws: if the database is not in the state in which `mark` has left it: somebody has written to the file.
+    static func advanceMark(_ database: Database, from mark: StateMark, _ path: String) throws {
+        // A change that failed at the last moment may be counted already.
+        try database.cachedStatement(
+            sql: "UPDATE mark SET generation = ?2 + 1 WHERE database = ?1 AND generation BETWEEN ?2 AND ?2 + 1"
+        ).execute(arguments: [mark.database, mark.generation])
+        guard database.changesCount == 1 else { throw StateStoreError.replaced(path) }
+    }
+
+    /// Gives the database a new name: what was saved in other copies of it does not count any more.
+    static func rename(_ database: Database) throws {
+        try database.execute(sql: "UPDATE mark SET database = ?", arguments: [StateMark.new().database])
     }
 
     // MARK: Rows

@@ -17,11 +17,19 @@ extension SQLiteStateStore {
         do {
             // Opening it would create it.
             _ = try FileIdentity.look(at: path)
-            let contents = try DatabaseQueue(path: path, configuration: readOnly).read { database in
-                guard try Schema.check(database, path, expecting: nil) != .empty else {
+            let queue = try DatabaseQueue(path: path, configuration: readWrite)
+            try queue.writeWithoutTransaction { database in
+                if case .empty = try Schema.check(database, path) {
                     throw StateStoreError("\(path) is empty: nothing was saved yet")
                 }
-                // Nobody writes to the file while it is being read.
+                // Of an earlier version: what is in its log belongs to the state.
+                if try String.fetchOne(database, sql: "PRAGMA journal_mode") == "wal" {
+                    try useRollbackJournal(database, path)
+                }
+            }
+            let contents = try queue.read { database in
+                // From here on, nobody writes to the file.
+                _ = try Schema.count(database)
                 return try readRegularFile(path, limit: largestFile)
             }
             try writeAll(contents, to: file.number)
@@ -40,15 +48,16 @@ extension SQLiteStateStore {
         let lock = try StateLock(directory: directory)
         defer { withExtendedLifetime(lock) {} }
         do {
-            unsafe unlink(new)
+            removeFiles(new)
             try writeNewFile(new, contents)
-            let mark = try DatabaseQueue(path: new, configuration: readWrite).writeWithoutTransaction { database in
-                guard try Schema.check(database, new, expecting: nil) != .empty else {
-                    throw StateStoreError("the file is empty")
-                }
-                try useRollbackJournal(database)
+            var mark = try DatabaseQueue(path: new, configuration: readWrite).writeWithoutTransaction { database in
+                if case .empty = try Schema.check(database, new) { throw StateStoreError("the file is empty") }
+                try useRollbackJournal(database, new)
+                guard try Schema.mark(database) != nil else { return nil as StateMark? }
+                try Schema.rename(database)
                 return try Schema.mark(database)
             }
+            mark?.fileChanges = try StateMark.fileChanges(of: new)
             let file = try FileDescriptor.open(new, O_RDONLY)
             try SystemError.check("writing \(new)", fsync(file.number))
             let old = try moveAside(path)
@@ -58,11 +67,17 @@ extension SQLiteStateStore {
             // Of an earlier version, which had no mark.
             if mark == nil { try removeMark(directory) }
             try StateMark.sync(directory)
+            removeFiles(new + "-journal")
             return old
         } catch {
-            unsafe unlink(new)
+            removeFiles(new)
             throw StateStoreError(error, "restoring", path)
         }
+    }
+
+    /// Removes a database and its journal.
+    private static func removeFiles(_ path: String) {
+        for suffix in ["", "-journal"] { unsafe unlink(path + suffix) }
     }
 
     /// Moves the database in `directory` aside, so that the next start begins without saved state.

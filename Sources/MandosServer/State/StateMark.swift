@@ -14,6 +14,9 @@ struct StateMark: Equatable, Sendable {
     let database: String
     /// The number of changes that were saved, at least.
     var generation: Int64
+    /// SQLite's own count of changes of the file, at least. It stands at a fixed place, so that an older copy of the file is
+    /// found out before SQLite brings parts of it up to date from a journal. Source: SQLite's file format, 1.3.7.
+    var fileChanges: UInt32 = 0
 
     init(database: String, generation: Int64) {
         self.database = database
@@ -23,7 +26,20 @@ struct StateMark: Equatable, Sendable {
     /// A new database.
     static func new() -> StateMark { StateMark(database: UUID().uuidString, generation: 0) }
 
-    /// Reads the mark in `directory`; nil if there is none.
+    /// Whether a database with this mark of its own is the one that we are about, and not an older copy.
+    func isMet(by own: StateMark) -> Bool {
+        own.database == database && own.generation >= generation && own.fileChanges >= fileChanges
+    }
+
+    /// SQLite's count of changes of the file at `path`; 0 for a file without a header.
+    static func fileChanges(of path: String) throws(SystemError) -> UInt32 {
+        let file = try FileDescriptor.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+        var header = [UInt8](repeating: 0, count: 28)
+        guard try file.read(into: &header) == .bytes(header.count) else { return 0 }
+        return header[24...].reduce(0) { $0 << 8 | UInt32($1) }
+    }
+
+    /// Reads the mark in `directory`; nil if there is none, or one that nobody has written to.
     ///
     /// - Throws: also if it is damaged.
     static func read(in directory: String) throws(StateStoreError) -> StateMark? {
@@ -36,9 +52,13 @@ struct StateMark: Equatable, Sendable {
             throw StateStoreError("\(error)")
         }
         let words = String(decoding: contents, as: UTF8.self).split(whereSeparator: \.isWhitespace)
-        guard contents.count == length, words.count == 3, words[0] == signature, let generation = Int64(words[2])
+        if contents.isEmpty { return nil }
+        guard contents.count == length, words.count == 4, words[0] == signature, let generation = Int64(words[2]),
+            let fileChanges = UInt32(words[3])
         else { throw .damagedMark(path) }
-        return StateMark(database: String(words[1]), generation: generation)
+        var mark = StateMark(database: String(words[1]), generation: generation)
+        mark.fileChanges = fileChanges
+        return mark
     }
 
     /// Writes the mark in place, so that it takes no space that a full disk does not have; durable when it returns.
@@ -47,9 +67,8 @@ struct StateMark: Equatable, Sendable {
         let file = try FileDescriptor.open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK, mode: 0o600)
         var status = stat()
         let isNew = unsafe fstat(file.number, &status) == 0 && status.st_size == 0
-        let number = String(generation)
-        let padding = String(repeating: "0", count: max(0, Self.digits - number.count))
-        try writeAll(Array("\(Self.signature) \(database) \(padding)\(number)\n".utf8), to: file.number)
+        let numbers = "\(Self.padded(generation)) \(Self.padded(fileChanges))"
+        try writeAll(Array("\(Self.signature) \(database) \(numbers)\n".utf8), to: file.number)
         try SystemError.check("writing \(path)", fdatasync(file.number))
         if isNew { try Self.sync(directory) }
     }
@@ -63,6 +82,11 @@ struct StateMark: Equatable, Sendable {
     private static let signature = "mandos-state"
     /// Enough for the largest number.
     private static let digits = 19
-    /// In bytes: the signature, the name, the number, and what separates them.
-    private static let length = signature.utf8.count + 1 + 36 + 1 + digits + 1
+    /// In bytes: the signature, the name, the numbers, and what separates them.
+    private static let length = signature.utf8.count + 1 + 36 + 2 * (1 + digits) + 1
+
+    private static func padded(_ number: some BinaryInteger) -> String {
+        let text = String(number)
+        return String(repeating: "0", count: max(0, digits - text.count)) + text
+    }
 }

@@ -41,6 +41,12 @@ extension StateStoreError {
                 + " mandos --restore \(path); otherwise \(advice)")
     }
 
+    static func unmarked(_ path: String) -> Self {
+        .init(
+            "the mark beside \(path) is missing, so nobody knows whether that is the state that was saved last; if it is, or"
+                + " if it is a backup that is meant to be used, run mandos --restore \(path)")
+    }
+
     static func damagedMark(_ path: String) -> Self {
         .init("\(path) is damaged, so nobody knows whether the saved state is complete; \(advice)")
     }

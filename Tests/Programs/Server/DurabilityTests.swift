@@ -71,6 +71,23 @@ import Testing
         if request == .bulk { #expect(try await bus.control(["--is-enabled", "bar"]).status == 1) }
     }
 
+    /// The fifth fsync(2) of a commit is that of the journal after it was truncated: by then, the change is in the file.
+    @Test(arguments: [false, true])
+    func `is not what the disk refused at the last moment`(isDisabledAgain: Bool) async throws {
+        let bus = try await TestBus()
+        let server = try await started(section("foo", "timeout = PT1H\n"), on: bus)
+        #expect(try await bus.control(["--disable", "foo"]).status == 0)
+        let disk = try await BadDisk(of: server.program.processID, "error=EIO:when=5")
+        #expect(try await bus.control(["--enable", "foo"]).status == 1)
+        try await disk.end()
+        if isDisabledAgain { #expect(try await bus.control(["--disable", "foo"]).status == 0) }
+        server.program.signal(SIGKILL)
+        _ = try await server.program.ending()
+        let again = try await Server(in: server.configuration, bus: bus)
+        _ = try await again.program.line(with: "on the bus")
+        #expect(try await bus.control(["--is-enabled", "foo"]).status == 1)
+    }
+
     @Test func `waits for a disk that hangs, and nothing else does`() async throws {
         let bus = try await TestBus()
         let keys = try await Keys.make()

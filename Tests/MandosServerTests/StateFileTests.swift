@@ -19,7 +19,7 @@ private func record(_ name: String, isEnabled: Bool) -> ClientRecord {
         overrides: SettingOverrides())
 }
 
-@Suite struct `A state file in hostile hands` {
+@Suite struct `A state file that others write to` {
     private func file(_ directory: TemporaryDirectory) -> URL { URL(filePath: directory.path + "/clients.sqlite") }
 
     /// As "cp backup clients.sqlite" does it.
@@ -63,7 +63,9 @@ private func record(_ name: String, isEnabled: Bool) -> ClientRecord {
                         """)
             }
             try old.writeWithoutTransaction { _ = try $0.checkpoint(.truncate) }
-            try old.write { try $0.execute(sql: "UPDATE client SET until_wall = NULL, until_boot = NULL, boot_id = NULL") }
+            try old.write {
+                try $0.execute(sql: "UPDATE client SET until_wall = NULL, until_boot = NULL, boot_id = NULL")
+            }
             // kill -9
             for suffix in ["", "-wal"] {
                 try FileManager.default.copyItem(atPath: made + suffix, toPath: file(directory).path + suffix)
