@@ -99,6 +99,8 @@ import POSIXKit
 
     func run() {
         Hardening.protectProcess()
+        // Otherwise Dispatch complains to syslog, at every start, that an ordinary user may not raise its threads' priority.
+        if ProcessEnvironment.value(of: "LIBDISPATCH_LOG") == nil { setEnvironment("LIBDISPATCH_LOG", to: "NO") }
         let copy = StateCopy(configurationDirectory: configurationDirectory, options: options)
         if let backupFile { copy.backUp(to: backupFile) }
         if let restoreFile { copy.restore(from: restoreFile) }

@@ -45,9 +45,9 @@ public enum ServiceManager {
         return TimeSpan(milliseconds: Int64(clamping: microseconds / 1000))
     }
 
-    /// The environment variables that are for the server alone, not for the programs that it runs.
+    /// The environment variables that are for the server alone, not for the programs that it runs; the last is its own.
     static let variables = [
         "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "STATE_DIRECTORY", "LISTEN_PID",
-        "LISTEN_FDS", "LISTEN_FDNAMES",
+        "LISTEN_FDS", "LISTEN_FDNAMES", "LIBDISPATCH_LOG",
     ]
 }

@@ -21,6 +21,7 @@ import Testing
             kill "$pid"
             eventually has_ended "$pid"
             [ ! -s /run/mandos.pid ]
+            if grep 'thread priority' /run/log >&2; then exit 4; fi
             """, clients: section)
         #expect(result.status == 0, "\(result.errors)")
         #expect(result.output == "secret")
