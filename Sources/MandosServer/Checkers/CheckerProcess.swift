@@ -21,7 +21,6 @@ public struct CheckerProcess: ~Copyable, Sendable {
         }
         let helper = try PrivilegedHelper.start(name: "mandos-checkers", keeping: [], authority: authority) { socket in
             umask(Privileges.fileMask)
-            _ = try? Hardening.protectMemory()
             guard let children = try? Children(), let null = try? POSIXKit.FileDescriptor.nothing() else { return }
             var checkers = CheckerLauncher(children, null, environment)
             checkers.serve(socket)

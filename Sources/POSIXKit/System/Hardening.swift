@@ -40,7 +40,7 @@ public enum Hardening {
     }
 
     /// Ensures that no program that we run has more privileges than we, and that no debugger of the same user can read or
-    /// change our memory. A change of user ends the latter protection.
+    /// change our memory. After a change of user, since that may end the latter protection; see proc(5), suid_dumpable.
     public static func seal() throws(SystemError) {
         try SystemError.check("giving up privileges", cmandos_no_new_privileges())
         try protectMemory()
