@@ -17,18 +17,19 @@ enter_namespaces() { # PROGRAM
             find "$groups" -depth -type d -path "$groups/mandos-service-test.*" -exec rmdir {} + 2>/dev/null || true
             MACHINE_GROUP=$groups/mandos-service-test.$$
             mkdir "$MACHINE_GROUP"
+            MACHINE_WORK=$(mktemp --directory)
             status=0
-            MACHINE_GROUP=$MACHINE_GROUP MACHINE_STAGE=inside setpriv --pdeathsig KILL \
+            MACHINE_GROUP=$MACHINE_GROUP MACHINE_WORK=$MACHINE_WORK MACHINE_STAGE=inside setpriv --pdeathsig KILL \
                 unshare --mount --pid --fork --kill-child --mount-proc "$1" || status=$?
             find "$MACHINE_GROUP" -depth -type d -exec rmdir {} + 2>/dev/null || true
-            umount "$groups" && rmdir "$groups"
+            umount "$groups" && rmdir "$groups" "$MACHINE_WORK"
             exit $status
             ;;
     esac
 }
 
 make_machine() {
-    work=$(mktemp --directory)
+    work=$MACHINE_WORK # seen empty from outside, since this is another mount namespace
     mount -t tmpfs -o mode=755 tmpfs "$work"
     machine=$work/root
     overlay / "$machine"
