@@ -178,7 +178,7 @@ extension Roster {
     }
 
     private static func plan(
-        _ configured: [ClientSettings], added: AddedClients, _ known: [String: RosterPlan.Known],
+        _ configured: [ClientSettings], added: AddedClients, _ known: consuming [String: RosterPlan.Known],
         _ circumstances: Circumstances
     ) -> RosterPlan {
         var planner = Planner(configured, added, known, circumstances)

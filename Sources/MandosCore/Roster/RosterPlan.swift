@@ -84,6 +84,8 @@ struct Planner {
     private var withoutRights: [KeyID: ClientRecord] = [:]
     /// The ends of denials, by key.
     private var denials: [KeyID: BootTime] = [:]
+    /// Records of absent clients that have changed.
+    private var changedRecords: [ClientRecord] = []
     /// Keys without rights whose clients have other keys now.
     private var formerKeys: [ClientRecord] = []
     /// Names whose records are obsolete: of clients that are gone, or that are spelt or named differently now.
@@ -97,7 +99,7 @@ struct Planner {
     private let added: AddedClients
 
     init(
-        _ configured: [ClientSettings], _ added: AddedClients, _ known: [String: RosterPlan.Known],
+        _ configured: [ClientSettings], _ added: AddedClients, _ known: consuming [String: RosterPlan.Known],
         _ circumstances: Roster.Circumstances
     ) {
         self.configured = configured
@@ -105,7 +107,7 @@ struct Planner {
         self.known = known
         plan.misfits = added.misfits
         self.circumstances = circumstances
-        for item in known.values {
+        for item in self.known.values {
             if let denial = item.denial(circumstances) { denials[denial.keyID] = denial.until }
             guard let record = item.withoutRights(circumstances), let keyID = record.keyID else { continue }
             withoutRights[keyID] = record
@@ -123,7 +125,7 @@ struct Planner {
             // Of the section that is left out now, whatever key it had before.
             if record.keyID != settings.keyID {
                 record.keyID = settings.keyID
-                plan.records.append(record)
+                changedRecords.append(record)
             }
             plan.absent.removed[settings.name] = record
             plan.notices.append(.stillRemoved(name: settings.name))
@@ -186,8 +188,8 @@ struct Planner {
         for record in formerKeys where !(record.keyID.map { configuredKeys.contains($0) } ?? false) {
             plan.absent.departed[record.name] = record
         }
-        plan.records += plan.entries.map { $0.record(circumstances) }
-        plan.records += plan.absent.departed.values
+        plan.records = plan.entries.map { $0.record(circumstances) }
+        plan.records += Array(plan.absent.departed.values) + changedRecords
         // Names are compared byte for byte, as in a database. A name under which a record is written stays.
         let written = formerNames.isEmpty ? [] : Set(plan.records.map { Array($0.name.utf8) })
         plan.forgotten = formerNames.filter { !written.contains(Array($0.utf8)) }

@@ -12,6 +12,7 @@ public enum Hexadecimal {
     /// The bytes that `text` denotes, or nil if it has other characters or an odd number of digits.
     public static func decode(_ text: String) -> [UInt8]? {
         var bytes: [UInt8] = []
+        bytes.reserveCapacity(text.utf8.count / 2)
         var high: UInt8?
         for byte in text.utf8 where !isSpace(byte) {
             guard let digit = digit(byte) else { return nil }
@@ -28,6 +29,7 @@ public enum Hexadecimal {
     /// Two lower-case digits for each byte, without separators.
     public static func encode(_ bytes: some Sequence<UInt8>) -> String {
         var digits: [UInt8] = []
+        digits.reserveCapacity(2 * bytes.underestimatedCount)
         for byte in bytes {
             digits.append(lowerCase(byte >> 4))
             digits.append(lowerCase(byte & 15))

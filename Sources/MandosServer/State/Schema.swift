@@ -161,6 +161,7 @@ enum Schema {
 
     static func load(_ database: Database) throws -> [ClientRecord] {
         var records: [ClientRecord] = []
+        records.reserveCapacity(try count(database))
         let rows = try Row.fetchCursor(database, sql: "SELECT \(columns) FROM client")
         while let row = try rows.next() { records.append(try record(row)) }
         return records
