@@ -10,6 +10,9 @@ public import POSIXKit
 public struct CheckerProcess: ~Copyable, Sendable {
     private let helper: PrivilegedHelper
 
+    /// How many seconds a process whose queue of requests is full has to take one; then it hangs.
+    private static let patience = 5
+
     /// Starts the process; only for a single-threaded process, before it has read anything secret.
     ///
     /// `account` is nil for the user of this process.
@@ -25,6 +28,7 @@ public struct CheckerProcess: ~Copyable, Sendable {
             var checkers = CheckerLauncher(children, null, environment)
             checkers.serve(socket)
         }
+        try helper.socket.limitSending(seconds: patience)
         return CheckerProcess(helper: helper)
     }
 
@@ -33,7 +37,7 @@ public struct CheckerProcess: ~Copyable, Sendable {
 
     /// Starts a checker, or makes it give the reason in its answer. `number` must not have been used before.
     ///
-    /// - Throws: if the process has ended.
+    /// - Throws: if the process has ended, or hangs; E2BIG if the command is too long.
     func start(_ number: UInt64, _ command: String, output: Int32?) throws(SystemError) {
         let command = Array(command.utf8)
         guard command.count < CheckerRequest.longestCommand else {
@@ -43,7 +47,9 @@ public struct CheckerProcess: ~Copyable, Sendable {
     }
 
     /// Kills a checker with its process group, unless it has ended.
-    func kill(_ number: UInt64) { try? send(.kill(number)) }
+    ///
+    /// - Throws: if the process has ended, or hangs.
+    func kill(_ number: UInt64) throws(SystemError) { try send(.kill(number)) }
 
     private func send(_ request: CheckerRequest, _ output: Int32? = nil) throws(SystemError) {
         let (head, command) = request.parts

@@ -1,6 +1,7 @@
 @unsafe @preconcurrency import Dispatch  // its sources may be used from any thread
 public import Logging
 public import MandosFormats
+import Glibc
 import POSIXKit
 public import ServiceLifecycle
 import Synchronization
@@ -32,7 +33,7 @@ public final class CheckerRunner: CheckerRunning, Service {
         public var description: String {
             switch self {
             case .killed: "the server is stopping"
-            case .lost: "the process mandos-checkers, which runs the checkers, has ended; restart the server"
+            case .lost: "the process mandos-checkers, which runs the checkers, is lost; restart the server"
             }
         }
     }
@@ -51,7 +52,8 @@ public final class CheckerRunner: CheckerRunning, Service {
     private let process: CheckerProcess
     private let source: any DispatchSourceRead
     private let logger: Logger
-    private let (losses, loss) = AsyncStream.makeStream(of: Never.self)
+    /// Has an element if that process has ended, or takes no more requests.
+    private let (losses, loss) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
 
     /// The output of checkers is logged only if `logger` logs at level debug.
     public init(_ process: consuming CheckerProcess, logger: Logger) {
@@ -90,9 +92,10 @@ public final class CheckerRunner: CheckerRunning, Service {
         defer { output?.closeDescriptor() }
         if let stopped = state.stopped { return stopped }
         state.lastNumber += 1
-        do {
+        do throws(SystemError) {
             try process.start(state.lastNumber, command, output: output?.descriptor)
         } catch {
+            if Self.isLoss(error) { loss.yield() }
             return error
         }
         state.numbers[name] = state.lastNumber
@@ -103,12 +106,21 @@ public final class CheckerRunner: CheckerRunning, Service {
     public func kill(_ name: String) {
         // SIGKILL at once: all that a checker leaves undone is a network request.
         state.withLock { state in
-            if let number = state.numbers[name] { process.kill(number) }
+            guard let number = state.numbers[name] else { return }
+            do throws(SystemError) {
+                try process.kill(number)
+            } catch {
+                if Self.isLoss(error) { loss.yield() }
+            }
         }
     }
 
+    /// Whether the process has ended or hangs; not, for example, if the machine is out of memory for a moment.
+    private static func isLoss(_ error: SystemError) -> Bool { error.isConnectionReset || error.code == EAGAIN }
+
     public func killAll() {
-        stop(.killed) { number in process.kill(number) }
+        // If that fails, they end with their process, which ends with the server.
+        stop(.killed) { number in try? process.kill(number) }
     }
 
     private func stop(_ reason: Stopped, _ end: (UInt64) -> Void) {
@@ -128,8 +140,7 @@ public final class CheckerRunner: CheckerRunning, Service {
             case .of(let answer): receive(answer)
             case .lost:
                 source.cancel()
-                stop(.lost) { _ in }
-                loss.finish()
+                loss.yield()
                 return
             }
         }
@@ -148,10 +159,10 @@ public final class CheckerRunner: CheckerRunning, Service {
     ///
     /// - Throws: if the process that runs the checkers has ended.
     public func run() async throws {
-        for await _ in losses.cancelOnGracefulShutdown() {}
-        if state.withLock({ $0.stopped == .lost }), !Task.isShuttingDownGracefully {
-            logger.error("the process mandos-checkers has ended: no client can be checked")
-            ServiceManager.notify(.status("ended: the process mandos-checkers, which runs the checkers, has ended"))
+        for await _ in losses.cancelOnGracefulShutdown() where !Task.isShuttingDownGracefully {
+            stop(.lost) { _ in }
+            logger.error("the process mandos-checkers has ended, or hangs: no client can be checked")
+            ServiceManager.notify(.status("ended: the process mandos-checkers, which runs the checkers, is lost"))
             throw Stopped.lost
         }
     }

@@ -41,6 +41,14 @@ extension FileDescriptor {
         }
     }
 
+    /// Sending gives up, with EAGAIN, when the receiver's queue has been full for this time.
+    public func limitSending(seconds: Int) throws(SystemError) {
+        var limit = timeval(tv_sec: seconds, tv_usec: 0)
+        try unsafe SystemError.check(
+            "setting a time limit",
+            setsockopt(number, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size)))
+    }
+
     /// Receives a message into `buffer`, which must be large enough; never waits.
     public func receive(into buffer: inout [UInt8]) -> Reception {
         var passed: Int32 = -1

@@ -192,16 +192,29 @@ import Testing
         let ending = try await server.program.ending()
         #expect(ending == .exit(status: 71), "for systemd to start it again")
         let errors = server.program.errors
-        #expect(errors.contains("the process mandos-checkers has ended: no client can be checked"))
+        #expect(errors.contains("the process mandos-checkers has ended, or hangs: no client can be checked"))
         #expect(!errors.contains("ending=signal") && !errors.contains("client disabled"), "\(errors)")
     }
 
-    private func kill(_ server: Server, child name: String) throws {
+    @Test func `never waits for long for the process that runs the checkers`() async throws {
+        // Requests of this size fill its queue.
+        let checker = "true " + String(repeating: "x", count: 50_000)
+        let server = try await Server(clients: Self.crowd(20, checker: checker))
+        try await server.program.says("ending=exit status 0", times: 20)
+        let stopped = try kill(server, child: "mandos-checkers", SIGSTOP)
+        defer { _ = Glibc.kill(stopped, SIGKILL) }
+        #expect(try await server.program.ending() == .exit(status: 71), "for systemd to start it again")
+        #expect(!server.program.errors.contains("client disabled"), "\(server.program.errors)")
+    }
+
+    @discardableResult
+    private func kill(_ server: Server, child name: String, _ signal: Int32 = SIGKILL) throws -> Int32 {
         let child = try #require(
             server.program.children.first { child in
                 FileManager.default.contents(atPath: "/proc/\(child)/comm") == Data("\(name)\n".utf8)
             })
-        try #require(Glibc.kill(child, SIGKILL) == 0)
+        try #require(Glibc.kill(child, signal) == 0)
+        return child
     }
 
     @Test func `that is too long for the kernel is an error, and others go on`() async throws {
