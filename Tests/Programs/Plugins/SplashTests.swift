@@ -195,7 +195,7 @@ import Testing
                     "client ['show-splash'] (0, 0, 0) ['PATH']",
                     ""])
                 until(lambda: open("/id").read() not in ("", former))
-                check(os.path.exists("/proc/" + former), False)
+                until(lambda: not os.path.exists("/proc/" + former))
             """)
     }
 
@@ -245,7 +245,7 @@ import Testing
                 until(lambda: "root=" in log())
                 check(log().split("\\n")[:3], [prompt, "client signal 15", "daemon signal 15"])
                 assert "daemon [] root=True ['PATH'] leader=True /" in log(), log()
-                check(os.path.exists("/proc/" + former), False)
+                until(lambda: not os.path.exists("/proc/" + former))
                 until(lambda: open("/id").read() not in ("", former))
             # A daemon that has ended by itself is not started again.
             clear()
