@@ -26,7 +26,7 @@ private struct Peer {
                 case .failure(let failure): $0.append("\(failure)")
                 }
             }
-        } peerLeft: {
+        } peerLeft: { _ in
             reports.left.withLockedValue { $0 += 1 }
         }
         try channel.pipeline.syncOperations.addHandler(handler)

@@ -106,8 +106,11 @@ extension Client {
             settings: settings, status: .disabled, created: record.created, lastEnabled: record.lastEnabled,
             lastCheckedOK: record.lastCheckedOK, lastCheckerStatus: record.lastCheckerStatus,
             lastApprovalRequest: record.lastApprovalRequest, passedKeyExpiry: record.passedKeyExpiry)
-        if let denied = record.deniedUntil?.remaining(bootID: bootID, at: now), denied > .zero {
-            client.answer(approved: false, at: now.boot, for: min(denied, settings.approvalDuration))
+        if let denied = record.deniedUntil, denied.remaining(bootID: bootID, at: now) > .zero {
+            // However wrong the clock of another boot is, the denial does not last for ever.
+            let remaining = denied.remaining(bootID: bootID, at: now)
+            let span = bootID == denied.bootID ? remaining : min(remaining, settings.approvalDuration)
+            client.answer(approved: false, at: now.boot, for: span)
         }
         if configured.enabled != record.wasEnabledInFile {
             if configured.enabled { client.enable(firstCheckDelay: firstCheckDelay, at: now) }

@@ -110,6 +110,9 @@ public struct Roster {
         insert(addition.entry)
     }
 
+    /// Disables clients that are left out and have this key, which another client loses its rights with; tells their names.
+    public mutating func disableLeftOut(_ keyID: KeyID) -> [String] { absent.disableLeftOut(keyID) }
+
     /// Forgets a client that left while it was disabled, or that does not fit beside the configuration files.
     public mutating func forget(_ name: String) { absent.forget(name) }
 

@@ -50,7 +50,18 @@ public struct RosterPlan {
                 guard record.isOver(bootID: circumstances.bootID, at: circumstances.now) else { return nil }
                 record.until = nil
                 return record
-            case .departed(let record), .removed(let record): return record
+            case .departed(let record): return record.until == nil ? record : nil
+            case .removed(let record): return record
+            }
+        }
+
+        /// The record of a client that is enabled, and whose requests are denied now.
+        func denied(_ circumstances: Roster.Circumstances) -> ClientRecord? {
+            guard denial(circumstances) != nil else { return nil }
+            switch self {
+            case .serving(let entry): return entry.record(circumstances)
+            case .saved(let record), .departed(let record): return record
+            case .removed, .leftOut: return nil
             }
         }
 
@@ -144,8 +155,10 @@ struct Planner {
             if settings.keyID != record.keyID { takeOverKey(of: settings, &client) }
             serve(client, settings, section, record.objectPath)
         case .departed(let record):
-            serve(restored(record, settings), settings, section, record.objectPath)
-            plan.notices.append(.stillDisabled(name: settings.name))
+            var client = restored(record, settings)
+            if client.status == .disabled { plan.notices.append(.stillDisabled(name: settings.name)) }
+            if settings.keyID != record.keyID { takeOverKey(of: settings, &client) }
+            serve(client, settings, section, record.objectPath)
         case nil:
             if let record = settings.keyID.flatMap({ withoutRights[$0] }), !existing.contains(record.name) {
                 // Renamed.
@@ -176,7 +189,7 @@ struct Planner {
                 continue
             }
             if case .serving = item { plan.leaving.append(name) }
-            let record = item.withoutRights(circumstances)
+            let record = item.withoutRights(circumstances) ?? item.denied(circumstances)
             // A removed client is remembered only while the files have it, and one whose key is another client's now is
             // remembered in that.
             if let record, !record.isRemoved, !(record.keyID.map { configuredKeys.contains($0) } ?? false) {

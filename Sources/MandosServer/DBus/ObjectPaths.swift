@@ -9,6 +9,10 @@ public struct ObjectPaths: Sendable {
 
     private var pathOfName: [String: String] = [:]
     private var nameOfPath: [String: String] = [:]
+    /// The paths of clients that are gone: an operator who has just looked one up must not hit another client.
+    private var formerName: [String: String] = [:]
+    /// Beyond this limit they are forgotten.
+    private static let maximumFormer = 100_000
 
     public init() {}
 
@@ -38,7 +42,7 @@ public struct ObjectPaths: Sendable {
         let plain = Self.plain(name)
         var path = plain
         var number = 2
-        while nameOfPath[path] != nil {
+        while nameOfPath[path] != nil || formerName[path].map({ $0 != name }) ?? false {
             path = "\(plain)_\(number)"
             number += 1
         }
@@ -53,7 +57,10 @@ public struct ObjectPaths: Sendable {
     private static func plain(_ name: String) -> String { prefix + element(name) }
 
     public mutating func remove(_ name: String) {
-        if let path = pathOfName.removeValue(forKey: name) { nameOfPath[path] = nil }
+        guard let path = pathOfName.removeValue(forKey: name) else { return }
+        nameOfPath[path] = nil
+        if formerName.count == Self.maximumFormer { formerName = [:] }
+        formerName[path] = name
     }
 
     /// Source: D-Bus specification, "Valid Object Paths".

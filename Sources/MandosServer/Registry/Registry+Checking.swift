@@ -168,6 +168,9 @@ extension Registry {
 
     /// Disables a client that is not disabled, and has that saved without delay.
     func disableAtOnce(_ name: String, because reason: String) {
+        if let keyID = roster[name]?.configured.keyID, !roster.absent.leftOut.isEmpty {
+            saveLater(roster.disableLeftOut(keyID), within: .zero)
+        }
         guard var client = roster[name]?.client, client.status != .disabled else { return }
         client.disable()
         environment.checkers.kill(name)

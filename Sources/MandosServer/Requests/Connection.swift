@@ -1,4 +1,3 @@
-import Glibc
 import MandosCore
 import MandosFormats
 import NIOCore
@@ -17,6 +16,7 @@ final class Connection: Sendable {
     private let channel: any Channel
     private let presence: Presence
     private let isCut = Atomic(false)
+    private let isStopping = Atomic(false)
 
     init(keyID: KeyID?, address: String, source: String, channel: any Channel, presence: Presence) {
         self.keyID = keyID
@@ -29,12 +29,17 @@ final class Connection: Sendable {
     /// Tells whether the peer is still connected, and wakes a waiting request when it leaves.
     final class Presence: Sendable {
         private let hasLeft = Atomic(false)
+        private let tooSlow = Atomic(false)
         let wakeUp = WakeUp()
 
-        func end() {
+        func end(isTooSlow: Bool) {
+            tooSlow.store(isTooSlow, ordering: .releasing)
             hasLeft.store(true, ordering: .releasing)
             wakeUp.signal()
         }
+
+        /// Whether it ended because the peer took too long to receive the secret.
+        var wasTooSlow: Bool { tooSlow.load(ordering: .acquiring) }
 
         var isOver: Bool { hasLeft.load(ordering: .acquiring) }
     }
@@ -45,6 +50,7 @@ final class Connection: Sendable {
         case stopping
         /// The client was disabled, or lost its right to the secret in another way, while it was being sent.
         case cut
+        case tooSlow
         /// The kernel did not take all of the secret.
         case notSent(any Error)
 
@@ -53,6 +59,7 @@ final class Connection: Sendable {
             case .peerLeft: "the client left while it waited for approval"
             case .stopping: "the server is stopping"
             case .cut: "the client lost its right to the secret while it was being sent"
+            case .tooSlow: "the client took too long to receive it"
             case .notSent(let error): "\(error)"
             }
         }
@@ -70,27 +77,35 @@ final class Connection: Sendable {
         if Task.isShuttingDownGracefully { throw .stopping }
     }
 
-    /// Sends the secret; returns when the kernel has taken all of it.
+    /// Sends the secret and the TLS goodbye; returns when the peer has received that, and closed its side.
+    ///
+    /// Until then the connection can be ``cut()``. Whatever ends it, also the end of this process, has the kernel drop what
+    /// the peer has not received.
     func send(_ secret: Secret) async throws(Failure) {
         do {
             try await channel.writeAndFlush(ByteBuffer(bytes: secret.bytes))
+            channel.close(mode: .output, promise: nil)
+            try await channel.closeFuture.get()
         } catch {
             throw isCut.load(ordering: .acquiring) ? .cut : .notSent(error)
         }
+        if isCut.load(ordering: .acquiring) { throw .cut }
+        if presence.wasTooSlow { throw .tooSlow }
+        if isStopping.load(ordering: .acquiring) { throw .stopping }
     }
 
     /// Closes the connection after `span`, even while the secret is being sent.
     func end(after span: TimeSpan) {
-        channel.eventLoop.scheduleTask(in: .milliseconds(span.milliseconds)) { [channel] in
+        channel.eventLoop.scheduleTask(in: .milliseconds(span.milliseconds)) { [self] in
+            if channel.isActive { isStopping.store(true, ordering: .releasing) }
             channel.close(promise: nil)
         }
     }
 
-    /// Closes the connection at once; what the kernel has not sent yet is dropped. Returns when that is done.
+    /// Closes the connection at once; what the peer has not received yet is dropped. Returns when that is done.
     func cut() async {
         isCut.store(true, ordering: .releasing)
         // Fails only if the connection is closed already.
-        try? await (channel as? any SocketOptionProvider)?.setSoLinger(linger(l_onoff: 1, l_linger: 0)).get()
         try? await channel.close()
     }
 

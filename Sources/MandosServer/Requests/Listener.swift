@@ -126,8 +126,8 @@ public final class Listener: Service {
                     .failedHandshake, from: source, "connection ended",
                     metadata: ["peer.address": "\(address)", "reason": "\(failure)"])
             }
-        } peerLeft: {
-            presence.end()
+        } peerLeft: { isTooSlow in
+            presence.end(isTooSlow: isTooSlow)
         }
         try channel.pipeline.syncOperations.addHandler(handler)
     }

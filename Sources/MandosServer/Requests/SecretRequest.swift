@@ -42,6 +42,7 @@ struct SecretRequest {
                     await registry.secretWasRefused(refusal, to: waiter)
                     report(refusal, to: logger)
                 case .release(let secret):
+                    logger.debug("sending the secret")
                     try await connection.send(secret)
                     await registry.secretWasSent(to: waiter)
                     logger.info("secret sent", metadata: ["bytes": "\(secret.bytes.count)"])

@@ -1,3 +1,4 @@
+import Glibc
 import MandosFormats
 import MandosTLS
 import NIOCore
@@ -44,15 +45,17 @@ final class TLSHandler: ChannelDuplexHandler {
     private let credentials: Credentials
     private let limits: TimeLimits
     private let handshakeEnded: @Sendable (Result<KeyID?, Failure>) -> Void
-    private let peerLeft: @Sendable () -> Void
+    private let peerLeft: @Sendable (_ isTooSlow: Bool) -> Void
+    private var isTooSlow = false
     private var stage = Stage.greeting(ByteBuffer())
     private var timer: Scheduled<Void>?
 
-    /// `handshakeEnded` is called exactly once; `peerLeft` once, at the end of the connection.
+    /// `handshakeEnded` is called exactly once; `peerLeft` once, at the end of the connection, with whether the peer took too
+    /// long to receive what was written.
     init(
         priority: Priority, credentials: Credentials, limits: TimeLimits,
         handshakeEnded: @escaping @Sendable (Result<KeyID?, Failure>) -> Void,
-        peerLeft: @escaping @Sendable () -> Void
+        peerLeft: @escaping @Sendable (_ isTooSlow: Bool) -> Void
     ) {
         self.priority = priority
         self.credentials = credentials
@@ -121,12 +124,18 @@ final class TLSHandler: ChannelDuplexHandler {
             promise?.fail(ChannelError.ioOnClosedChannel)
             return
         }
-        timer = context.eventLoop.assumeIsolated().scheduleTask(in: limits.forReceivingSecret) {
+        // Whatever closes the connection from now on: what the peer has not received then, it does not get.
+        _ = (context.channel as? any SocketOptionProvider)?.setSoLinger(linger(l_onoff: 1, l_linger: 0))
+        timer = context.eventLoop.assumeIsolated().scheduleTask(in: limits.forReceivingSecret) { [self] in
+            isTooSlow = true
             context.close(promise: nil)
         }
         do throws(TLSError) {
             let plaintext = unwrapOutboundIn(data)
             try session.write(plaintext.readableBytesUInt8Span)
+            // Nothing more is sent.
+            session.sayGoodbye()
+            stage = .ended
             context.write(wrapOutboundOut(ByteBuffer(bytes: session.takeOutput())), promise: promise)
         } catch {
             promise?.fail(error)
@@ -148,7 +157,7 @@ final class TLSHandler: ChannelDuplexHandler {
         case .established, .ended: break
         }
         stage = .ended
-        peerLeft()
+        peerLeft(isTooSlow)
         context.fireChannelInactive()
     }
 

@@ -28,6 +28,8 @@ public final class SQLiteStateStore: StateStore {
         /// As in the database.
         var mark: StateMark
         var isWritten = true
+        /// Whether the last commit failed; it may be in the database all the same.
+        var hasFailed = false
     }
     private let marks: Mutex<Marks>
 
@@ -106,9 +108,10 @@ public final class SQLiteStateStore: StateStore {
         do {
             try catchUp()
             try checkIdentity()
-            let mark = marks.withLock { $0.mark }
+            let (mark, hasFailed) = marks.withLock { ($0.mark, $0.hasFailed) }
+            marks.withLock { $0.hasFailed = true }
             try queue.write { database in
-                try Schema.advanceMark(database, from: mark, path)
+                try Schema.advanceMark(database, from: mark, mayBeCounted: hasFailed, path)
                 try Schema.save(records, database)
                 try Schema.remove(names, database)
                 // The last moment at which all of this is undone if it throws.
@@ -117,6 +120,7 @@ public final class SQLiteStateStore: StateStore {
             marks.withLock {
                 $0.mark.generation += 1
                 $0.isWritten = false
+                $0.hasFailed = false
             }
         } catch {
             throw StateStoreError(error, "writing", path)
@@ -145,6 +149,8 @@ public final class SQLiteStateStore: StateStore {
             throw error.isNoSuchFile ? .replaced(path) : StateStoreError("\(error)")
         }
         guard found == identity else { throw .replaced(path) }
+        // Another server may have the other one.
+        guard lock.isInPlace else { throw .replaced(directory + "/" + StateLock.fileName) }
     }
 
     /// Checks the database in `directory` without changing it, and whether it could be changed.

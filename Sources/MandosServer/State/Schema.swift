@@ -132,12 +132,14 @@ enum Schema {
 
     /// Counts a change, which belongs to the same transaction.
     ///
+    /// - Parameter mayBeCounted: Whether the change before failed, perhaps at its last moment: then it is counted already.
     /// - Throws: if the database is not in the state in which `mark` has left it: somebody has written to the file.
-    static func advanceMark(_ database: Database, from mark: StateMark, _ path: String) throws {
-        // A change that failed at the last moment may be counted already.
+    static func advanceMark(
+        _ database: Database, from mark: StateMark, mayBeCounted: Bool, _ path: String
+    ) throws {
         try database.cachedStatement(
-            sql: "UPDATE mark SET generation = ?2 + 1 WHERE database = ?1 AND generation BETWEEN ?2 AND ?2 + 1"
-        ).execute(arguments: [mark.database, mark.generation])
+            sql: "UPDATE mark SET generation = ?2 + 1 WHERE database = ?1 AND generation BETWEEN ?2 AND ?3"
+        ).execute(arguments: [mark.database, mark.generation, mark.generation + (mayBeCounted ? 1 : 0)])
         guard database.changesCount == 1 else { throw StateStoreError.replaced(path) }
     }
 

@@ -9,10 +9,15 @@ final class StateLock: Sendable {
     static let fileName = "lock"
 
     private let file: FileDescriptor
+    private let path: String
+
+    /// Whether the file is still the one that is locked.
+    var isInPlace: Bool { FileIdentity.of(file) == FileIdentity.of(path) }
 
     init(directory: String) throws(StateStoreError) {
+        path = directory + "/" + Self.fileName
         do throws(SystemError) {
-            file = try FileDescriptor.open(directory + "/" + Self.fileName, O_RDWR | O_CREAT, mode: 0o600)
+            file = try FileDescriptor.open(path, O_RDWR | O_CREAT, mode: 0o600)
         } catch {
             throw StateStoreError(error, "opening", directory + "/" + SQLiteStateStore.fileName)
         }

@@ -38,4 +38,14 @@ import Testing
             await again.saveUnsaved()
         }
     }
+
+    @Test func `a path that somebody has just looked up never becomes another client's`() async throws {
+        let world = World()
+        let registry = try world.registry(settings("a.b"))
+        let path = try #require(await registry.snapshot("a.b")?.path)
+        _ = try await registry.reload(settings("other"))
+        _ = try await registry.reload(settings(["a_b", "a.b"]))
+        #expect(await registry.name(at: path) == "a.b")
+        #expect(await registry.snapshot("a_b")?.path != path)
+    }
 }

@@ -217,6 +217,19 @@ private func record(_ name: String, until: Int64? = nil, ending: TerminationStat
         #expect(restored.origin == .saved)
     }
 
+    @Test func `is not shared by two servers, even without the lock's file`() throws {
+        let directory = try TemporaryDirectory()
+        let first = try SQLiteStateStore(directory: directory.path)
+        try first.commit([record("a", until: 5)], removing: [])
+        try FileManager.default.removeItem(atPath: directory.path + "/lock")
+        let second = try SQLiteStateStore(directory: directory.path)
+        #expect(throws: StateStoreError.self) { try first.commit([record("a")], removing: []) }
+        try second.commit([record("b")], removing: [])
+        // Were it not for the lock, the count of changes would tell.
+        #expect(throws: StateStoreError.self) { try first.commit([record("a")], removing: []) }
+        try second.commit([record("c")], removing: [])
+    }
+
     @Test func `writes nothing once its file has been taken away`() throws {
         let directory = try TemporaryDirectory()
         let away = directory.path + "/away"

@@ -113,4 +113,68 @@ import Testing
         #expect(try await first.ending() == .exit(status: 0))
         #expect(try await second.ending() == .exit(status: 0))
     }
+
+    /// Stands between a client and the server: once the client has proved its key, it reads nothing more from the server until
+    /// there is a file `go`, and then writes to `received` how much still comes.
+    private static let stuckProxy = """
+        import os, select, socket, sys, time
+        directory = sys.argv[2]
+        def write(name, text):
+            open(directory + "/new", "w").write(text)
+            os.rename(directory + "/new", directory + "/" + name)
+        listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+        write("port", str(listener.getsockname()[1]))
+        client = listener.accept()[0]
+        server = socket.socket(socket.AF_INET6)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        server.connect(("::1", int(sys.argv[1])))
+        has_answered = has_proved = False
+        while not has_proved:
+            for ready in select.select([client, server], [], [])[0]:
+                data = ready.recv(65536)
+                if ready is server:
+                    has_answered = True
+                    client.sendall(data)
+                else:
+                    has_proved = has_answered
+                    server.sendall(data)
+        write("stuck", "")
+        while not os.path.exists(directory + "/go"): time.sleep(0.01)
+        received = 0
+        try:
+            while data := server.recv(65536): received += len(data)
+        except ConnectionResetError: pass
+        write("received", str(received))
+        time.sleep(600)
+        """
+
+    /// A client that keeps its receiving window closed, after it has proved its key.
+    @Test(arguments: ["disable", "kill"]) func `is not undone by what the kernel still sends`(end: String) async throws {
+        let bus = try await TestBus()
+        let keys = try await Keys.make()
+        let directory = try TemporaryDirectory()
+        // More than a receiving buffer that was made small takes.
+        let password = Data((0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 167) })
+        let server = try await started(
+            try await keys.section("foo", password: password) + "checker = true\ntimeout = PT1H\n", on: bus)
+        let proxy = try RunningProgram("/usr/bin/python3", ["-c", Self.stuckProxy, "\(server.port)", directory.path])
+        let port = try await eventually("a port", details: { proxy.errors }) {
+            directory.contents(of: "port").flatMap { String(decoding: $0, as: UTF8.self) }
+        }
+        let client = try client(keys, ["[::1]:\(port)"])
+        _ = try await server.program.line(with: "sending the secret")
+        try await waitUntil("a window that is closed") { directory.contains("stuck") }
+        if end == "kill" {
+            server.program.signal(SIGKILL)
+            _ = try await server.program.ending()
+        } else {
+            #expect(try await bus.control(["--disable", "foo"]).status == 0)
+        }
+        try directory.write("", to: "go")
+        let received = try await eventually("the end of the connection", details: { proxy.errors }) {
+            directory.contents(of: "received").flatMap { Int(String(decoding: $0, as: UTF8.self)) }
+        }
+        #expect(received < password.count)
+        #expect(client.output.isEmpty)
+    }
 }
