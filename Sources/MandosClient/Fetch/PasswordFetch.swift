@@ -113,11 +113,15 @@ public final class PasswordFetch {
                 let added = servers.announced(
                     service, at: address, interface: interface.name, isTrying: attempts.isTrying, at: now)
                 if let added { detail("announced", of: added) }
-            case .removed(let service, let isIPv6):
-                if let removed = servers.withdrawn(service, isIPv6: isIPv6) {
-                    report(.detail(removed.description + ": not announced any more"))
-                }
+            case .removed(let announcement): withdraw(announcement, "not announced any more")
+            case .pushedOut(let announcement): withdraw(announcement, "given up for others: too many are announced")
             }
+        }
+    }
+
+    private func withdraw(_ announcement: Announcement, _ reason: String) {
+        if let removed = servers.withdrawn(announcement.service, isIPv6: announcement.isIPv6) {
+            report(.detail(removed.description + ": " + reason))
         }
     }
 
@@ -206,7 +210,9 @@ public final class PasswordFetch {
         while let (server, result) = attempts.advance(at: now) {
             switch result {
             case .underWay: break
-            case .connected: servers[server]?.endRound()
+            case .connected:
+                servers[server]?.endRound()
+                if case .announced(let service) = servers[server]?.origin { discovery?.hasAnswered(service) }
             case .answered(.addresses(let addresses)): converse(server, addresses, at: now)
             case .answered(.services(let names)):
                 servers.addFromDNS(names, at: now)

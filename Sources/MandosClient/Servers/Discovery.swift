@@ -1,4 +1,5 @@
 import CAvahiCore
+import MandosFormats
 import POSIXKit
 
 /// Finds the Mandos servers on the links of this machine with multicast DNS.
@@ -13,8 +14,10 @@ import POSIXKit
 
     enum Event {
         case found(Service, SocketAddress)
-        /// The server is no longer announced with addresses of this kind.
-        case removed(Service, isIPv6: Bool)
+        /// The server is no longer announced.
+        case removed(Announcement)
+        /// The server is announced, but there are too many.
+        case pushedOut(Announcement)
         /// There will be no more events.
         case failed(String)
     }
@@ -23,50 +26,64 @@ import POSIXKit
         let description: String
     }
 
-    /// Maximum number of announcements that are remembered.
-    private static let maximumServices = 1024
     /// Maximum number of entries in Avahi's cache for each interface; a service takes several.
     private static let maximumCacheEntries: UInt32 = 20_000
     private static let serviceType = "_mandos._tcp"
 
-    @safe private struct Resolution {
-        let service: Service
-        let isIPv6: Bool
-        let resolver: OpaquePointer
+    @safe private struct Resolver {
+        /// The ID of the entry of ``announcements``.
+        let id: Int
+        let handle: OpaquePointer
+        var hasFailed = false
     }
 
     private let poll: OpaquePointer
-    private let avahi: OpaquePointer
-    private var resolutions: [Resolution] = []
+    private var avahi: OpaquePointer
+    private var announcements = Announcements(at: .now())
+    /// In the order of their IDs.
+    private var resolvers: [Resolver] = []
+    /// ``resolvers`` may not fit ``announcements``.
+    private var hasChanged = false
     private var events: [Event] = []
     private var waiting = PollSet()
 
     init() throws(Failure) {
         guard let poll = unsafe avahi_simple_poll_new() else { throw Failure(description: "out of memory") }
         unsafe avahi_set_log_function { _, _ in }
+        do throws(Failure) {
+            unsafe avahi = try Self.newAvahi(poll)
+        } catch {
+            unsafe avahi_simple_poll_free(poll)
+            throw error
+        }
+        unsafe self.poll = unsafe poll
+        unsafe avahi_simple_poll_set_func(poll, Self.wait, Unmanaged.passUnretained(self).toOpaque())
+        try browse()
+    }
+
+    private static func newAvahi(_ poll: OpaquePointer) throws(Failure) -> OpaquePointer {
         var configuration = unsafe AvahiServerConfig()
         unsafe avahi_server_config_init(&configuration)
         defer { unsafe avahi_server_config_free(&configuration) }
         // Nothing is announced. Without a name, Avahi would ask the system, which has none at this stage.
         unsafe configuration.host_name = avahi_strdup("mandos-client")
         unsafe configuration.allow_point_to_point = 1
-        unsafe configuration.n_cache_entries_max = Self.maximumCacheEntries
+        unsafe configuration.n_cache_entries_max = maximumCacheEntries
         unsafe configuration.publish_hinfo = 0
         unsafe configuration.publish_addresses = 0
         unsafe configuration.publish_workstation = 0
         unsafe configuration.publish_domain = 0
         var code: Int32 = 0
         guard let avahi = unsafe avahi_server_new(avahi_simple_poll_get(poll), &configuration, nil, nil, &code) else {
-            unsafe avahi_simple_poll_free(poll)
             throw Failure(description: unsafe String(cString: avahi_strerror(code)))
         }
-        unsafe self.poll = unsafe poll
-        unsafe self.avahi = unsafe avahi
-        let reference = unsafe Unmanaged.passUnretained(self).toOpaque()
-        unsafe avahi_simple_poll_set_func(poll, Self.wait, reference)
+        return unsafe avahi
+    }
+
+    private func browse() throws(Failure) {
         let browser = unsafe avahi_s_service_browser_new(
             avahi, AvahiIfIndex(AVAHI_IF_UNSPEC), AvahiProtocol(AVAHI_PROTO_UNSPEC), Self.serviceType, nil,
-            AvahiLookupFlags(rawValue: 0), Self.browsed, reference)
+            AvahiLookupFlags(rawValue: 0), Self.browsed, Unmanaged.passUnretained(self).toOpaque())
         guard unsafe browser != nil else {
             throw Failure(description: unsafe String(cString: avahi_strerror(avahi_server_errno(avahi))))
         }
@@ -80,11 +97,18 @@ import POSIXKit
 
     /// Waits for what `set` waits for, or until there may be events.
     func wait(_ set: inout PollSet) {
+        set.limit(to: announcements.startOverDue)
         waiting = set
         let hasEnded = unsafe avahi_simple_poll_iterate(poll, -1) != 0
         set = waiting
         if hasEnded { events.append(.failed("Avahi has ended")) }
+        let now = BootTime.now()
+        if let due = announcements.startOverDue, due <= now { startOver(at: now) }
+        if hasChanged { resolveAnnouncements() }
     }
+
+    /// A server has completed a handshake with us.
+    func hasAnswered(_ service: Service) { announcements.answered(service) }
 
     /// Takes the events since the last call.
     func takeEvents() -> [Event] {
@@ -98,6 +122,9 @@ import POSIXKit
         return unsafe discovery.waiting.wait(with: entries, count: Int(count), milliseconds: timeout)
     }
 
+    // MARK: Callbacks
+    // Avahi goes on with its objects after a callback returns: callbacks change values only, and free nothing.
+
     private static let browsed: AvahiSServiceBrowserCallback = {
         _, interface, family, event, name, _, domain, _, object in
         guard let object = unsafe object else { return }
@@ -106,64 +133,92 @@ import POSIXKit
             discovery.events.append(
                 .failed(unsafe String(cString: avahi_strerror(avahi_server_errno(discovery.avahi)))))
         }
-        guard let name = unsafe name, let domain = unsafe domain else { return }
-        let service = unsafe Service(name: Array(String(cString: name).utf8), interface: UInt32(clamping: interface))
-        let isIPv6 = family == AVAHI_PROTO_INET6
+        // An announcement may name a service of another domain, which multicast DNS cannot resolve.
+        guard let name = unsafe name, let domain = unsafe domain,
+            unsafe String(cString: domain).utf8.elementsEqual("local".utf8)
+        else { return }
+        let announcement = unsafe Announcement(
+            service: Service(name: Array(String(cString: name).utf8), interface: UInt32(clamping: interface)),
+            isIPv6: family == AVAHI_PROTO_INET6)
         if event == AVAHI_BROWSER_NEW {
-            unsafe discovery.resolve(service, isIPv6, name, domain)
-        } else if event == AVAHI_BROWSER_REMOVE {
-            discovery.forget { $0.service == service && $0.isIPv6 == isIPv6 }
+            discovery.announcements.announced(announcement)
+        } else if event == AVAHI_BROWSER_REMOVE, discovery.announcements.withdrawn(announcement) {
+            discovery.events.append(.removed(announcement))
         }
-    }
-
-    private func resolve(
-        _ service: Service, _ isIPv6: Bool, _ name: UnsafePointer<CChar>, _ domain: UnsafePointer<CChar>
-    ) {
-        if resolutions.count >= Self.maximumServices {
-            // A random one, so that no announcer can choose which server is pushed out.
-            let victim = unsafe resolutions[Int(randomNumber(below: UInt32(resolutions.count)))].resolver
-            forget { unsafe $0.resolver == victim }
-        }
-        let family = AvahiProtocol(isIPv6 ? AVAHI_PROTO_INET6 : AVAHI_PROTO_INET)
-        let resolver = unsafe avahi_s_service_resolver_new(
-            avahi, AvahiIfIndex(service.interface), family, name, Self.serviceType, domain, family,
-            AVAHI_LOOKUP_NO_TXT, Self.resolved, Unmanaged.passUnretained(self).toOpaque())
-        guard let resolver = unsafe resolver else { return }
-        unsafe resolutions.append(Resolution(service: service, isIPv6: isIPv6, resolver: resolver))
-    }
-
-    private func forget(_ which: (Resolution) -> Bool) {
-        for resolution in resolutions.filter(which) {
-            unsafe avahi_s_service_resolver_free(resolution.resolver)
-            events.append(.removed(resolution.service, isIPv6: resolution.isIPv6))
-        }
-        resolutions.removeAll(where: which)
+        discovery.hasChanged = true
     }
 
     private static let resolved: AvahiSServiceResolverCallback = {
-        resolver, _, _, event, name, _, domain, _, address, port, _, _, object in
+        resolver, _, _, event, _, _, _, _, address, port, _, _, object in
         guard let object = unsafe object, let resolver = unsafe resolver else { return }
         let discovery = unsafe Unmanaged<Discovery>.fromOpaque(object).takeUnretainedValue()
-        guard let index = discovery.resolutions.firstIndex(where: { unsafe $0.resolver == resolver }) else {
-            return
-        }
-        let resolution = discovery.resolutions[index]
+        guard let index = discovery.resolvers.firstIndex(where: { unsafe $0.handle == resolver }) else { return }
+        let id = discovery.resolvers[index].id
         if event == AVAHI_RESOLVER_FOUND {
-            guard let bytes = unsafe address.map({ unsafe Discovery.bytes(of: $0) }), port != 0,
-                let address = SocketAddress(bytes: bytes, port: port, interface: resolution.service.interface)
+            guard let service = discovery.announcements[id]?.service, port != 0,
+                let bytes = unsafe address.map({ unsafe Discovery.bytes(of: $0) }),
+                let address = SocketAddress(bytes: bytes, port: port, interface: service.interface)
             else { return }
-            discovery.events.append(.found(resolution.service, address))
-        } else if let name = unsafe name, let domain = unsafe domain {
-            // Tried again: the server is announced, so a packet was lost.
-            // The old resolver owns the names, so the new one is made first.
-            unsafe discovery.resolve(resolution.service, resolution.isIPv6, name, domain)
-            discovery.resolutions.removeAll { unsafe $0.resolver == resolver }
-            unsafe avahi_s_service_resolver_free(resolver)
+            if let loser = discovery.announcements.resolved(id) { discovery.events.append(.pushedOut(loser)) }
+            discovery.events.append(.found(service, address))
+        } else {
+            discovery.resolvers[index].hasFailed = true
+            discovery.announcements.notResolved(id)
         }
+        discovery.hasChanged = true
     }
 
     private static func bytes(of address: UnsafePointer<AvahiAddress>) -> [UInt8] {
         let count = unsafe address.pointee.proto == AVAHI_PROTO_INET6 ? 16 : 4
         return unsafe withUnsafeBytes(of: address.pointee.data) { unsafe Array($0.prefix(count)) }
+    }
+
+    // MARK: Outside of callbacks
+
+    /// Has Avahi resolve the announcements that are looked at, and no others.
+    private func resolveAnnouncements() {
+        hasChanged = false
+        var old = resolvers[...]
+        resolvers = []
+        for entry in announcements.entries {
+            while let resolver = old.first, resolver.id <= entry.id {
+                if resolver.id == entry.id, !resolver.hasFailed { break }
+                unsafe avahi_s_service_resolver_free(resolver.handle)
+                old.removeFirst()
+            }
+            if let resolver = old.first, resolver.id == entry.id {
+                resolvers.append(old.removeFirst())
+            } else if entry.isSeen {
+                resolve(entry)
+            }
+        }
+        for resolver in old { unsafe avahi_s_service_resolver_free(resolver.handle) }
+    }
+
+    private func resolve(_ entry: Announcements.Entry) {
+        let service = entry.announcement.service
+        let family = AvahiProtocol(entry.announcement.isIPv6 ? AVAHI_PROTO_INET6 : AVAHI_PROTO_INET)
+        let handle = unsafe avahi_s_service_resolver_new(
+            avahi, AvahiIfIndex(service.interface), family, String(decoding: service.name, as: UTF8.self),
+            Self.serviceType, nil, family, AVAHI_LOOKUP_NO_TXT, Self.resolved,
+            Unmanaged.passUnretained(self).toOpaque())
+        // Without a resolver, as for a name that Avahi refuses, the entry waits until others need its place.
+        if let handle = unsafe handle { unsafe resolvers.append(Resolver(id: entry.id, handle: handle)) }
+    }
+
+    /// Begins with an empty cache: a flood fills Avahi's, which then has no room for others, and announcements that were pushed
+    /// out would not be reported again while they are in it.
+    private func startOver(at now: BootTime) {
+        for gone in announcements.startOver(at: now) { events.append(.removed(gone)) }
+        do throws(Failure) {
+            let avahi = unsafe try Self.newAvahi(poll)
+            // Also frees the browser and the resolvers.
+            unsafe avahi_server_free(self.avahi)
+            unsafe self.avahi = unsafe avahi
+            resolvers = []
+            try browse()
+        } catch {
+            events.append(.failed(error.description))
+        }
     }
 }

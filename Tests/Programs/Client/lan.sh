@@ -126,6 +126,33 @@ for number, behave in enumerate([None, silent, http, tls, endless] * 10, 1):
 ' "/run/$1" &
 }
 
+# Brings up the interface of the host $1, and announces $2 servers from there that do not exist, $3 in each packet, with $4
+# packets a second. Source: RFC 6762, RFC 6763.
+flood() {
+    ip -n "$1" link set "$1-0" up
+    on "$1" /usr/bin/python3 -c '
+import socket, struct, sys, time
+host, count, batch, rate = sys.argv[1], *map(int, sys.argv[2:])
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+s.bind(("::", 5353))
+s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+link = socket.if_nametoindex(host + "-0")
+service = b"\7_mandos\4_tcp\5local\0"
+def record(number, name):
+    label = b"%d-%x" % (number, time.monotonic_ns())
+    target = bytes([len(label)]) + label + b"\xc0\x0c"
+    return name + struct.pack(">HHIH", 12, 1, 4500, len(target)) + target
+begin = time.monotonic()
+for packet, first in enumerate(range(0, count, batch)):
+    records = b"".join(record(n, b"\xc0\x0c" if n > first else service) for n in range(first, first + batch))
+    # Until the address may be used, there is none to send from.
+    while True:
+        try: s.sendto(struct.pack(">6H", 0, 0x8400, 0, batch, 0, 0) + records, ("ff02::fb", 5353, 0, link)); break
+        except OSError: time.sleep(0.1)
+    time.sleep(max(begin + packet / rate - time.monotonic(), 0))
+' "$@"
+}
+
 # Our server on the host $1, which has an announcer, with the clients.conf $2.
 serve() {
     mkdir -p -m 700 "/run/$1/configuration" "/run/$1/state"
@@ -148,6 +175,12 @@ serve_reference() {
     DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/$1/bus ip netns exec "$1" /usr/bin/python3 "$REFERENCE/usr/sbin/mandos" --debug \
         --configdir "/run/$1/configuration" --statedir "/run/$1/state" --no-dbus 2>"/run/$1/log" &
     wait_for "/run/$1/log" 'established\|Starting main loop'
+}
+
+# Has our server on the host $1 use the clients.conf $2.
+reload() {
+    cp "$2" "/run/$1/configuration/clients.conf"
+    kill -HUP "$(cat "/run/$1/pid")"
 }
 
 # Ends our server on the host $1.
