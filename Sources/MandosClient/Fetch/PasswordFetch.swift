@@ -92,7 +92,7 @@ public final class PasswordFetch {
         servers.schedule.networkHasChanged(at: now)
         guard looksForServers, discovery == nil, network.isReady else { return }
         do throws(Discovery.Failure) {
-            discovery = try Discovery()
+            discovery = try Discovery(on: network.selection.names)
         } catch {
             // Tried again when the network changes.
             report(.problem("cannot look for servers with multicast DNS: " + error.description))

@@ -2,7 +2,8 @@
 ///
 /// Source: mandos-client(8mandos) `--interface`.
 public struct InterfaceSelection {
-    private let names: [String]
+    /// The only interfaces through which servers are looked for, if there are any.
+    let names: [String]
     /// The names before "none": the only interfaces that are brought up if there are any, or if "none" was given.
     private let namesToBringUp: [String]
     private let hasNone: Bool

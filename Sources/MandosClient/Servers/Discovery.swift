@@ -39,6 +39,7 @@ import POSIXKit
 
     private let poll: OpaquePointer
     private var avahi: OpaquePointer
+    private let interfaces: [String]
     private var announcements = Announcements(at: .now())
     /// In the order of their IDs.
     private var resolvers: [Resolver] = []
@@ -47,21 +48,23 @@ import POSIXKit
     private var events: [Event] = []
     private var waiting = PollSet()
 
-    init() throws(Failure) {
+    /// Looks on `interfaces` only, which may appear later; on all if there are none.
+    init(on interfaces: [String]) throws(Failure) {
         guard let poll = unsafe avahi_simple_poll_new() else { throw Failure(description: "out of memory") }
         unsafe avahi_set_log_function { _, _ in }
         do throws(Failure) {
-            unsafe avahi = try Self.newAvahi(poll)
+            unsafe avahi = try Self.newAvahi(poll, interfaces)
         } catch {
             unsafe avahi_simple_poll_free(poll)
             throw error
         }
         unsafe self.poll = unsafe poll
+        self.interfaces = interfaces
         unsafe avahi_simple_poll_set_func(poll, Self.wait, Unmanaged.passUnretained(self).toOpaque())
         try browse()
     }
 
-    private static func newAvahi(_ poll: OpaquePointer) throws(Failure) -> OpaquePointer {
+    private static func newAvahi(_ poll: OpaquePointer, _ interfaces: [String]) throws(Failure) -> OpaquePointer {
         var configuration = unsafe AvahiServerConfig()
         unsafe avahi_server_config_init(&configuration)
         defer { unsafe avahi_server_config_free(&configuration) }
@@ -73,6 +76,9 @@ import POSIXKit
         unsafe configuration.publish_addresses = 0
         unsafe configuration.publish_workstation = 0
         unsafe configuration.publish_domain = 0
+        for interface in interfaces {
+            unsafe configuration.allow_interfaces = avahi_string_list_add(configuration.allow_interfaces, interface)
+        }
         var code: Int32 = 0
         guard let avahi = unsafe avahi_server_new(avahi_simple_poll_get(poll), &configuration, nil, nil, &code) else {
             throw Failure(description: unsafe String(cString: avahi_strerror(code)))
@@ -211,7 +217,7 @@ import POSIXKit
     private func startOver(at now: BootTime) {
         for gone in announcements.startOver(at: now) { events.append(.removed(gone)) }
         do throws(Failure) {
-            let avahi = unsafe try Self.newAvahi(poll)
+            let avahi = unsafe try Self.newAvahi(poll, interfaces)
             // Also frees the browser and the resolvers.
             unsafe avahi_server_free(self.avahi)
             unsafe self.avahi = unsafe avahi
