@@ -4,14 +4,14 @@ public import MandosFormats
 public struct AbsentClients: Equatable, Sendable {
     /// Clients that an operator removed although the configuration files still have them, by name.
     public internal(set) var removed: [String: ClientRecord] = [:]
-    /// Clients that were disabled when they left the configuration files, or whose requests are denied still, by name.
+    /// Clients that were disabled when they left the configuration files, by name.
     public internal(set) var departed: [String: ClientRecord] = [:]
     /// Clients that an operator added and that do not fit beside the configuration files, by name.
     public internal(set) var leftOut: [String: ClientRecord] = [:]
 
     /// A client that was disabled or removed, and had this key.
     public subscript(keyID: KeyID) -> ClientRecord? {
-        departed.values.first { $0.keyID == keyID && $0.until == nil } ?? removed.values.first { $0.keyID == keyID }
+        departed.values.first { $0.keyID == keyID } ?? removed.values.first { $0.keyID == keyID }
             ?? leftOut.values.first { $0.keyID == keyID && $0.until == nil }
     }
 

@@ -50,18 +50,7 @@ public struct RosterPlan {
                 guard record.isOver(bootID: circumstances.bootID, at: circumstances.now) else { return nil }
                 record.until = nil
                 return record
-            case .departed(let record): return record.until == nil ? record : nil
-            case .removed(let record): return record
-            }
-        }
-
-        /// The record of a client that is enabled, and whose requests are denied now.
-        func denied(_ circumstances: Roster.Circumstances) -> ClientRecord? {
-            guard denial(circumstances) != nil else { return nil }
-            switch self {
-            case .serving(let entry): return entry.record(circumstances)
-            case .saved(let record), .departed(let record): return record
-            case .removed, .leftOut: return nil
+            case .departed(let record), .removed(let record): return record
             }
         }
 
@@ -155,10 +144,8 @@ struct Planner {
             if settings.keyID != record.keyID { takeOverKey(of: settings, &client) }
             serve(client, settings, section, record.objectPath)
         case .departed(let record):
-            var client = restored(record, settings)
-            if client.status == .disabled { plan.notices.append(.stillDisabled(name: settings.name)) }
-            if settings.keyID != record.keyID { takeOverKey(of: settings, &client) }
-            serve(client, settings, section, record.objectPath)
+            serve(restored(record, settings), settings, section, record.objectPath)
+            plan.notices.append(.stillDisabled(name: settings.name))
         case nil:
             if let record = settings.keyID.flatMap({ withoutRights[$0] }), !existing.contains(record.name) {
                 // Renamed.
@@ -189,7 +176,7 @@ struct Planner {
                 continue
             }
             if case .serving = item { plan.leaving.append(name) }
-            let record = item.withoutRights(circumstances) ?? item.denied(circumstances)
+            let record = item.withoutRights(circumstances)
             // A removed client is remembered only while the files have it, and one whose key is another client's now is
             // remembered in that.
             if let record, !record.isRemoved, !(record.keyID.map { configuredKeys.contains($0) } ?? false) {

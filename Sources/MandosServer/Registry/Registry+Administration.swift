@@ -167,7 +167,9 @@ extension Registry {
                 record = entry.record(environment.circumstances(at: environment.now()))
                 record?.isRemoved = true
             }
-            try await commit(record.map { [$0] } ?? [], removing: record == nil ? [name] : [])
+            // What is hidden behind it lost its rights too.
+            let hidden = roster.absent.leftOut.values.filter { $0.keyID == keyID && keyID != nil }
+            try await commit((record.map { [$0] } ?? []) + hidden, removing: record == nil ? [name] : [])
             announceRemoval(name, reason: "an operator did")
             roster.remove(name, keeping: record)
             reconsider(keyID)

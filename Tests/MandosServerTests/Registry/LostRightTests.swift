@@ -248,7 +248,9 @@ import Testing
     }
 
     @Test(arguments: [true, false])
-    func `an added client that is left out loses its rights with the client that has its key`(isRemoved: Bool) async throws {
+    func `an added client that is left out loses its rights with the client that has its key`(isRemoved: Bool)
+        async throws
+    {
         let world = World()
         let registry = try world.registry(settings("a"))
         _ = try await registry.add(section("added", key: 2, checker: "check", ""))
@@ -257,24 +259,5 @@ import Testing
         // The section goes while the server is down.
         let last = try world.registry([client("a", key: 1)])
         #expect(await world.decision(last, key: 2) == .refuse(.disabled))
-    }
-
-    @Test(arguments: ["a", "renamed"])
-    func `a denial survives that the client leaves the files for a while`(name: String) async throws {
-        let world = World()
-        let rest = "approval_delay = PT1M\napproval_duration = PT1H\n"
-        let registry = try world.registry([client("a", key: 1, rest), client("z", key: 9)])
-        try await registry.answerRequests(of: "a", approved: false)
-        _ = try await registry.reload([client("z", key: 9)])
-        _ = try await registry.reload([client(name, key: 1, rest), client("z", key: 9)])
-        #expect(await world.decision(registry) == .refuse(.denied))
-        _ = try await registry.reload([client("z", key: 9)])
-        let again = try world.registry([client("z", key: 9)])
-        _ = try await again.reload([client(name, key: 1, rest), client("z", key: 9)])
-        #expect(await world.decision(again) == .refuse(.denied))
-        // And is forgotten when it is over.
-        world.clock.advance(by: .minutes(61))
-        _ = try await again.reload([client("z", key: 9)])
-        #expect(await again.absent.isEmpty)
     }
 }

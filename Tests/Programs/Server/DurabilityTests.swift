@@ -149,7 +149,8 @@ import Testing
         """
 
     /// A client that keeps its receiving window closed, after it has proved its key.
-    @Test(arguments: ["disable", "kill"]) func `is not undone by what the kernel still sends`(end: String) async throws {
+    @Test(arguments: ["disable", "kill"]) func `is not undone by what the kernel still sends`(end: String) async throws
+    {
         let bus = try await TestBus()
         let keys = try await Keys.make()
         let directory = try TemporaryDirectory()
