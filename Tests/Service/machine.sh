@@ -1,8 +1,10 @@
 # A machine for tests of the service: systemd as process 1, in namespaces of its own, on a copy of this machine's files.
 #
 # Everything that is written goes into memory. The copy keeps its files from one boot to the next. To be sourced; the
-# variable `repository` is the directory of the sources, which the machine has at the same path.
+# variable `repository` is the directory of the sources.
 
+# Where the machine has the sources: elsewhere a file system of its own may hide them, as in /tmp.
+readonly sources=/mandos-sources
 readonly step_limit=300 # seconds, for a command in the machine; the longest is "make install"
 readonly wait_limit=120 # seconds, for what should come about by itself
 
@@ -33,8 +35,7 @@ make_machine() {
     mount -t tmpfs -o mode=755 tmpfs "$work"
     machine=$work/root
     overlay / "$machine"
-    # The directory of the sources may be on another file system.
-    overlay "$repository" "$machine$repository"
+    overlay "$repository" "$machine$sources"
     # This machine's own services do not belong to the test.
     rm -rf "$machine/etc/systemd/system" "$machine/var/lib/mandos" "$machine/etc/mandos" "$machine/etc/keys/mandos"
     mkdir -p "$machine/etc/systemd/system"
@@ -77,7 +78,7 @@ machine_is_down() { ! kill -0 "$starter" 2>/dev/null; }
 
 # Runs a command in the machine.
 on() {
-    timeout --kill-after=5 $step_limit nsenter --target "$process_1" --all --root --wdns="$repository" \
+    timeout --kill-after=5 $step_limit nsenter --target "$process_1" --all --root --wdns="$sources" \
         env -i PATH="$PATH" HOME=/root LC_ALL=C.UTF-8 CI="${CI:-}" "$@"
 }
 
