@@ -1,9 +1,9 @@
 # A machine for tests of the service: systemd as process 1, in namespaces of its own, on a copy of this machine's files.
 #
 # Everything that is written goes into memory. The copy keeps its files from one boot to the next. To be sourced; the
-# variable `repository` is the directory of the sources.
+# variable `repository` is the directory of the sources, which the machine has at the same path.
 
-# Where the machine has the sources: elsewhere a file system of its own may hide them, as in /tmp.
+# Where the machine has the sources too: start-machine brings them from there to their own path, which may be in /tmp.
 readonly sources=/mandos-sources
 readonly step_limit=300 # seconds, for a command in the machine; the longest is "make install"
 readonly wait_limit=120 # seconds, for what should come about by itself
@@ -57,7 +57,8 @@ boot() {
         echo "$BASHPID" >"$MACHINE_GROUP/cgroup.procs"
         # "container" tells systemd to leave the kernel alone; so do the capabilities.
         exec setpriv --bounding-set -sys_module,-sys_rawio,-sys_time,-syslog \
-            unshare --cgroup --mount --pid --net --uts --ipc --fork --kill-child "$repository/Tests/Service/start-machine" "$machine"
+            unshare --cgroup --mount --pid --net --uts --ipc --fork --kill-child "$repository/Tests/Service/start-machine" \
+            "$machine" "$sources" "$repository"
     ) 2>"$work/boot.log" &
     starter=$!
     eventually "the machine did not start" machine_is_up
@@ -78,7 +79,7 @@ machine_is_down() { ! kill -0 "$starter" 2>/dev/null; }
 
 # Runs a command in the machine.
 on() {
-    timeout --kill-after=5 $step_limit nsenter --target "$process_1" --all --root --wdns="$sources" \
+    timeout --kill-after=5 $step_limit nsenter --target "$process_1" --all --root --wdns="$repository" \
         env -i PATH="$PATH" HOME=/root LC_ALL=C.UTF-8 CI="${CI:-}" "$@"
 }
 
