@@ -10,15 +10,6 @@ import Testing
 @Suite struct `A right that was taken away` {
     private let secret = SecretDecision.release(Secret(Array("secret".utf8)))
 
-    private func begin(
-        _ world: World, _ body: @escaping @Sendable () async throws -> Void
-    ) async throws -> Task<Void, any Error> {
-        world.store.hold()
-        let task = Task { try await body() }
-        try await waitUntil("a commit") { world.store.isWaiting.isSet }
-        return task
-    }
-
     /// A client with this name and the key of this number.
     private func client(_ name: String, key: Int, _ rest: String = "") throws -> ClientSettings {
         try .parsing(section(name, key: key, checker: "check", rest))
@@ -27,7 +18,7 @@ import Testing
     @Test func `a removal is on the disk when it is acknowledged, although a reload renames the client`() async throws {
         let world = World()
         let registry = try world.registry(settings("a"))
-        let reloading = try await begin(world) { _ = try await registry.reload(settings("renamed")) }
+        let reloading = try await world.begin { _ = try await registry.reload(settings("renamed")) }
         let removing = Task { try await registry.remove("a") }
         try await waitUntil("the other") { await !registry.disabling.isEmpty }
         world.store.release()
@@ -40,7 +31,7 @@ import Testing
     @Test func `a removal hits the client that had the name when it was asked for`() async throws {
         let world = World()
         let registry = try world.registry([client("a", key: 1), client("b", key: 2)])
-        let reloading = try await begin(world) {
+        let reloading = try await world.begin {
             _ = try await registry.reload([client("a", key: 2), client("b", key: 1)])
         }
         let removing = Task { try await registry.remove("a") }
@@ -64,7 +55,7 @@ import Testing
         let world = World()
         let rest = "approval_delay = PT1M\napproval_duration = PT1H\n"
         let registry = try world.registry(settings("a", "b", rest: rest))
-        let other = try await begin(world) { try await registry.disable("b") }
+        let other = try await world.begin { try await registry.disable("b") }
         let denying = Task { try await registry.answerRequests(of: "a", approved: false) }
         try await waitUntil("the denial") {
             if case .denied? = await registry.snapshot("a")?.client.approval { true } else { false }
@@ -82,7 +73,7 @@ import Testing
         let world = World()
         let rest = "approval_delay = PT1M\napproval_duration = PT1M\n"
         let registry = try world.registry(settings("a", "b", rest: rest))
-        let other = try await begin(world) { try await registry.disable("b") }
+        let other = try await world.begin { try await registry.disable("b") }
         let denying = Task { try await registry.answerRequests(of: "a", approved: false) }
         try await waitUntil("the denial") {
             if case .denied? = await registry.snapshot("a")?.client.approval { true } else { false }
@@ -148,7 +139,7 @@ import Testing
         let world = World()
         let registry = try world.registry(settings("a"))
         world.clock.advance(by: .minutes(4))
-        let reloading = try await begin(world) { _ = try await registry.reload(settings("renamed")) }
+        let reloading = try await world.begin { _ = try await registry.reload(settings("renamed")) }
         world.clock.advance(by: .minutes(1))
         _ = await registry.advance()
         world.store.release()
@@ -198,7 +189,7 @@ import Testing
         // The start, the first disabling, the enabling.
         let registry = try registry(world, SmallDisk(world.store, room: 3), settings("a"))
         try await registry.disable("a")
-        let enabling = try await begin(world) { try await registry.enable("a") }
+        let enabling = try await world.begin { try await registry.enable("a") }
         let disabling = Task { try await registry.disable("a") }
         try await waitUntil("the other") { await !registry.disabling.isEmpty }
         world.store.release()

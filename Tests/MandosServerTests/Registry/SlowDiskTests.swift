@@ -9,20 +9,10 @@ import Testing
 @Suite struct `On a slow disk` {
     private let secret = SecretDecision.release(Secret(Array("secret".utf8)))
 
-    /// Begins `body`, and waits until its commit waits for the disk.
-    private func begin(
-        _ world: World, _ body: @escaping @Sendable () async throws -> Void
-    ) async throws -> Task<Void, any Error> {
-        world.store.hold()
-        let task = Task { try await body() }
-        try await waitUntil("a commit") { world.store.isWaiting.isSet }
-        return task
-    }
-
     @Test func `a client is refused at once, and others are served, checked and answered meanwhile`() async throws {
         let world = World()
         let registry = try world.registry(settings("a", "b", rest: "interval = PT1M\n"))
-        let disabling = try await begin(world) { try await registry.disable("a") }
+        let disabling = try await world.begin { try await registry.disable("a") }
         #expect(await world.decision(registry) == .refuse(.disabled))
         #expect(await world.decision(registry, key: 2) == secret)
         world.clock.advance(by: .minutes(1))
@@ -37,7 +27,7 @@ import Testing
     @Test func `what was already disabled is not acknowledged before that is saved`() async throws {
         let world = World()
         let registry = try world.registry(settings("a"))
-        let first = try await begin(world) { try await registry.disable("a") }
+        let first = try await world.begin { try await registry.disable("a") }
         let isDone = Flag()
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
@@ -56,7 +46,7 @@ import Testing
         let world = World()
         let registry = try world.registry(settings("a"))
         try await registry.disable("a")
-        let enabling = try await begin(world) { try await registry.enable("a") }
+        let enabling = try await world.begin { try await registry.enable("a") }
         let disabling = Task { try await registry.disable("a") }
         try await waitUntil("the other") { await !registry.disabling.isEmpty }
         world.store.release()
@@ -72,7 +62,7 @@ import Testing
         let world = World()
         let registry = try world.registry(settings("a", rest: "enabled = no\n"))
         // The file enables it, under its name or another.
-        let reloading = try await begin(world) { _ = try await registry.reload(settings(name)) }
+        let reloading = try await world.begin { _ = try await registry.reload(settings(name)) }
         let disabling = Task { try await registry.disable("a") }
         try await waitUntil("the other") { await !registry.disabling.isEmpty }
         world.store.release()
@@ -87,7 +77,7 @@ import Testing
         let world = World()
         let registry = try world.registry(settings("a", "b"))
         _ = await registry.advance()
-        let reloading = try await begin(world) {
+        let reloading = try await world.begin {
             _ = try await registry.reload(settings("a", "b", rest: "timeout = PT1H\n"))
         }
         await registry.checkerEnded("b", .exit(status: 1))

@@ -125,6 +125,14 @@ struct World {
                 now: { clock.now }, bootID: BootID("test"), jitter: { _ in .zero }))
     }
 
+    /// Begins `body`, and waits until its commit waits for the disk.
+    func begin(_ body: @escaping @Sendable () async throws -> Void) async throws -> Task<Void, any Error> {
+        store.hold()
+        let task = Task { try await body() }
+        try await waitUntil("a commit") { store.isWaiting.isSet }
+        return task
+    }
+
     /// The decision for the client with this key.
     func decision(_ registry: Registry, key: Int = 1) async -> SecretDecision {
         let key = KeyID(hexadecimal: keyID(key))

@@ -130,8 +130,9 @@ public func run(
     _ path: String, _ arguments: [String], environment: [String: String] = [:], input: Data = Data()
 ) async throws -> (status: Int32, output: Data, errors: String) {
     let program = try RunningProgram(path, arguments, environment: environment, input: input)
-    guard case .exit(let status) = try await program.ending() else {
-        throw TookTooLong(goal: "an exit of \(path), but a signal", details: program.errors)
+    let ending = try await program.ending()
+    guard case .exit(let status) = ending else {
+        throw TookTooLong(goal: "an exit of \(path), but \(ending)", details: program.errors)
     }
     return (status, program.output, program.errors)
 }
