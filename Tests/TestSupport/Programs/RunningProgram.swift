@@ -71,7 +71,9 @@ public final class RunningProgram {
     public var isRunning: Bool {
         if knownEnding != nil { return false }
         var status: Int32 = 0
-        guard unsafe waitpid(processID, &status, WNOHANG) == processID else { return true }
+        let ended = unsafe waitpid(processID, &status, WNOHANG)
+        guard ended != 0 else { return true }
+        precondition(ended == processID, "somebody else has waited for \(path)")
         let signal = status & 0x7F
         knownEnding = signal == 0 ? .exit(status: status >> 8 & 0xFF) : .signal(signal)
         return false
@@ -100,7 +102,10 @@ public final class RunningProgram {
         return (mask.flatMap { UInt64($0, radix: 16) } ?? 0) & 1 << UInt64(signal - 1) != 0
     }
 
-    public func signal(_ number: Int32) { kill(processID, number) }
+    /// Sends a signal to the program, unless it has ended: its process ID may be another's then.
+    public func signal(_ number: Int32) {
+        if isRunning { kill(processID, number) }
+    }
 
     public enum Ending: Equatable, Sendable {
         case exit(status: Int32)
