@@ -118,6 +118,13 @@ install: build
 	    bridge openvpn wireguard wireless
 	cd packaging/network-hooks.d && install -m 644 -t $(abspath $(DESTDIR)$(PREFIX)/share/doc/mandos-client/examples/network-hooks.d) \
 	    README.md *.conf
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/share/initramfs-tools/hooks packaging/initramfs-tools/hooks/mandos
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/initramfs-tools/conf.d packaging/initramfs-tools/conf.d/mandos-conf
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/initramfs-tools/conf-hooks.d packaging/initramfs-tools/conf-hooks.d/zz-mandos
+	for directory in init-premount local-premount; do install -D -m 755 -t \
+	    $(DESTDIR)$(PREFIX)/share/initramfs-tools/scripts/$$directory packaging/initramfs-tools/scripts/$$directory/mandos || exit; done
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/lib/dracut/modules.d/90mandos packaging/dracut/90mandos/*.sh
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/dracut/modules.d/90mandos packaging/dracut/90mandos/ask-password-mandos.*
 	install -d -m 755 $(DESTDIR)/etc/mandos
 	install -d -m 700 $(DESTDIR)/etc/mandos/clients.d $(DESTDIR)/etc/keys/mandos
 	test -e $(DESTDIR)/etc/mandos/mandos.conf || install -m 644 packaging/etc/mandos.conf $(DESTDIR)/etc/mandos/
