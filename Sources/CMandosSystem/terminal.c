@@ -8,6 +8,8 @@ static struct termios former;
 
 static void show_input(int signal_number) {
     tcsetattr(hidden, TCSANOW, &former);
+    // A half-typed password is not for the next reader.
+    tcflush(hidden, TCIFLUSH);
     // SA_RESETHAND has restored the default action.
     raise(signal_number);
 }

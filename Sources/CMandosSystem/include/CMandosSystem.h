@@ -129,7 +129,8 @@ void cmandos_take_plain_limits(void);  // those of process 1, but at most 1024 o
 void cmandos_take_plain_scheduling(void);
 int cmandos_spawn_in_session(void);  // the flag POSIX_SPAWN_SETSID
 
-// Until cmandos_input_is_shown(), a fatal signal that can be handled first restores `settings`. One terminal at a time.
+// Until cmandos_input_is_shown(), a fatal signal that can be handled first restores `settings` and
+// discards unread input. One terminal at a time.
 void cmandos_show_input_when_killed(int descriptor, const struct termios *_Nonnull settings);
 void cmandos_input_is_shown(void);
 // read(2) that waits 50 ms at most, then fails with EINTR.

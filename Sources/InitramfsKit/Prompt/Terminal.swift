@@ -2,9 +2,21 @@ import CMandosSystem
 public import POSIXKit
 
 /// A terminal with echo turned off, until its owner's lifetime ends or any signal that can be handled ends the process.
+///
+/// Input that is not read by then is discarded, unless a whole line was read: the next reader of the terminal, such as
+/// login(1), would show a half-typed password.
 public struct HiddenInput: ~Copyable {
     private let descriptor: Int32
     private let former: termios
+    private var discardsInput = true
+
+    private init(descriptor: Int32, former: termios) {
+        self.descriptor = descriptor
+        self.former = former
+    }
+
+    /// Keeps what was typed after the line: it may be the answer to the next prompt.
+    public mutating func lineWasRead() { discardsInput = false }
 
     /// Turns off echo on the terminal `descriptor`. From then on the terminal cannot stop the process: a stopped
     /// process would leave the terminal without echo, and not handle SIGTERM. In the background, reading fails instead.
@@ -33,6 +45,8 @@ public struct HiddenInput: ~Copyable {
             cmandos_input_is_shown()
             return nil
         }
+        // Another prompt has left the terminal like this when it was killed, with what was half typed there.
+        if former.c_lflag & tcflag_t(ECHO) == 0 { tcflush(descriptor, TCIFLUSH) }
         return HiddenInput(descriptor: descriptor, former: former)
     }
 
@@ -45,6 +59,8 @@ public struct HiddenInput: ~Copyable {
     deinit {
         var settings = former
         while unsafe tcsetattr(descriptor, TCSANOW, &settings) < 0 && cmandos_errno() == EINTR {}
+        // Unlike TCSAFLUSH, it does not wait for a console that takes no output at the moment.
+        if discardsInput { tcflush(descriptor, TCIFLUSH) }
         cmandos_input_is_shown()
     }
 }
@@ -63,7 +79,8 @@ public struct TerminalState: ~Copyable {
         return TerminalState(terminal: terminal, former: settings)
     }
 
-    /// Turns echo and line input on again if they were on before; changes nothing else.
+    /// Turns echo and line input on again if they were on before, and then discards what was typed at the prompt that has
+    /// left the terminal like this.
     public consuming func restore() {
         var settings = termios()
         guard unsafe tcgetattr(terminal.number, &settings) == 0 else { return }
@@ -73,6 +90,7 @@ public struct TerminalState: ~Copyable {
         // Otherwise, tcsetattr(3) in the background would stop us.
         cmandos_ignore_signal(SIGTTOU)
         _ = unsafe tcsetattr(terminal.number, TCSANOW, &settings)
+        tcflush(terminal.number, TCIFLUSH)
     }
 }
 
@@ -94,14 +112,14 @@ public enum PasswordQuestion {
     public static let longestTypedPassword = 4094
 
     /// Prompts, and reads one line from the descriptor `input`; without echo if it is a terminal, whose settings are
-    /// always restored.
+    /// always restored. Input at a terminal is discarded unless it is a whole line, or follows one.
     ///
     /// Ctrl-D on an empty line prompts again; text sent by Ctrl-D is part of the line. Nothing after the line is read.
     /// - Throws: also if the line is too long (EMSGSIZE), or we are in the background of a terminal (EIO).
     public static func ask(
         _ prompt: String, on output: Int32, reading input: Int32, until stop: borrowing StopSignals
     ) throws(SystemError) -> Outcome {
-        let hidden = try HiddenInput.begin(on: input)
+        var hidden = try HiddenInput.begin(on: input)
         let isTerminal = hidden != nil
         var display = NonBlockingOutput(on: output)
         // Does not prompt if input is already at end of file.
@@ -129,7 +147,9 @@ public enum PasswordQuestion {
             if line.count > longest { throw SystemError("reading the password", code: EMSGSIZE) }
             switch progress {
             case .more: break
-            case .line: return .password(line)
+            case .line:
+                hidden?.lineWasRead()
+                return .password(line)
             case .end where line.count > 0: return .password(line)
             case .end:
                 // Ctrl-D was pressed. A terminal that was hung up would return end of file for ever.

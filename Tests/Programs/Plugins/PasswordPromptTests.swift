@@ -115,6 +115,45 @@ import Testing
         #expect(prompt.output.isEmpty)
     }
 
+    /// It would be the beginning of the login name, on the screen and in the logs.
+    @Test(arguments: [SIGTERM, SIGINT, SIGHUP, SIGSEGV, SIGUSR1])
+    func `leaves nothing of what was half typed to the next reader when it is ended`(signal: Int32) async throws {
+        let terminal = try Terminal()
+        let shell = try start(
+            script: Self.promptAndNextReader, environment: ["SWIFT_BACKTRACE": "enable=no"], terminal: terminal)
+        _ = try await shell.line(with: Self.standardPrompt)
+        let processID = try #require(shell.errors.split(separator: "\n").first.flatMap { pid_t($0) })
+        try await waitUntil("a terminal without echo") { !terminal.echoes }
+        try terminal.type("half-typed-secret")
+        // The kernel passes it to the terminal's reader in its own time.
+        try await Task.sleep(for: .milliseconds(500))
+        kill(processID, signal)
+        _ = try await shell.line(with: "next reader")
+        try terminal.type("root\n")
+        #expect(try await shell.ending() == .exit(status: 0), "\(shell.errors)")
+        #expect(shell.output == Data("root\n".utf8))
+    }
+
+    /// It may be the password of the next disk.
+    @Test func `keeps what was typed after the line for the next prompt`() async throws {
+        let terminal = try Terminal()
+        let shell = try start(script: Self.promptAndNextReader, terminal: terminal)
+        _ = try await shell.line(with: Self.standardPrompt)
+        try await waitUntil("a terminal without echo") { !terminal.echoes }
+        try terminal.type("one\ntwo\n")
+        #expect(try await shell.ending() == .exit(status: 0), "\(shell.errors)")
+        #expect(shell.output == Data("onetwo\n".utf8))
+    }
+
+    /// Starts our program, says its process ID, and reads a line from the same terminal after its end.
+    private static let promptAndNextReader = """
+        exec 3<&0
+        env --default-signal "$0" <&3 & echo $! >&2
+        wait $!
+        echo next reader >&2
+        head -n 1 <&3
+        """
+
     /// A shell at the same console does that, or cryptsetup's askpass.
     @Test func `is not held up by another program that reads what is typed`() async throws {
         let terminal = try Terminal()

@@ -79,6 +79,36 @@ import Testing
         #expect(runner.output == Data("half, all".utf8))
     }
 
+    /// The prompt may be ended, or killed.
+    @Test(arguments: [nil, "stty -echo; : >MARKS/asks; until [ -e MARKS/go ]; do sleep 0.02; done; kill -KILL $$"])
+    func `leaves nothing of what was half typed to the next reader when a plugin is faster`(prompt: String?)
+        async throws
+    {
+        let scripts = ["a": "until [ -e MARKS/won ]; do sleep 0.02; done; printf secret"]
+        let plugins = try Plugins(scripts.merging(prompt.map { ["password-prompt": $0] } ?? [:]) { $1 })
+        let terminal = try Terminal()
+        let shell = try RunningProgram(
+            "/bin/sh",
+            [
+                "-c", #""$0" "$@"; echo next reader >&2; head -n 1"#, Place.program("plugin-runner"), "--debug",
+                "--plugin-dir", plugins.path.path, "--config-file=/nonexistent",
+            ], terminal: terminal)
+        if prompt == nil { _ = try await terminal.shows("Password: ") }
+        try await waitUntil("a terminal without echo", details: { shell.errors }) { !terminal.echoes }
+        try terminal.type("half-typed-secret")
+        // The kernel passes it to the terminal's reader in its own time.
+        try await Task.sleep(for: .milliseconds(500))
+        if prompt != nil {
+            try plugins.marks.write("", to: "go")
+            _ = try await shell.line(with: "plugin password-prompt failed with signal 9")
+        }
+        try plugins.marks.write("", to: "won")
+        _ = try await shell.line(with: "next reader")
+        try terminal.type("root\n")
+        #expect(try await shell.ending() == .exit(status: 0), "\(shell.errors)")
+        #expect(shell.output == Data("secretroot\n".utf8))
+    }
+
     @Test func `leaves the terminal as it was, also if it is not to be ended`() async throws {
         let marks = try TemporaryDirectory()
         try marks.setMode(0o777)
