@@ -12,6 +12,7 @@ import POSIXKit
         Hardening.protectProcess()
         do throws(SystemError) {
             let stop = try StopSignals()
+            PluginRole.fetches.declare(isFinal: true)
             let settings = Settings.read(program)
             // The last use of root's privileges in this process.
             let network = try NetworkSetup.begin(

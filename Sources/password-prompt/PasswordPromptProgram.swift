@@ -15,11 +15,13 @@ import POSIXKit
     {
         func debug(_ message: String) { if settings.debug { complain(program, message) } }
 
+        PluginRole.willAsk.declare()
         if let sign = PlymouthDetection.sign() {
             debug("not asking, since Plymouth does: \(sign)")
             return .exit(.unavailable)
         }
         debug("asking at standard input")
+        PluginRole.asks.declare()
         let password: SecretBuffer
         do throws(SystemError) {
             let outcome = try PasswordQuestion.ask(

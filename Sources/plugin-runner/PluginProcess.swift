@@ -1,4 +1,5 @@
 import CMandosSystem
+import InitramfsKit
 import MandosFormats
 import POSIXKit
 
@@ -15,15 +16,17 @@ final class PluginFile {
     }
 
     /// Starts it in our process group, so that it may read from the terminal, with our standard input; `arguments`
-    /// begin with its name. Its standard error is captured if `capturesErrors`, and is ours otherwise.
+    /// begin with its name. Its standard error is captured if `capturesErrors`, and is ours otherwise. It declares its
+    /// role through the descriptor ``PluginProcess/roleDescriptor``.
     func start(
         arguments: [String], environment: [String], capturesErrors: Bool
     ) throws(SystemError) -> PluginProcess {
         let pipes = try ChildPipes.make(inheritsInput: true, capturesErrors: capturesErrors)
+        let roles = try Pipe.make(nonBlocking: .reading)
         let process = try ChildProcess.start(
-            path, arguments: arguments, environment: environment, standard: pipes.standard,
+            path, arguments: arguments, environment: environment, standard: pipes.standard + [roles.writing.number],
             group: .inherited, file: file.number)
-        return PluginProcess(process, pipes)
+        return PluginProcess(process, pipes, RolePipe(roles.keepReading()))
     }
 }
 
@@ -32,7 +35,11 @@ final class PluginProcess {
     private let process: ChildProcess
     private var output: ChildOutput
     private var errors: ChildOutput
+    private var roles: RolePipe
     private var status: TerminationStatus?
+
+    /// A plugin's descriptor for declaring its role: the first one after the standard descriptors.
+    static let roleDescriptor = STDERR_FILENO + 1
 
     /// Runs `work` in a fork of this process, as a plugin: its standard output is the password. It keeps only the
     /// standard descriptors. To be called while this process has one thread.
@@ -46,19 +53,23 @@ final class PluginProcess {
             cmandos_close_range(UInt32(STDERR_FILENO) + 1, UInt32.max)
             work()
         }
-        return PluginProcess(process, pipes)
+        return PluginProcess(process, pipes, RolePipe(nil))
     }
 
-    fileprivate init(_ process: consuming ChildProcess, _ pipes: consuming ChildPipes) {
+    fileprivate init(
+        _ process: consuming ChildProcess, _ pipes: consuming ChildPipes, _ roles: consuming RolePipe
+    ) {
         self.process = process
         output = ChildOutput(pipes.output.take())
         errors = ChildOutput(pipes.errors.take())
+        self.roles = roles
     }
 
     func register(in set: inout PollSet) {
         if status == nil { set.add(process.descriptor) }
         output.register(in: &set)
         errors.register(in: &set)
+        roles.register(in: &set)
     }
 
     /// - Returns: its termination status, once it has ended.
@@ -73,6 +84,9 @@ final class PluginProcess {
     func drainOutput(into buffer: SecretBuffer) { output.drain(into: buffer) }
 
     func drainErrors(into buffer: SecretBuffer) { errors.drain(into: buffer) }
+
+    /// The role that it has declared since the last call, if any.
+    func newestRole() -> PluginRole? { roles.newestRole() }
 
     func signal(_ number: Int32) { if status == nil { process.signal(number) } }
 }

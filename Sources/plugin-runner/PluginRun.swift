@@ -1,3 +1,5 @@
+import CMandosSystem
+import InitramfsKit
 import MandosFormats
 import POSIXKit
 
@@ -10,47 +12,51 @@ struct PluginRun {
         case nothing(hasAsked: Bool)
     }
 
-    /// The plugins, and the prompt.
-    private let all: [Plugin]
-    /// Asks on the console once the other plugins only wait for a restart, or for output after their success.
+    private let plugins: [Plugin]
+    /// Asks on the console while no plugin asks a person; the plugins go on meanwhile.
     private let prompt: Plugin
     private let voices: PluginVoices?
 
-    private static let teardown = Teardown(termination: 5000, kill: 1000)
+    // Time limits in milliseconds, after the first SIGTERM.
+    private static let longestEnd: Int64 = 5000
+    /// For plugins that put something back in order.
+    private static let longestRestoration = SplashScreen.longestRestoration + 6000
+    private static let longestKill: Int64 = 1000
 
     init(_ plugins: [Plugin], prompt: Plugin, voices: PluginVoices?) {
-        all = plugins + [prompt]
+        self.plugins = plugins
         self.prompt = prompt
         self.voices = voices
     }
 
+    private var all: [Plugin] { plugins + [prompt] }
+
     func firstSuccess(until stop: borrowing StopSignals) -> Outcome {
-        var isToPrompt = true
+        var hasAsked = false
         while true {
             let now = BootTime.now()
-            // Whether any plugin may still succeed, and whether any is at work now.
-            var (isAnyLeft, isAnyAtWork) = (false, false)
+            for plugin in plugins { plugin.advance(at: now) }
+            let mayPrompt = !plugins.contains { $0.holdsPrompt(at: now) }
+            // After a failure it is not started again beside a plugin that asks.
+            let isPromptActive = mayPrompt || prompt.isRunning
+            if isPromptActive { prompt.advance(at: now) }
             for plugin in all {
-                plugin.advance(at: now)
-                switch plugin.state {
-                case .succeeded(let password): return .password(password)
-                case .running: (isAnyLeft, isAnyAtWork) = (true, true)
-                case .lingering: (isAnyLeft, isAnyAtWork) = (true, isAnyAtWork || plugin.hasOutput)
-                case .resting: isAnyLeft = true
-                case .failed: break
-                }
+                if case .succeeded(let password) = plugin.state { return .password(password) }
             }
-            guard isAnyLeft else { return .nothing(hasAsked: !isToPrompt) }
-            if !isAnyAtWork, isToPrompt {
-                isToPrompt = false
-                prompt.start()
+            guard prompt.isRunning || plugins.contains(where: { $0.isLeft }) else {
+                return .nothing(hasAsked: hasAsked)
+            }
+            if mayPrompt, !hasAsked {
+                hasAsked = true
+                prompt.start(at: now)
                 // If the prompt cannot be started, this process asks instead, and gives up the other plugins.
                 guard case .running = prompt.state else { return .nothing(hasAsked: false) }
                 continue
             }
             var set = PollSet()
             set.add(stop.descriptor.number)
-            for plugin in all { plugin.register(in: &set) }
+            for plugin in plugins { plugin.register(in: &set, at: now) }
+            if isPromptActive { prompt.register(in: &set, at: now) }
             voices?.register(in: &set)
             set.wait()
             if let signal = stop.next() { return .stopped(signal: signal) }
@@ -60,18 +66,26 @@ struct PluginRun {
 
     /// Ends every plugin that still runs. We may lack the permission to signal a set-uid one.
     func endAll() {
-        Self.teardown.run { number in
-            for plugin in all { plugin.signal(number) }
-        } hasEnded: {
-            haveAllEnded(by: $0)
+        let begin = BootTime.now()
+        signal(SIGTERM, all)
+        if !haveEnded(all, by: begin.after(milliseconds: Self.longestEnd)) {
+            signal(SIGKILL, all.filter { !$0.restores })
+            _ = haveEnded(all.filter { $0.restores }, by: begin.after(milliseconds: Self.longestRestoration))
+            signal(SIGKILL, all)
+            _ = haveEnded(all, by: .now().after(milliseconds: Self.longestKill))
         }
         voices?.finish()
     }
 
-    private func haveAllEnded(by deadline: BootTime) -> Bool {
+    private func signal(_ number: Int32, _ recipients: [Plugin]) {
+        for plugin in recipients { plugin.signal(number) }
+    }
+
+    /// Waits, and reads meanwhile what all plugins write: they may have to write before they can end.
+    private func haveEnded(_ awaited: [Plugin], by deadline: BootTime) -> Bool {
         while true {
             for plugin in all { plugin.collectStatus() }
-            guard all.contains(where: { $0.isRunning }) else { return true }
+            guard awaited.contains(where: { $0.isRunning }) else { return true }
             if BootTime.now() >= deadline { return false }
             var set = PollSet()
             for plugin in all { plugin.registerEnd(in: &set) }

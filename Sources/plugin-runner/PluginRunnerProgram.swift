@@ -22,8 +22,12 @@ import POSIXKit
         let report: (String) -> Void = { if settings.debug { complain(program, $0) } }
         let plugins = plugins(settings, voices, report)
         becomeUnprivileged(settings)
-        for plugin in plugins { plugin.start() }
-        let prompt = Plugin(name: "(console)", voices: nil, report: report) { () throws(SystemError) in
+        for plugin in plugins { plugin.start(at: .now()) }
+        let prompt = Plugin(
+            name: "(console)", voices: nil, report: report, pauses: pausesOfPrompt,
+            // Without input, such as a terminal, there is never a person to ask.
+            isRepeated: { $0 != .exit(status: ExitStatus.noInput.rawValue) }
+        ) { () throws(SystemError) in
             try .fork { ProgramEnding.of(program) { (stop) throws(SystemError) in ask(until: stop) } }
         }
         let run = PluginRun(plugins, prompt: prompt, voices: voices)
@@ -31,12 +35,23 @@ import POSIXKit
         switch run.firstSuccess(until: stop) {
         case .password(let password): return PasswordOutput.write(password, program, until: stop)
         case .stopped(let signal): return .signal(signal)
-        case .nothing(hasAsked: true): return .exit(.unavailable)
+        case .nothing(hasAsked: true): return withoutPassword()
         case .nothing(hasAsked: false):
             voices?.finish()
             report("no plugin is left; asking on the console")
-            return ask(until: stop)
+            let ending = ask(until: stop)
+            if case .exit(.noInput) = ending { return withoutPassword() }
+            return ending
         }
+    }
+
+    /// Pauses before our prompt is repeated after a failure, as long as other plugins go on: a person who mistypes waits
+    /// for a second, and a console in use by another program is looked at again.
+    private static var pausesOfPrompt: Backoff { Backoff(first: 1000, longest: 10_000, most: .max) }
+
+    private static func withoutPassword() -> ProgramEnding {
+        complain(program, "no plugin has got a password, and there is nobody to ask")
+        return .exit(.unavailable)
     }
 
     /// Opens the plugins while we are root: their directory may be accessible to root alone.
@@ -87,13 +102,13 @@ import POSIXKit
             "Password: ", on: ExitStatus.standardError, reading: ExitStatus.standardInput, until: stop)
     }
 
-    /// Asks for the password, and prints it. Source: plugin-runner(8mandos), FALLBACK.
+    /// Asks for the password, and prints it; exits with `EX_NOINPUT` if there is nobody to ask. Source: plugin-runner(8mandos), FALLBACK.
     private static func ask(until stop: borrowing StopSignals) -> ProgramEnding {
         do throws(SystemError) {
             switch try askSomebody(until: stop) {
             case .password(let password): return PasswordOutput.write(password, program, until: stop)
             case .stopped(let signal): return .signal(signal)
-            case .noInput: complain(program, "there is nobody to ask; no password")
+            case .noInput: return .exit(.noInput)
             }
         } catch {
             complain(program, "\(error)")

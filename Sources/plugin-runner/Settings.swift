@@ -117,6 +117,10 @@ struct Settings {
     /// The environment of a plugin.
     func environment(of plugin: String) -> [String] {
         plugins.environment(
-            of: plugin, inherited: ProcessEnvironment.settings + ["MANDOSPLUGINHELPERDIR=" + pluginHelperDirectory])
+            of: plugin,
+            inherited: ProcessEnvironment.settings + [
+                "MANDOSPLUGINHELPERDIR=" + pluginHelperDirectory,
+                PluginRole.variable + "=\(PluginProcess.roleDescriptor)",
+            ])
     }
 }

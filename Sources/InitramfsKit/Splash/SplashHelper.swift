@@ -23,6 +23,8 @@ struct SplashHelper {
     private static let daemonTeardown = Teardown(termination: 2000, kill: 1000)
     private static let longestStart: Int64 = 5000
     private static let longestShowing: Int64 = 5000
+    /// The sum of those from the end of the prompting program on, with one second for each teardown.
+    static let longestRestoration = 1000 + 2 * longestQuit + 3000 + longestStart + longestShowing
 
     private static let environment = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
 

@@ -40,6 +40,7 @@ public struct SplashQuestion: ~Copyable {
             helper.end()
             throw error
         }
+        PluginRole.willAsk.declare()
         return SplashQuestion(helper: helper, output: pipe.keepReading())
     }
 
@@ -107,7 +108,9 @@ public struct SplashQuestion: ~Copyable {
     public consuming func end() { helper.end() }
 
     private borrowing func message() -> SplashHelper.Message? {
-        (try? helper.socket.receiveByte()).flatMap { SplashHelper.Message(rawValue: $0) }
+        let message = (try? helper.socket.receiveByte()).flatMap { SplashHelper.Message(rawValue: $0) }
+        if message == .ready { PluginRole.asks.declare() }
+        return message
     }
 
     /// Reads the available part of the password from a non-blocking descriptor.

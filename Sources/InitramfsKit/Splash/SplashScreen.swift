@@ -59,6 +59,11 @@ public struct SplashScreen: Sendable {
     }
 }
 
+extension SplashScreen {
+    /// How long restoring the screen may take at most, in milliseconds, after the program that prompts is told to end.
+    public static var longestRestoration: Int64 { SplashHelper.longestRestoration }
+}
+
 extension DiskToUnlock {
     /// The disk's names as part of a prompt: " /dev/sda2 (root)", or an empty string.
     public var names: String { (source.map { " " + $0 } ?? "") + (name.map { " (" + $0 + ")" } ?? "") }

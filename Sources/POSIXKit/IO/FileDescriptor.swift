@@ -89,7 +89,7 @@ public struct FileDescriptor: ~Copyable, Sendable {
 
 extension Optional where Wrapped == FileDescriptor {
     /// The descriptor's number, without consuming the descriptor.
-    var number: Int32? {
+    public var number: Int32? {
         switch self {
         case .some(let descriptor): descriptor.number
         case .none: nil

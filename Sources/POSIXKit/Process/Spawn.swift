@@ -1,12 +1,12 @@
 import CMandosSystem
 
-/// A call of posix_spawn(3): the program gets three descriptors only, and no signal is blocked or ignored in it.
+/// A call of posix_spawn(3): the program gets the named descriptors only, and no signal is blocked or ignored in it.
 struct Spawn {
     let path: String
     /// The command line, program name first.
     let arguments: [String]
     let environment: [String]
-    /// The program's standard input, output and error.
+    /// The program's standard input, output and error, and its descriptors from 3 on.
     let standard: [Int32]
     let directory: String?
     let group: ChildProcess.Group
@@ -14,13 +14,15 @@ struct Spawn {
     let file: Int32?
 
     private static let maximumTries = 25
+    /// Higher than every number of a descriptor that the program gets.
+    private static let firstMoved: Int32 = 64
 
     func start() throws(SystemError) -> pid_t {
         do throws(SystemError) {
             return try start(path, standard)
         } catch {
             guard let file, error.code == EACCES else { throw error }
-            return try start("/proc/self/fd/3", standard + [file])
+            return try start("/proc/self/fd/\(standard.count)", standard + [file])
         }
     }
 
@@ -28,7 +30,12 @@ struct Spawn {
         var actions = unsafe posix_spawn_file_actions_t()
         unsafe posix_spawn_file_actions_init(&actions)
         defer { unsafe posix_spawn_file_actions_destroy(&actions) }
-        for (number, descriptor) in descriptors.enumerated() {
+        // A descriptor that one before it would replace is moved out of the way first.
+        let moved = descriptors.enumerated().map { $1 < $0 ? Self.firstMoved + Int32($0) : $1 }
+        for (old, new) in zip(descriptors, moved) where old != new {
+            unsafe posix_spawn_file_actions_adddup2(&actions, old, new)
+        }
+        for (number, descriptor) in moved.enumerated() {
             unsafe posix_spawn_file_actions_adddup2(&actions, descriptor, Int32(number))
         }
         unsafe cmandos_spawn_close_from(&actions, Int32(descriptors.count))

@@ -69,6 +69,7 @@ import Testing
                 [--two]
                 [--last]
                 MANDOSPLUGINHELPERDIR=/help
+                MANDOSPLUGINROLEFD=3
                 V=own
                 W=most own
                 X=file
