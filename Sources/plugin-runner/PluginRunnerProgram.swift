@@ -102,7 +102,9 @@ import POSIXKit
             "Password: ", on: ExitStatus.standardError, reading: ExitStatus.standardInput, until: stop)
     }
 
-    /// Asks for the password, and prints it; exits with `EX_NOINPUT` if there is nobody to ask. Source: plugin-runner(8mandos), FALLBACK.
+    /// Asks for the password, and prints it; exits with `EX_NOINPUT` if there is nobody to ask.
+    ///
+    /// Source: plugin-runner(8mandos), FALLBACK.
     private static func ask(until stop: borrowing StopSignals) -> ProgramEnding {
         do throws(SystemError) {
             switch try askSomebody(until: stop) {

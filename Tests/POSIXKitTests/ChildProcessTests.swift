@@ -1,3 +1,4 @@
+import Foundation
 import Glibc
 import MandosFormats
 import Testing
@@ -52,6 +53,15 @@ import Testing
         }
         #expect(error?.description == "starting /nonexistent: No such file or directory")
         #expect(error?.isNoSuchFile == true)
+    }
+
+    @Test func `gets each descriptor under its number, also one that has the number of another here`() throws {
+        let null = try FileDescriptor.nothing()
+        let errors = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/2")
+        let child = try ChildProcess.start(
+            "/bin/sh", arguments: ["sh", "-c", #"test "$(readlink /proc/$$/fd/3)" = "$1""#, "sh", errors],
+            environment: ["PATH=/usr/bin:/bin"], standard: [null.number, null.number, null.number, STDERR_FILENO])
+        #expect(child.waitForStatus() == .success)
     }
 
     @Test func `gets no descriptor but the standard ones`() throws {

@@ -28,7 +28,8 @@ public struct ChildProcess: ~Copyable, Sendable {
     public var hasEnded: Bool { isReadable(watch.number) }
 
     /// Starts the program at `path` with `arguments`, its own name first, and only `environment`; `standard` are its
-    /// standard input, output and error, and any descriptors from 3 on; it gets no others. No signal is blocked or ignored in it.
+    /// standard input, output and error, and any descriptors from 3 on; it gets no others. No signal is blocked or ignored
+    /// in it.
     ///
     /// If our user may no longer access `path`, the program is started from `file`, an open descriptor of it, if given.
     public static func start(
