@@ -6,6 +6,11 @@
 
 int cmandos_errno(void) { return errno; }
 
+struct dirent *cmandos_next_entry(DIR *directory) {
+    errno = 0;
+    return readdir(directory);
+}
+
 int cmandos_open(const char *path, int flags, mode_t mode) { return open(path, flags, mode); }
 
 int cmandos_open_path(const char *path) { return open(path, O_PATH | O_CLOEXEC); }

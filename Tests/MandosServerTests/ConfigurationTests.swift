@@ -77,6 +77,45 @@ private func section(_ name: String, key: Int, _ rest: String = "") -> String {
         #expect(try mayPass(directory), "too many levels of symbolic links")
     }
 
+    @Test(arguments: ["clients.d", "clients.conf"]) func `is not complete if a link leads nowhere`(name: String) throws
+    {
+        let directory = try configuration([
+            "clients.conf": section("a", key: 1), "clients.d/b.conf": section("b", key: 2),
+        ])
+        let path = directory.path + "/" + name
+        try FileManager.default.removeItem(atPath: path)
+        try FileManager.default.createSymbolicLink(atPath: path, withDestinationPath: "/nonexistent/\(name)")
+        #expect(try directory.problems() == ["\(name): Link has been severed"])
+    }
+
+    @Test func `is not complete if a file is where clients.d should be`() throws {
+        let directory = try TemporaryDirectory(["clients.conf": section("a", key: 1), "clients.d": ""])
+        #expect(try directory.problems() == ["clients.d: Not a directory"])
+    }
+
+    @Test func `is read again if a file has changed before the last one was read`() throws {
+        let directory = try configuration([
+            "clients.conf": section("a", key: 1), "clients.d/b.conf": section("b", key: 2),
+        ])
+        var files = FilesOnDisk()
+        for name in ["mandos.conf", "clients.conf"] {
+            _ = files.answer(FileQuestion(kind: .configuration, path: directory.path + "/" + name))
+        }
+        _ = files.answer(FileQuestion(kind: .directory, path: directory.path + "/clients.d"))
+        #expect(!files.haveChanged)
+        // As an editor or a program does it that changes a file in place.
+        try directory.write("", to: "clients.conf")
+        #expect(files.haveChanged)
+        files = FilesOnDisk()
+        _ = files.answer(FileQuestion(kind: .directory, path: directory.path + "/clients.d"))
+        try directory.write(section("c", key: 3), to: "clients.d/c.conf")
+        #expect(files.haveChanged)
+        files = FilesOnDisk()
+        _ = files.answer(FileQuestion(kind: .configuration, path: directory.path + "/mandos.conf"))
+        try directory.write("", to: "mandos.conf")
+        #expect(files.haveChanged)
+    }
+
     @Test func `has each name and each key once`() throws {
         let directory = try configuration([
             "clients.conf": section("a", key: 1) + section("b", key: 2),

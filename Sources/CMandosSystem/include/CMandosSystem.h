@@ -41,6 +41,8 @@ char *_Nullable *_Nullable cmandos_environment(void);
 // errno is a macro for a thread-local variable.
 int cmandos_errno(void);
 
+// readdir(3), with errno 0 at the end of the directory: nothing else tells that from an error.
+struct dirent *_Nullable cmandos_next_entry(DIR *_Nonnull directory);
 // open(2) is variadic in C.
 int cmandos_open(const char *_Nonnull path, int flags, mode_t mode);
 int cmandos_open_path(const char *_Nonnull path);  // O_PATH

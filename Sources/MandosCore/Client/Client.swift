@@ -91,10 +91,10 @@ public struct Client: Equatable, Sendable {
         status = .enabled(Lease(until: now + span, check: .scheduled(due: now + firstCheckDelay)))
     }
 
-    /// Disables the client; only ``enable(firstCheckDelay:at:)`` undoes that.
+    /// Disables the client; only ``enable(firstCheckDelay:at:)`` undoes that. A denial goes on.
     public mutating func disable() {
         status = .disabled
-        approval = .none
+        if case .granted = approval { approval = .none }
     }
 
     /// Changes the settings, except for `enabled`, which the caller acts on.
@@ -220,6 +220,16 @@ public struct Client: Equatable, Sendable {
     public mutating func noticeKeyExpiry(at now: Timestamp) {
         if hasKeyExpired(at: now) { passedKeyExpiry = settings.keyExpires }
     }
+
+    /// When to notice the end of the key's time; nil if it has none, or that was noticed.
+    public func keyExpiryDue(at now: Moment) -> BootTime? {
+        guard let expiry = settings.keyExpires, expiry != passedKeyExpiry else { return nil }
+        return now.boot
+            + max(.zero, TimeSpan(milliseconds: expiry.millisecondsSince1970 - now.wall.millisecondsSince1970))
+    }
+
+    /// Takes over what was noticed about the client's key, which was another client's.
+    mutating func takeOverKey(passedExpiry: Timestamp?) { passedKeyExpiry = passedExpiry }
 
     /// Records that a request of the client waits for approval.
     public mutating func approvalWasRequested(at now: Timestamp) { lastApprovalRequest = now }

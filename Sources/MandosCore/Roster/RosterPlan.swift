@@ -54,6 +54,18 @@ public struct RosterPlan {
             }
         }
 
+        /// The key, and the end of its time that has passed once; see ``Client/passedKeyExpiry``.
+        var passedKeyExpiry: (keyID: KeyID, expiry: Timestamp)? {
+            let (keyID, expiry) =
+                switch self {
+                case .serving(let entry): (entry.client.settings.keyID, entry.client.passedKeyExpiry)
+                case .saved(let record), .leftOut(let record), .departed(let record), .removed(let record):
+                    (record.keyID, record.passedKeyExpiry)
+                }
+            guard let keyID, let expiry else { return nil }
+            return (keyID, expiry)
+        }
+
         /// The end of a denial that holds now.
         func denial(_ circumstances: Roster.Circumstances) -> (keyID: KeyID, until: BootTime)? {
             let now = circumstances.now
@@ -84,6 +96,7 @@ struct Planner {
     private var withoutRights: [KeyID: ClientRecord] = [:]
     /// The ends of denials, by key.
     private var denials: [KeyID: BootTime] = [:]
+    private var passedKeyExpiries: [KeyID: Timestamp] = [:]
     /// Records of absent clients that have changed.
     private var changedRecords: [ClientRecord] = []
     /// Keys without rights whose clients have other keys now.
@@ -109,6 +122,7 @@ struct Planner {
         self.circumstances = circumstances
         for item in self.known.values {
             if let denial = item.denial(circumstances) { denials[denial.keyID] = denial.until }
+            if let passed = item.passedKeyExpiry { passedKeyExpiries[passed.keyID] = passed.expiry }
             guard let record = item.withoutRights(circumstances), let keyID = record.keyID else { continue }
             withoutRights[keyID] = record
         }
@@ -162,6 +176,7 @@ struct Planner {
     /// other client, if there still is one, keeps its settings and its record.
     private mutating func takeOverKey(of settings: ClientSettings, _ client: inout Client) {
         guard let keyID = settings.keyID else { return }
+        client.takeOverKey(passedExpiry: passedKeyExpiries[keyID])
         if let end = denials[keyID] { client.deny(until: end) }
         guard let record = withoutRights[keyID], record.name != settings.name else { return }
         if client.status != .disabled { plan.notices.append(.stillDisabled(name: settings.name)) }

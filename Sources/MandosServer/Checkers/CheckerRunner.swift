@@ -95,7 +95,7 @@ public final class CheckerRunner: CheckerRunning, Service {
         do throws(SystemError) {
             try process.start(state.lastNumber, command, output: output?.descriptor)
         } catch {
-            if Self.isLoss(error) { loss.yield() }
+            noticeLoss(error, &state)
             return error
         }
         state.numbers[name] = state.lastNumber
@@ -106,27 +106,33 @@ public final class CheckerRunner: CheckerRunning, Service {
     public func kill(_ name: String) {
         // SIGKILL at once: all that a checker leaves undone is a network request.
         state.withLock { state in
-            guard let number = state.numbers[name] else { return }
-            do throws(SystemError) {
-                try process.kill(number)
-            } catch {
-                if Self.isLoss(error) { loss.yield() }
-            }
+            if let number = state.numbers[name], state.stopped == nil { end([number], &state) }
         }
     }
 
-    /// Whether the process has ended or hangs; not, for example, if the machine is out of memory for a moment.
-    private static func isLoss(_ error: SystemError) -> Bool { error.isConnectionReset || error.code == EAGAIN }
-
-    public func killAll() {
-        // If that fails, they end with their process, which ends with the server.
-        stop(.killed) { number in try? process.kill(number) }
+    /// Ends checkers. If that fails, they end with their process, which ends with the server.
+    private func end(_ numbers: [UInt64], _ state: inout State) {
+        do throws(SystemError) {
+            for number in numbers { try process.kill(number) }
+        } catch {
+            noticeLoss(error, &state)
+        }
     }
 
-    private func stop(_ reason: Stopped, _ end: (UInt64) -> Void) {
+    /// Stops at once if the process has ended or hangs: each further request would block a thread until it fails. Does
+    /// nothing if, for example, the machine is out of memory for a moment.
+    private func noticeLoss(_ error: SystemError, _ state: inout State) {
+        guard error.isConnectionReset || error.code == EAGAIN else { return }
+        state.stopped = state.stopped ?? .lost
+        loss.yield()
+    }
+
+    public func killAll() { stop(.killed) }
+
+    private func stop(_ reason: Stopped) {
         let waiters = state.withLock { state in
+            if reason == .killed, state.stopped == nil { end(Array(state.waiters.keys), &state) }
             state.stopped = state.stopped ?? reason
-            for number in state.waiters.keys { end(number) }
             defer { state.waiters = [:] }
             return state.waiters.values
         }
@@ -160,7 +166,7 @@ public final class CheckerRunner: CheckerRunning, Service {
     /// - Throws: if the process that runs the checkers has ended.
     public func run() async throws {
         for await _ in losses.cancelOnGracefulShutdown() where !Task.isShuttingDownGracefully {
-            stop(.lost) { _ in }
+            stop(.lost)
             logger.error("the process mandos-checkers has ended, or hangs: no client can be checked")
             ServiceManager.notify(.status("ended: the process mandos-checkers, which runs the checkers, is lost"))
             throw Stopped.lost

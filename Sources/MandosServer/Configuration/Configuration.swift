@@ -17,8 +17,21 @@ public struct Configuration: Sendable {
     /// file and takes precedence there.
     /// Source: mandos.conf(5), mandos-clients.conf(5); clients.d is ours.
     public static func load(directory: String) throws(ConfigProblems) -> Configuration {
-        var files = FilesOnDisk()
-        return try load(directory: directory, from: &files)
+        for _ in 0..<maximumReads {
+            var files = FilesOnDisk()
+            let result = Result { () throws(ConfigProblems) in try load(directory: directory, from: &files) }
+            if !files.haveChanged { return try result.get() }
+        }
+        throw changing(directory)
+    }
+
+    /// How often the files are read if they change meanwhile.
+    static let maximumReads = 5
+
+    /// The files changed at each of ``maximumReads``.
+    static func changing(_ directory: String) -> ConfigProblems {
+        let message = "its files change while they are read; try again when that is over"
+        return ConfigProblems(problems: [ConfigProblem(path: directory, message: message, isReadError: true)])
     }
 
     static func load(
@@ -162,7 +175,7 @@ private struct Loader<Files: ConfigurationFiles> {
         switch files.answer(FileQuestion(kind: .directory, path: directory)) {
         case .names(let names): return names.filter { $0.hasSuffix(".conf") && !$0.hasPrefix(".") }.sorted()
         case .failure(let error):
-            if !error.isNoSuchFile { report(error, directory) }
+            if !error.isNoSuchFile || error.isNoDirectory { report(error, directory) }
             return []
         case .contents: preconditionFailure("contents answer a question about a file only")
         }

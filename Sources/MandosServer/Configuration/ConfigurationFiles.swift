@@ -34,16 +34,28 @@ struct FilesOnDisk: ConfigurationFiles {
     /// The limit for a configuration file, in bytes; with 100,000 clients it has some 200 MB.
     private static let largestFile = 2 << 30
 
-    func answer(_ question: FileQuestion) -> FileAnswer {
+    /// The files and directories that were read, as they were before that.
+    private var read: [(path: String, version: FileVersion?)] = []
+
+    /// Whether any of them has changed since: then what was read is of different moments. A section that was moved from one
+    /// file to another one meanwhile, for example, is in neither.
+    var haveChanged: Bool { read.contains { FileVersion($0.path) != $0.version } }
+
+    mutating func answer(_ question: FileQuestion) -> FileAnswer {
+        if question.kind != .secret { read.append((question.path, FileVersion(question.path))) }
         do throws(SystemError) {
             switch question.kind {
             case .configuration: return try read(question.path, limit: Self.largestFile)
             case .secret:
                 return try read(Self.expandingTilde(Self.expandingVariables(question.path)), limit: Secret.largest)
-            case .directory: return .names(try names(in: question.path))
+            case .directory: return .names(try namesOfFiles(inReadable: question.path))
             }
         } catch {
-            return .failure(error)
+            // A link to nothing is not the same as nothing: its file system may not be mounted yet.
+            var status = stat()
+            let isLink = unsafe lstat(question.path, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK
+            return .failure(
+                error.code == ENOENT && isLink ? SystemError("reading " + question.path, code: ENOLINK) : error)
         }
     }
 
@@ -52,21 +64,6 @@ struct FilesOnDisk: ConfigurationFiles {
         var status = stat()
         guard unsafe stat(path, &status) == 0 else { throw SystemError("reading " + path) }
         return .contents(contents, mode: status.st_mode & 0o7777)
-    }
-
-    private func names(in path: String) throws(SystemError) -> [String] {
-        guard let directory = unsafe opendir(path) else { throw SystemError("reading " + path) }
-        defer { unsafe closedir(directory) }
-        var names: [String] = []
-        while let entry = unsafe readdir(directory) {
-            let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-                unsafe pointer.withMemoryRebound(to: CChar.self, capacity: Int(NAME_MAX) + 1) {
-                    unsafe String(cString: $0)
-                }
-            }
-            names.append(name)
-        }
-        return names
     }
 
     /// Expands `$NAME` and `${NAME}`; leaves unset variables as written.
@@ -90,5 +87,22 @@ struct FilesOnDisk: ConfigurationFiles {
         guard let home else { return path }
         let rest = path.dropFirst(1 + user.count).drop { $0 == "/" }
         return home.appending(path: rest).path(percentEncoded: false)
+    }
+}
+
+/// What tells one version of a file from another one.
+private struct FileVersion: Equatable {
+    private let device: dev_t
+    private let inode: ino_t
+    private let size: off_t
+    /// Of the last change to the contents or the attributes, in seconds and nanoseconds. Nobody can set it.
+    private let changed: [Int]
+
+    /// nil if there is no file that can be looked at.
+    init?(_ path: String) {
+        var status = stat()
+        guard unsafe stat(path, &status) == 0 else { return nil }
+        (device, inode, size) = (status.st_dev, status.st_ino, status.st_size)
+        changed = [status.st_ctim.tv_sec, status.st_ctim.tv_nsec]
     }
 }

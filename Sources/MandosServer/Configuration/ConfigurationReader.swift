@@ -98,6 +98,7 @@ public final class ConfigurationReader: Sendable {
         Result { () throws(Failure) in try privilegedAnswers() }.flatMap { answers in
             Result { () throws(ConfigProblems) in
                 guard let answers else { return try Configuration.load(directory: directory) }
+                guard answers.readableBytes > 0 else { throw Configuration.changing(directory) }
                 var files = AnsweredFiles(answers)
                 return try Configuration.load(directory: directory, from: &files)
             }.mapError(Failure.invalid)
@@ -141,24 +142,30 @@ public final class ConfigurationReader: Sendable {
         return buffer
     }
 
-    /// In the privileged task: loads the configuration and records the contents of all its files.
+    /// In the privileged task: loads the configuration and records the contents of all its files; nothing if they change
+    /// all the time.
     private static func answerAll(directory: String, into file: Int32) -> Bool {
-        var files = RecordedFiles()
-        // The server reports the problems in them.
-        _ = try? Configuration.load(directory: directory, from: &files)
         guard ftruncate(file, 0) == 0, lseek(file, 0, SEEK_SET) == 0 else { return false }
-        return unsafe files.record.withUnsafeReadableBytes { bytes in
-            (try? unsafe writeAll(bytes, to: file)) ?? false
+        for _ in 0..<Configuration.maximumReads {
+            var files = RecordedFiles()
+            // The server reports the problems in them.
+            _ = try? Configuration.load(directory: directory, from: &files)
+            if files.onDisk.haveChanged { continue }
+            return unsafe files.record.withUnsafeReadableBytes { bytes in
+                (try? unsafe writeAll(bytes, to: file)) ?? false
+            }
         }
+        return true
     }
 }
 
 /// The files on disk; records every question and its answer.
 private struct RecordedFiles: ConfigurationFiles {
     private(set) var record = ByteBuffer()
+    private(set) var onDisk = FilesOnDisk()
 
     mutating func answer(_ question: FileQuestion) -> FileAnswer {
-        let answer = FilesOnDisk().answer(question)
+        let answer = onDisk.answer(question)
         record.write(question)
         record.write(answer)
         return answer

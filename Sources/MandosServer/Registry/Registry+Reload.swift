@@ -76,7 +76,7 @@ extension Registry {
         let name = entry.name
         unsaved.remove(name)
         tellReason(name)
-        deadlines.set(entry.client.nextDeadline, for: name)
+        setDeadline(of: entry.client, name)
         if entry.client.status == .disabled {
             environment.checkers.kill(name)
             if let old = former.entry, old.client.status != .disabled { logDisabled(name, "clients.conf says so") }

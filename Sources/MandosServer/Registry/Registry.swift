@@ -105,7 +105,7 @@ public actor Registry: Service {
             environment.circumstances(at: environment.now()))
         try environment.store.commit(plan.records, removing: plan.forgotten)
         roster.adopt(plan)
-        for entry in plan.entries { deadlines.set(entry.client.nextDeadline, for: entry.name) }
+        for entry in plan.entries { deadlines.set(Self.deadline(of: entry.client, environment), for: entry.name) }
         for (name, problems) in plan.misfits {
             environment.log[.configuration].error(
                 "client left out: an operator added it, and it no longer fits beside the configuration files",
@@ -124,11 +124,26 @@ public actor Registry: Service {
         let snapshot = subscribedSnapshot(name)
         entry.client = client
         changedMeanwhile?.insert(name)
-        deadlines.set(client.nextDeadline, for: name)
+        setDeadline(of: client, name)
         publishChange(from: snapshot, name)
-        if before.approval != client.approval || before.status != client.status || before.settings != client.settings {
+        if before.approval != client.approval || before.status != client.status || before.settings != client.settings
+            || before.passedKeyExpiry != client.passedKeyExpiry
+        {
             reconsider(client.settings.keyID)
         }
+    }
+
+    /// Has ``advance()`` look at the client when its next deadline is due.
+    func setDeadline(of client: Client, _ name: String) {
+        deadlines.set(Self.deadline(of: client, environment), for: name)
+    }
+
+    private static func deadline(of client: Client, _ environment: Environment) -> BootTime? {
+        // Few clients have a key whose time ends: the others need no look at the clock.
+        guard client.settings.keyExpires != nil, let expiry = client.keyExpiryDue(at: environment.now()) else {
+            return client.nextDeadline
+        }
+        return client.nextDeadline.map { min($0, expiry) } ?? expiry
     }
 
     // MARK: Log

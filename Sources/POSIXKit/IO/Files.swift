@@ -12,17 +12,18 @@ public func isRegularExecutable(_ path: String) -> Bool {
 /// The names of the files in a directory, in no order; none if it cannot be read.
 public func namesOfFiles(in directory: String) -> [String] { (try? namesOfFiles(inReadable: directory)) ?? [] }
 
-/// The names of the files in a directory, in no order; throws if it cannot be opened.
+/// The names of the files in a directory, in no order; throws unless all of it can be read.
 public func namesOfFiles(inReadable directory: String) throws(SystemError) -> [String] {
     guard let stream = unsafe opendir(directory) else { throw SystemError("reading the directory " + directory) }
     defer { unsafe closedir(stream) }
     var names: [String] = []
-    while let entry = unsafe readdir(stream) {
+    while let entry = unsafe cmandos_next_entry(stream) {
         let name = unsafe withUnsafeBytes(of: entry.pointee.d_name) { bytes in
             unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
         }
         if !name.utf8.elementsEqual(".".utf8) && !name.utf8.elementsEqual("..".utf8) { names.append(name) }
     }
+    if cmandos_errno() != 0 { throw SystemError("reading the directory " + directory) }
     return names
 }
 

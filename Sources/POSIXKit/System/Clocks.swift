@@ -4,19 +4,20 @@ public import MandosFormats
 /// The machine's clocks. Source: clock_gettime(2).
 public enum Clocks {
     /// CLOCK_BOOTTIME, in milliseconds: never steps, and continues during suspend.
-    public static var boot: Int64 { nanoseconds(CLOCK_BOOTTIME) / 1_000_000 }
+    public static var boot: Int64 { microseconds(CLOCK_BOOTTIME) / 1000 }
 
     /// CLOCK_REALTIME, in milliseconds since 1970.
-    public static var wall: Int64 { nanoseconds(CLOCK_REALTIME) / 1_000_000 }
+    public static var wall: Int64 { microseconds(CLOCK_REALTIME) / 1000 }
 
     /// CLOCK_MONOTONIC, in microseconds: the clock and unit of systemd's timestamps.
-    public static var monotonic: Int64 { nanoseconds(CLOCK_MONOTONIC) / 1000 }
+    public static var monotonic: Int64 { microseconds(CLOCK_MONOTONIC) }
 
-    private static func nanoseconds(_ clock: clockid_t) -> Int64 {
+    // In nanoseconds, a clock that is set beyond the year 2262 would not fit.
+    private static func microseconds(_ clock: clockid_t) -> Int64 {
         var time = timespec()
         // Cannot fail: every Linux kernel has these clocks.
         _ = unsafe clock_gettime(clock, &time)
-        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+        return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1000
     }
 }
 

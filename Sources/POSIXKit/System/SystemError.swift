@@ -20,6 +20,8 @@ public struct SystemError: Error, CustomStringConvertible {
 
     /// Whether the file, or a directory in its path, does not exist.
     public var isNoSuchFile: Bool { code == ENOENT || code == ENOTDIR }
+    /// Something else is where a directory should be.
+    public var isNoDirectory: Bool { code == ENOTDIR }
 
     /// Whether the peer reset or closed the connection while data was under way.
     public var isConnectionReset: Bool { code == ECONNRESET || code == EPIPE }

@@ -238,6 +238,62 @@ import Testing
         #expect(isCut.isSet)
     }
 
+    @Test func `the time of a key ends also if nobody asks, and cuts off who is receiving`() async throws {
+        let world = World()
+        let rest = "timeout = PT9H\ninterval = PT8H\n"
+        let clients = [try client("a", key: 1, "key_expires = 2027-01-15T09:00:00Z\n" + rest)]
+        let registry = try world.registry(clients)
+        _ = await registry.advance()
+        let isCut = Flag()
+        let waiter = ApprovalWaiter(
+            keyID: KeyID(hexadecimal: keyID(1)), address: "", since: world.clock.now.boot, cut: { isCut.set() })
+        #expect(await registry.answer(waiter).decision == secret)
+        world.clock.advance(by: .minutes(61))
+        _ = await registry.advance()
+        await registry.waitForCuts()
+        #expect(isCut.isSet)
+        await registry.saveWhatIsDue()
+        world.clock.stepWall(by: .minutes(-120))
+        #expect(await world.decision(registry) == .refuse(.keyExpired))
+        #expect(await world.decision(try world.registry(clients)) == .refuse(.keyExpired))
+    }
+
+    /// Renamed, or swapped with another client's name; the clock is set back in between.
+    @Test(arguments: [["renamed"], ["b", "a"]], [true, false])
+    func `a key whose time has ended does not come back under another name`(names: [String], isRestart: Bool)
+        async throws
+    {
+        let world = World()
+        let rest = "key_expires = 2027-01-15T09:00:00Z\ntimeout = PT9H\n"
+        let before = [try client("a", key: 1, rest), try client("b", key: 2, "timeout = PT9H\n")]
+        var registry = try world.registry(before)
+        world.clock.advance(by: .minutes(61))
+        #expect(await world.decision(registry) == .refuse(.keyExpired))
+        await registry.saveUnsaved()
+        world.clock.stepWall(by: .minutes(-120))
+        let after = try zip(names, 1...).map { name, key in try client(name, key: key, rest) }
+        if isRestart { registry = try world.registry(after) } else { _ = try await registry.reload(after) }
+        #expect(await world.decision(registry) == .refuse(.keyExpired))
+        if names.count > 1 { #expect(await world.decision(registry, key: 2) == secret, "that was never over") }
+    }
+
+    @Test(arguments: [true, false])
+    func `a denial outlives that the client is disabled and enabled again`(isByFile: Bool) async throws {
+        let world = World()
+        let rest = "approval_delay = PT1M\napproval_duration = PT1H\n"
+        let registry = try world.registry(settings("a", "b", rest: rest))
+        try await registry.answerRequests(of: "a", approved: false)
+        if isByFile {
+            _ = try await registry.reload(settings("a", "b", rest: rest + "enabled = no\n"))
+            _ = try await registry.reload(settings("a", "b", rest: rest))
+        } else {
+            try await registry.disable("a")
+            try await registry.enable("a")
+        }
+        #expect(await world.decision(registry) == .refuse(.denied))
+        #expect(await world.decision(try world.registry(settings("a", "b", rest: rest))) == .refuse(.denied))
+    }
+
     @Test(arguments: [true, false])
     func `an added client that is left out loses its rights with the client that has its key`(isRemoved: Bool)
         async throws

@@ -142,6 +142,32 @@ import Testing
         #expect(try await helping.program.line(with: "not reloaded").contains("restart the server"))
     }
 
+    /// A read error in the middle of a directory must not look like its end: the clients behind it would lose their state.
+    @Test(.needsRoot) func `that cannot read all of clients.d changes nothing`() async throws {
+        let directory = try TemporaryDirectory(["clients.conf": section("a", key: 1)])
+        try directory.addDirectory("clients.d")
+        try directory.write(section("b", key: 2), to: "clients.d/b.conf")
+        let server = try await Server(in: directory)
+        let names = server.program.children.map { child in
+            (child, FileManager.default.contents(atPath: "/proc/\(child)/comm") ?? Data())
+        }
+        let helper = try #require(names.first { $0.1 == Data("mandos-config\n".utf8) }).0
+        let disk = try RunningProgram(
+            "/usr/bin/strace",
+            [
+                "-f", "-qq", "-p", "\(helper)", "-e", "trace=getdents64", "-e", "inject=getdents64:error=EIO", "-o",
+                "/dev/null",
+            ])
+        try await waitUntil("a tracer", details: { disk.errors }) {
+            let status = FileManager.default.contents(atPath: "/proc/\(helper)/status") ?? Data()
+            return !String(decoding: status, as: UTF8.self).contains("TracerPid:\t0\n")
+        }
+        server.program.signal(SIGHUP)
+        _ = try await server.program.line(with: "clients.d: Input/output error")
+        _ = try await server.program.line(with: "configuration not reloaded")
+        #expect(!server.program.errors.contains("client removed"))
+    }
+
     @Test func `that would leave no client at all is refused`() async throws {
         let keys = try await Keys.make()
         let server = try await Server(clients: keys.section("foo", password: Self.password))
