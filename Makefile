@@ -29,7 +29,7 @@ PLUGINS = password-prompt
 BOOT_PROGRAMS = mandos-to-cryptroot-unlock password-agent plugin-runner
 INITRAMFS_PROGRAMS = $(SETUID_PLUGINS) $(PLUGINS) $(BOOT_PROGRAMS)
 
-.PHONY: help demo test service-test lint format build build-host build-initramfs bench-server bench-client bench-plugins install clean
+.PHONY: help demo test service-test lint format build build-host build-initramfs bench-server bench-client bench-plugins bench-unlock install clean
 
 help:
 	@echo "make demo      build, and watch a password travel from the server to an encrypted volume"
@@ -40,6 +40,7 @@ help:
 	@echo "make bench-server  measure the server, beside what it should reach"
 	@echo "make bench-client  measure how soon a client has its password, beside the reference's"
 	@echo "make bench-plugins measure how soon plugin-runner has started its plugins, beside C"
+	@echo "make bench-unlock  measure what it costs to pass a password to cryptsetup's prompt"
 	@echo "make install   install them; DESTDIR= and PREFIX=/usr as usual"
 	@echo "make format    put the sources into the project's format"
 	@echo "make clean     remove what was built"
@@ -103,6 +104,10 @@ bench-client: build
 
 bench-plugins: build-initramfs
 	@Benchmarks/bench-plugins $(INITRAMFS)
+
+bench-unlock: build-initramfs
+	@scripts/fetch-reference
+	@Benchmarks/bench-unlock $(INITRAMFS)/mandos-to-cryptroot-unlock
 
 # Where the reference's packages put the same programs.
 install: build

@@ -147,7 +147,7 @@ let testTargets: [Target] = [
         name: "ProgramTests",
         dependencies: testedPrograms + ["MandosTLS", "TestSupport", .product(name: "GRDB", package: "GRDB.swift")],
         path: "Tests/Programs", exclude: ["Client/lan.sh"], swiftSettings: strict),
-    // The same programs with the reference implementation and Plymouth as peers.
+    // The same programs with the reference implementation, Plymouth and cryptsetup's scripts as peers.
     .testTarget(
         name: "InteropTests", dependencies: testedPrograms + ["TestSupport"], path: "Tests/Interop",
         swiftSettings: strict),

@@ -2,11 +2,11 @@ import InitramfsKit
 import MandosFormats
 import POSIXKit
 
-/// Gets this machine's password from plugin-runner(8mandos), and hands it to cryptroot-unlock whenever cryptsetup's
-/// askpass asks for one on the console.
+/// Gets this machine's password from plugin-runner(8mandos), and answers cryptsetup's askpass with it whenever that asks
+/// for one on the console.
 ///
-/// Runs until all volumes are open, or until SIGTERM, which the local-premount script sends to the process in
-/// `/run/mandos-to-cryptroot-unlock.pid`. Ends the processes that it started before it exits.
+/// Runs until all volumes are open, until SIGTERM, which the local-premount script sends to the process in
+/// `/run/mandos-to-cryptroot-unlock.pid`, or until the files of the initramfs are removed. Ends the processes that it started before it exits.
 @main struct CryptrootUnlockProgram {
     private static let program: StaticString = "mandos-to-cryptroot-unlock"
     private static let pidFile = "/run/mandos-to-cryptroot-unlock.pid"
@@ -43,6 +43,11 @@ import POSIXKit
     }
 
     private static func run(until stop: borrowing StopSignals) -> ProgramEnding {
+        let table = try? readFile(CryptTable.path, limit: CryptTable.largestFile)
+        if let table, CryptTable.hasOnlyKeyscripts(table) {
+            complain(program, "nothing to do: all volumes have keyscripts, see " + CryptTable.path)
+            return .exit(.success)
+        }
         guard isExecutable(PluginRunner.path) else { return unavailable("no " + PluginRunner.path) }
         guard let path = HandOver.path else { return unavailable("no /bin/cryptroot-unlock") }
         do throws(SystemError) {

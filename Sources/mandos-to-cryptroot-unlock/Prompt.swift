@@ -3,21 +3,27 @@ import POSIXKit
 
 /// A running askpass of cryptsetup: asks for a password on the console, and also reads it from its FIFO.
 final class Prompt {
-    private static let program = "/lib/cryptsetup/askpass"
+    private static let program = CryptTable.askpass
     static let directory = "/lib/cryptsetup"
     static let fifo = "passfifo"
 
     private let process: ForeignProcess
     /// The volume to unlock; "" if its environment does not name it.
     let volume: String
+    /// Whether a keyscript asks: for a PIN, say, and not for the volume's password.
+    let isKeyscripts: Bool
 
     private init(_ process: consuming ForeignProcess) {
         volume = process.environmentValue("CRYPTTAB_NAME") ?? ""
+        let keyscript = process.environmentValue("CRYPTTAB_OPTION_keyscript")
+        isKeyscripts = keyscript.map { !$0.utf8.elementsEqual(Self.program.utf8) } ?? false
         self.process = process
     }
 
     /// Becomes readable when the prompt has ended, however it was answered.
     var descriptor: Int32 { process.descriptor }
+
+    var hasEnded: Bool { process.hasEnded }
 
     /// Finds the current prompt. Never opens the FIFO: opening and closing it would answer with an empty password.
     static func find() -> Prompt? {
@@ -38,6 +44,8 @@ struct PromptWatch: ~Copyable {
     private var looks = 1
     private var pause = PromptWatch.firstPause
     private var due = BootTime.now()
+    /// Whether the directory was removed, as all of the initramfs is before the system is started.
+    private(set) var isOver = false
 
     init() throws(SystemError) { watch = try DirectoryWatch.begin(Prompt.directory, for: .openings) }
 
@@ -55,14 +63,14 @@ struct PromptWatch: ~Copyable {
 
     /// Reads the events of the FIFO; if `isWanted`, looks for a prompt when a look is due.
     mutating func advance(isWanted: Bool) -> Prompt? {
-        let wasOpened = watch.changes().contains { change in
+        for change in watch.changes() {
             switch change {
-            case .opened(let name): name.utf8.elementsEqual(Prompt.fifo.utf8)
-            case .missed: true
-            case .written, .gone: false
+            case .opened(let name) where name.utf8.elementsEqual(Prompt.fifo.utf8): lookAgain()
+            case .missed: lookAgain()
+            case .ended: isOver = true
+            case .opened, .written, .gone: break
             }
         }
-        if wasOpened { lookAgain() }
         guard isWanted else {
             looks = 0
             return nil

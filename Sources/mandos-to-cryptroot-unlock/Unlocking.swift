@@ -4,7 +4,7 @@ import POSIXKit
 /// The poll loop: passes events to ``UnlockingState``, and performs its actions.
 final class Unlocking {
     enum Outcome {
-        /// Every volume that was asked for is open.
+        /// Every volume that was asked for is open, or the initramfs is gone.
         case done
         case stopped(signal: Int32)
         case gaveUp
@@ -19,7 +19,7 @@ final class Unlocking {
     private var prompt: Prompt?
     private var fetch: PluginRunner?
     private var password: SecretBuffer?
-    private var handOver: HandOver?
+    private var delivery: Delivery?
 
     init(cryptrootUnlock: String, report: @escaping (String) -> Void) throws(SystemError) {
         timeOfBoot = try HandOver.fixTimeOfBoot()
@@ -31,7 +31,7 @@ final class Unlocking {
     /// Runs until there is an outcome; every process that it started has ended when it returns.
     func run(until stop: borrowing StopSignals) -> Outcome {
         defer {
-            handOver = nil
+            delivery = nil
             fetch = nil
         }
         while true {
@@ -44,7 +44,7 @@ final class Unlocking {
             set.add(stop.descriptor.number)
             prompts.register(in: &set)
             fetch?.register(in: &set)
-            handOver?.register(in: &set)
+            delivery?.register(in: &set)
             if let prompt { set.add(prompt.descriptor) }
             set.limit(to: deadline)
             set.wait()
@@ -58,20 +58,20 @@ final class Unlocking {
             fetch = nil
             if let outcome = fetched(result) { return outcome }
         }
-        if let result = handOver?.advance() {
-            handOver = nil
+        if let result = delivery?.advance() {
+            delivery = nil
             if let outcome = perform(state.handedOver(result, at: .now())) { return outcome }
         }
         if let gone = prompt, set.isReady(gone.descriptor) {
             prompt = nil
             prompts.lookAgain()
-            if let outcome = perform(state.promptGone(isTaken: handOver?.isTaken ?? false)) { return outcome }
+            if let outcome = perform(state.promptGone(isTaken: delivery?.isTaken ?? false)) { return outcome }
         }
         if let new = prompts.advance(isWanted: state.needsPrompt) {
             prompt = new
-            state.promptAppeared(volume: new.volume)
+            state.promptAppeared(volume: new.volume, isOurs: !new.isKeyscripts)
         }
-        return nil
+        return prompts.isOver ? .done : nil
     }
 
     private func fetched(_ result: PluginRunner.Outcome) -> Outcome? {
@@ -90,8 +90,8 @@ final class Unlocking {
             switch action {
             case nil, .wait: break
             case .fetchPassword: fetch = try PluginRunner()
-            case .handOver: if let password { handOver = try HandOver(cryptrootUnlock, password) }
-            case .cancelHandOver: handOver = nil
+            case .handOver(let isDirect): try handOver(isDirect: isDirect)
+            case .cancelHandOver: delivery = nil
             case .report(let text): report(text)
             case .finish: return .done
             case .giveUp(let text):
@@ -104,6 +104,13 @@ final class Unlocking {
             if case .fetchPassword = action { return perform(state.fetchFailed(reason, at: .now())) }
             return perform(state.handOverFailed(reason, at: .now()))
         }
+    }
+
+    private func handOver(isDirect: Bool) throws(SystemError) {
+        guard let password, let prompt else { return }
+        delivery =
+            isDirect && FIFOAnswer.canTake(password)
+            ? .fifo(try FIFOAnswer(to: prompt, password)) : .cryptrootUnlock(try HandOver(cryptrootUnlock, password))
     }
 
     private static func areEqual(_ one: SecretBuffer, _ other: SecretBuffer) -> Bool {

@@ -7,8 +7,9 @@ struct UnlockingState {
     enum Action {
         /// Run plugin-runner; then call ``fetched(isNew:)`` or ``fetchFailed(_:at:)``.
         case fetchPassword
-        /// Run cryptroot-unlock with the password; then call ``handedOver(_:at:)``.
-        case handOver
+        /// Write the password into the prompt's FIFO if `isDirect` and it can be done, or else run cryptroot-unlock with
+        /// it; then call ``handedOver(_:at:)`` or ``handOverFailed(_:at:)``.
+        case handOver(isDirect: Bool)
         case cancelHandOver
         case report(String)
         case wait(until: BootTime?)
@@ -26,6 +27,9 @@ struct UnlockingState {
     /// Failures to hand over are reported after this many pauses, 3 s.
     static let quietPauses = 5
 
+    /// How often a prompt is tried directly, before cryptroot-unlock, which may be of another version than we know.
+    static let directTries = 3
+
     private static let consoleHint = "type the password on the console"
 
     private enum Fetch {
@@ -38,9 +42,11 @@ struct UnlockingState {
     private struct Prompt {
         /// "" if unknown.
         let volume: String
+        /// Whether it asks for the volume's password.
+        let isOurs: Bool
         var nextTry: BootTime?
-        /// Pauses between tries to hand a password over, an hour in all: cryptroot-unlock needs to see both the prompt
-        /// and cryptsetup, which may start a moment later.
+        /// Pauses between tries to hand a password over, an hour in all: both the prompt and cryptsetup, which may start a
+        /// moment later, need to be seen.
         var pauses = Backoff(first: 100, longest: 10_000, most: 360)
     }
 
@@ -50,7 +56,7 @@ struct UnlockingState {
         case handingOver(Prompt)
         /// The prompt still exists; it has got a password from us, or will not get one.
         case answered
-        /// The prompt ended with our password, and cryptroot-unlock waits for its volume; the next prompt may exist.
+        /// The prompt ended with our password, and its volume is being unlocked; the next prompt may exist.
         case settling(volume: String, next: Prompt?)
     }
 
@@ -58,11 +64,9 @@ struct UnlockingState {
     /// Pauses before plugin-runner is run again.
     private var pauses = Backoff(first: 1000, longest: 60_000, most: 100)
     private var hasPassword = false
-    /// The volumes that have refused this password. They do not get it again: each try counts against `tries` of
-    /// crypttab(5), and users at the console need some too.
-    private var refusers: [String] = []
-    /// The volume that got this password, but was not open when cryptroot-unlock ended.
-    private var uncertainVolume: String?
+    /// The volumes that have got this password. One that asks again has refused it, and does not get it again: each try
+    /// counts against `tries` of crypttab(5), and users at the console need some too.
+    private var receivers: [String] = []
     private var phase = Phase.noPrompt
     private var answered = 0
     private var opened = 0
@@ -95,7 +99,7 @@ struct UnlockingState {
         fetch = .ended
         guard isNew else { return }
         hasPassword = true
-        refusers = []
+        receivers = []
     }
 
     mutating func fetchFailed(_ reason: String, at now: BootTime) -> Action? {
@@ -115,8 +119,9 @@ struct UnlockingState {
 
     // MARK: The prompt
 
-    mutating func promptAppeared(volume: String) {
-        let prompt = Prompt(volume: volume)
+    /// Records a new prompt; `isOurs` if it asks for the volume's password, rather than for something a keyscript needs.
+    mutating func promptAppeared(volume: String, isOurs: Bool = true) {
+        let prompt = Prompt(volume: volume, isOurs: isOurs)
         if case .settling(let former, _) = phase {
             phase = .settling(volume: former, next: prompt)
         } else {
@@ -139,24 +144,15 @@ struct UnlockingState {
     }
 
     private mutating func tryHandOver(at now: BootTime) -> Action? {
-        guard case .open(let prompt) = phase else { return nil }
-        judge(prompt)
+        guard case .open(let prompt) = phase, prompt.isOurs else { return nil }
         if isRefused(by: prompt.volume) { return fetchAgain(prompt.volume + " has refused the password", at: now) }
         guard hasPassword, prompt.nextTry ?? now <= now else { return nil }
         phase = .handingOver(prompt)
-        return .handOver
-    }
-
-    /// Records a refusal if a volume asks again right after it got our password. A failed cryptroot-unlock does not
-    /// prove one: it also fails if cryptsetup takes longer than it waits.
-    private mutating func judge(_ prompt: Prompt) {
-        guard let volume = uncertainVolume else { return }
-        uncertainVolume = nil
-        if prompt.volume.utf8.elementsEqual(volume.utf8) { refusers.append(volume) }
+        return .handOver(isDirect: prompt.pauses.count < Self.directTries)
     }
 
     private func isRefused(by volume: String) -> Bool {
-        refusers.contains { $0.utf8.elementsEqual(volume.utf8) }
+        receivers.contains { $0.utf8.elementsEqual(volume.utf8) }
     }
 
     mutating func handedOver(_ outcome: HandOver.Outcome, at now: BootTime) -> Action? {
@@ -167,8 +163,9 @@ struct UnlockingState {
             opened += 1
             pauses.reset()
             lastReport = ""
-        case .notOpened: uncertainVolume = volumeOfHandOver
+        case .notOpened: break
         }
+        if let volume = volumeOfHandOver { receivers.append(volume) }
         endHandOver(.answered)
         answered += 1
         if answered < Self.maximumAnswers { return nil }

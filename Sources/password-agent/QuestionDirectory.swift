@@ -40,7 +40,7 @@ struct QuestionDirectory: ~Copyable {
             switch change {
             case .written(let name) where Self.isQuestion(name): read(name)
             case .gone(let name): drop(name)
-            case .written, .opened: break
+            case .written, .opened, .ended: break
             case .missed: _ = readAll()
             }
         }

@@ -93,7 +93,7 @@ private let trying = "trying again, or type the password on the console"
         #expect(!scenario.state.needsPrompt)
         #expect(scenario.untilWait() == [])
         scenario.state.fetched(isNew: true)
-        #expect(scenario.untilWait() == ["handOver"])
+        #expect(scenario.untilWait() == ["handOver(isDirect: true)"])
         #expect(scenario.untilWait() == [])
     }
 
@@ -113,7 +113,7 @@ private let trying = "trying again, or type the password on the console"
         #expect(!scenario.state.needsPrompt)
         #expect(scenario.untilWait() == [])
         #expect(scenario.handedOver(.opened) == nil)
-        #expect(scenario.untilWait() == ["handOver"])
+        #expect(scenario.untilWait() == ["handOver(isDirect: true)"])
     }
 
     @Test func `is cancelled when another program has answered`() {
@@ -121,18 +121,22 @@ private let trying = "trying again, or type the password on the console"
         #expect(scenario.promptGone(isTaken: false) == "cancelHandOver")
         #expect(scenario.state.needsPrompt)
         scenario.state.promptAppeared(volume: "home")
-        #expect(scenario.untilWait() == ["handOver"])
+        #expect(scenario.untilWait() == ["handOver(isDirect: true)"])
     }
 
-    @Test func `is tried again while the prompt is there, and reported when that takes long`() {
+    @Test func `is tried again while the prompt is there, through cryptroot-unlock at last, and reported`() {
         var scenario = Scenario.handingOver("root")
         var reports: [String?] = []
+        var ways: [[String]] = []
         for _ in 0..<6 {
             reports.append(scenario.handedOver(.notTaken(reason: "no prompt")))
             #expect(scenario.untilWait() == [])
-            #expect(scenario.untilWait() == ["handOver"])
+            ways.append(scenario.untilWait())
         }
         #expect(reports == [nil, nil, nil, nil, "report(\"cryptroot-unlock: no prompt; \(trying)\")", nil])
+        let direct = ["handOver(isDirect: true)"]
+        let indirect = ["handOver(isDirect: false)"]
+        #expect(ways == [direct, direct, indirect, indirect, indirect, indirect])
         // 100 + 200 + 400 + 800 + 1600 + 3200 ms.
         #expect(scenario.now.milliseconds == 6300)
     }
@@ -144,20 +148,34 @@ private let trying = "trying again, or type the password on the console"
             last = scenario.handedOver(.notTaken(reason: "no prompt"))
             if last?.contains("giving up on this prompt") == true { break }
             _ = scenario.untilWait()
-            #expect(scenario.next() == "handOver")
+            #expect(scenario.next().hasPrefix("handOver"))
         }
         #expect(last?.contains("giving up on this prompt") == true)
         #expect(scenario.untilWait() == [])
         _ = scenario.promptGone(isTaken: false)
         scenario.state.promptAppeared(volume: "root")
-        #expect(scenario.untilWait() == ["handOver"])
+        #expect(scenario.untilWait() == ["handOver(isDirect: true)"])
+    }
+
+    @Test func `is not done for a keyscript's prompt, but for the next one`() {
+        var scenario = Scenario.withPassword
+        scenario.state.promptAppeared(volume: "card", isOurs: false)
+        #expect(scenario.untilWait() == [])
+        _ = scenario.promptGone(isTaken: false)
+        scenario.state.promptAppeared(volume: "root")
+        #expect(scenario.untilWait() == ["handOver(isDirect: true)"])
+        // The next prompt may appear before cryptsetup has ended.
+        _ = scenario.promptGone(isTaken: true)
+        scenario.state.promptAppeared(volume: "card", isOurs: false)
+        _ = scenario.handedOver(.opened)
+        #expect(scenario.untilWait() == [])
     }
 
     @Test func `ends after many prompts`() {
         var scenario = Scenario.withPassword
         for answered in 1...UnlockingState.maximumAnswers {
             scenario.state.promptAppeared(volume: "v\(answered)")
-            #expect(scenario.next() == "handOver")
+            #expect(scenario.next() == "handOver(isDirect: true)")
             let action = scenario.handedOver(.opened)
             #expect((action != nil) == (answered == UnlockingState.maximumAnswers))
             _ = scenario.promptGone(isTaken: true)
@@ -188,7 +206,7 @@ private let trying = "trying again, or type the password on the console"
         #expect(scenario.untilWait() == [])
         #expect(scenario.untilWait() == ["fetchPassword"])
         scenario.state.fetched(isNew: true)
-        #expect(scenario.untilWait() == ["handOver"])
+        #expect(scenario.untilWait() == ["handOver(isDirect: true)"])
     }
 
     @Test func `is still given to other volumes`() {
@@ -196,19 +214,20 @@ private let trying = "trying again, or type the password on the console"
         _ = scenario.untilWait()
         _ = scenario.promptGone(isTaken: false)
         scenario.state.promptAppeared(volume: "home")
-        #expect(scenario.untilWait().contains("handOver"))
+        #expect(scenario.untilWait().contains("handOver(isDirect: true)"))
     }
 
-    @Test func `is none if another volume asks next: the first one may only be slow`() {
+    @Test(arguments: ["opened", "notOpened"])
+    func `is known also when other volumes have asked meanwhile, or a device was there for a moment`(first: String) {
         var scenario = Scenario.handingOver("root")
-        _ = scenario.handedOver(.notOpened)
+        _ = scenario.handedOver(first == "opened" ? .opened : .notOpened)
         _ = scenario.promptGone(isTaken: true)
         scenario.state.promptAppeared(volume: "home")
-        #expect(scenario.untilWait() == ["handOver"])
+        #expect(scenario.untilWait() == ["handOver(isDirect: true)"])
         _ = scenario.handedOver(.opened)
         _ = scenario.promptGone(isTaken: true)
         scenario.state.promptAppeared(volume: "root")
-        #expect(scenario.untilWait() == ["handOver"])
+        #expect(scenario.untilWait() == ["report(\"root has refused the password; \(trying)\")"])
     }
 }
 

@@ -11,6 +11,8 @@ public struct DirectoryWatch: ~Copyable {
         case opened(String)
         /// The kernel's queue overflowed; look at all files again.
         case missed
+        /// The directory was removed; there are no more changes.
+        case ended
     }
 
     /// The changes to watch for.
@@ -66,6 +68,8 @@ public struct DirectoryWatch: ~Copyable {
             rest = rest.dropFirst(headerSize + Int(event.len))
             if event.mask & UInt32(IN_Q_OVERFLOW) != 0 {
                 changes.append(.missed)
+            } else if event.mask & UInt32(IN_IGNORED) != 0 {
+                changes.append(.ended)
             } else if event.mask & (UInt32(IN_CLOSE_WRITE) | UInt32(IN_MOVED_TO)) != 0 {
                 changes.append(.written(name))
             } else if event.mask & UInt32(IN_OPEN) != 0 {

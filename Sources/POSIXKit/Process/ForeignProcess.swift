@@ -43,6 +43,15 @@ public struct ForeignProcess: ~Copyable, Sendable {
         return first { isRunning($0, program) && isHolding($0, file) }
     }
 
+    /// Finds a process that runs the program at `program` and was started with `variable` set to `value`.
+    public static func find(running program: String, variable: String, value: String) -> ForeignProcess? {
+        guard let program = FileIdentity.of(program) else { return nil }
+        return first { processID in
+            isRunning(processID, program)
+                && environmentValue(variable, of: processID)?.utf8.elementsEqual(value.utf8) == true
+        }
+    }
+
     /// Finds a process by checks before and after its pidfd is opened: before, since most processes do not match;
     /// after, since a process that is still alive then is the one that the pidfd refers to.
     private static func first(where matches: (pid_t) -> Bool) -> ForeignProcess? {
@@ -82,9 +91,11 @@ public struct ForeignProcess: ~Copyable, Sendable {
     }
 
     /// The value of a variable in the environment that the process was started with.
-    public func environmentValue(_ name: String) -> String? {
+    public func environmentValue(_ name: String) -> String? { Self.environmentValue(name, of: processID) }
+
+    private static func environmentValue(_ name: String, of processID: pid_t) -> String? {
         let path = "/proc/\(processID)/environ"
-        guard let environment = try? readFile(path, limit: Self.environmentLimit) else { return nil }
+        guard let environment = try? readFile(path, limit: environmentLimit) else { return nil }
         let start = Array((name + "=").utf8)
         for variable in environment.split(separator: 0) where variable.starts(with: start) {
             return String(decoding: variable.dropFirst(start.count), as: UTF8.self)
