@@ -14,6 +14,8 @@ struct AskFile: Equatable, Sendable {
     let processID: Int32
     /// When the question expires, in microseconds on CLOCK_MONOTONIC; nil if it does not.
     let notAfter: Int64?
+    /// `Id=`, the same whenever the same question is asked again; empty if there is none.
+    let identity: [UInt8]
     /// A problem that does not prevent an answer; nil if there is none.
     let complaint: String?
 
@@ -27,6 +29,7 @@ struct AskFile: Equatable, Sendable {
         var socket: ArraySlice<UInt8>?
         var processID: ArraySlice<UInt8>?
         var notAfter: ArraySlice<UInt8>?
+        var identity: ArraySlice<UInt8> = []
         var isInSection = false
         for line in contents.split(separator: UInt8(ascii: "\n")) {
             let text = trimmed(line)
@@ -43,6 +46,8 @@ struct AskFile: Equatable, Sendable {
                 processID = value
             } else if key.elementsEqual("NotAfter".utf8) {
                 notAfter = value
+            } else if key.elementsEqual("Id".utf8) {
+                identity = value
             }
         }
         guard let socket, let path = String(validating: socket, as: UTF8.self), !path.utf8.contains(0) else {
@@ -54,6 +59,7 @@ struct AskFile: Equatable, Sendable {
         }
         self.socket = path
         self.processID = Int32(number)
+        self.identity = Array(identity)
         let time = notAfter.map { decimalNumber($0) }
         complaint =
             switch time {
@@ -66,6 +72,12 @@ struct AskFile: Equatable, Sendable {
             case .some(.some(let time)) where time > 0: time
             case .some, nil: nil
             }
+    }
+
+    /// Whether it asks for a volume's password, rather than a token's PIN or anything else; `verify` of crypttab(5) asks
+    /// for the password twice. Source: questions of systemd-cryptsetup 252.
+    var isForVolume: Bool {
+        identity.starts(with: "cryptsetup:".utf8) || identity.starts(with: "cryptsetup-verification:".utf8)
     }
 
     /// Whether the question has expired at `time`, in microseconds on CLOCK_MONOTONIC.

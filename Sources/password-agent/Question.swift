@@ -18,7 +18,7 @@ final class Question {
 
     /// The file's name.
     let name: String
-    private let ask: AskFile
+    let ask: AskFile
     private let asker: ForeignProcess
     private var queue: DatagramSocket?
     private var failures = 0
@@ -52,11 +52,13 @@ final class Question {
         }
     }
 
-    /// Waits for the end of the question, and until another attempt makes sense.
-    func register(in set: inout PollSet) {
+    /// Waits for the end of the question, and, if it is to be answered, until another attempt makes sense.
+    func register(in set: inout PollSet, isToBeAnswered: Bool) {
         set.add(asker.descriptor)
-        if let number = queue?.descriptor { set.add(number, for: .writing) }
-        set.limit(to: nextAttempt)
+        if isToBeAnswered {
+            if let number = queue?.descriptor { set.add(number, for: .writing) }
+            set.limit(to: nextAttempt)
+        }
         if let notAfter = ask.notAfter {
             // Rounded up, so that the question has expired by then.
             let rest = max(0, notAfter - Clocks.monotonic) / 1000 + 1

@@ -1,10 +1,11 @@
+import InitramfsKit
 import MandosFormats
 import POSIXKit
 
 /// The unanswered questions in the agent directory.
 ///
-/// A question is answered once, and again only if its file is rewritten.
-/// Source: https://systemd.io/PASSWORD_AGENTS/.
+/// A question for a volume's password is answered once. If it comes again, the volume has refused the password, and the
+/// question is left to people, as are all other questions. Source: https://systemd.io/PASSWORD_AGENTS/.
 struct QuestionDirectory: ~Copyable {
     /// Maximum number of questions at once; there is usually one for each disk.
     private static let mostQuestions = 256
@@ -13,16 +14,31 @@ struct QuestionDirectory: ~Copyable {
     private let watch: DirectoryWatch
     private let report: (String) -> Void
     private var questions: [Question] = []
+    private var answered: AnsweredQuestions
     /// Whether a question was given up: its socket failed, or there were too many questions.
     private(set) var hasFailed = false
 
     /// - Throws: if there is no such directory, or it cannot be watched.
-    static func open(_ path: String, report: @escaping (String) -> Void) throws(SystemError) -> QuestionDirectory {
+    static func open(
+        _ path: String, answered: consuming AnsweredQuestions, report: @escaping (String) -> Void
+    ) throws(SystemError) -> QuestionDirectory {
         // Watched before it is read: a file that is written meanwhile is then seen twice, rather than missed.
-        QuestionDirectory(path: path, watch: try DirectoryWatch.begin(path), report: report)
+        let watch = try DirectoryWatch.begin(path)
+        return QuestionDirectory(path: path, watch: watch, report: report, answered: answered)
     }
 
+    /// Whether no question is left, not even one for people.
     var isEmpty: Bool { questions.isEmpty }
+
+    /// Whether a question waits for our answer.
+    var needsPassword: Bool {
+        for question in questions where isToBeAnswered(question) { return true }
+        return false
+    }
+
+    private func isToBeAnswered(_ question: Question) -> Bool {
+        question.ask.isForVolume && answered.allows(question.ask.identity)
+    }
 
     /// Reads all questions in the directory.
     ///
@@ -49,23 +65,27 @@ struct QuestionDirectory: ~Copyable {
 
     /// Answers all questions that can be answered now.
     mutating func answer(_ message: SecretBuffer) {
-        var waiting: [Question] = []
+        var rest: [Question] = []
         for question in questions {
+            guard isToBeAnswered(question) else {
+                rest.append(question)
+                continue
+            }
             switch question.answer(message) {
-            case .answered: break
-            case .waiting: waiting.append(question)
+            case .answered: answered.add(question.ask.identity, report: report)
+            case .waiting: rest.append(question)
             case .failed(let error):
                 hasFailed = true
                 report("\(path)/\(question.name): \(error); whoever asks has to ask again")
             }
         }
-        questions = waiting
+        questions = rest
     }
 
     /// Waits for the events that ``update()`` and ``answer(_:)`` handle.
     func register(in set: inout PollSet) {
         set.add(watch.descriptor)
-        for question in questions { question.register(in: &set) }
+        for question in questions { question.register(in: &set, isToBeAnswered: isToBeAnswered(question)) }
     }
 
     private static func isQuestion(_ name: String) -> Bool { name.utf8.starts(with: "ask.".utf8) }
@@ -90,7 +110,7 @@ struct QuestionDirectory: ~Copyable {
                 guard ask.socket.utf8.count <= DatagramSocket.longestPath else {
                     return report(file + ": not answered: the path in Socket= is too long")
                 }
-                if let question = Question(name, ask), !question.isOver { questions.append(question) }
+                if let question = Question(name, ask), !question.isOver { add(question) }
             } catch {
                 report(file + ": not answered: \(error)")
             }
@@ -98,5 +118,14 @@ struct QuestionDirectory: ~Copyable {
             // Answered or withdrawn since the file was noticed.
             if !error.isNoSuchFile { report("not answered: \(error)") }
         }
+    }
+
+    private mutating func add(_ question: Question) {
+        questions.append(question)
+        if isToBeAnswered(question) { return }
+        let reason =
+            question.ask.isForVolume
+            ? "it has had our password before (or Id= is too long)" : "not a volume's password (Id=)"
+        report(path + "/" + question.name + ": left to people: " + reason)
     }
 }

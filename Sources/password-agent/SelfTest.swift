@@ -42,6 +42,7 @@ struct SelfTest {
         let socket = ask?.socket.utf8
         expect(socket?.elementsEqual("/run/systemd/ask-password/sck.f00".utf8) == true, "a question says where")
         expect(ask?.processID == 17, "a question says who")
+        expect(ask?.isForVolume == true, "a question says what it is about")
         expect(ask?.isOver(at: 2000) == true && ask?.isOver(at: 1999) == false, "a question ends in time")
         let endless = try? AskFile(Array("[Ask]\nSocket=/s\nPID=1\nNotAfter=0\n".utf8))
         expect(endless?.isOver(at: .max) == false, "a question may be without an end")
@@ -57,13 +58,14 @@ struct SelfTest {
         let socket = try DatagramSocket.bound(to: path)
         var settings = Settings()
         settings.agentDirectory = directory.path
+        settings.answeredFile = directory.path + "/answered"
         // Only root can run the client as another user.
         if !Hardening.isRoot { (settings.user, settings.group) = (OwnProcess.user, OwnProcess.group) }
         // The only program that is certain to exist.
         settings.client = ["/proc/self/exe", "--version"]
 
         expect(isSuccess(settings, stop) == false, "without a question, no client is run")
-        let head = "[Ask]\nPID=\(OwnProcess.id)\nSocket=\(path)\n"
+        let head = "[Ask]\nPID=\(OwnProcess.id)\nSocket=\(path)\nId=cryptsetup:x\n"
         try writeNewFile(directory.path + "/ask.old", Array((head + "NotAfter=1\n").utf8))
         expect(isSuccess(settings, stop), "a question that has ended needs no client")
         expect(socket.receive(limit: Self.longestAnswer) == nil, "a question that has ended is not answered")

@@ -5,10 +5,12 @@ import POSIXKit
 /// The settings from the command line of password-agent(8mandos).
 struct Settings {
     private enum Option: Equatable, Sendable {
-        case agentDirectory, helperDirectory, user, group, test
+        case agentDirectory, answeredFile, helperDirectory, user, group, test
     }
 
     var agentDirectory = "/run/systemd/ask-password"
+    /// Where it is kept which questions were answered.
+    var answeredFile = "/run/password-agent.answered"
     var helperDirectory = "/lib/mandos/plugin-helpers"
     var user: UInt32 = 65534
     var group: UInt32 = 65534
@@ -19,13 +21,17 @@ struct Settings {
     private static let reader = CommandLineReader<Option>(
         program: "password-agent",
         summary: """
-            Run a Mandos client, and answer systemd's questions for passwords with what it prints.
+            Run a Mandos client, and answer systemd's questions for volumes' passwords with what it prints.
+            A question that is asked again, since the volume has refused that password, is left to people.
             The client and its options come last, after "--"; default: /lib/mandos/plugins.d/mandos-client.
             """,
         options: [
             CommandLineOption(
                 .agentDirectory, "agent-directory", short: "d", value: "DIRECTORY",
                 "Where the questions are. Default: /run/systemd/ask-password."),
+            CommandLineOption(
+                .answeredFile, "answered-file", value: "FILE",
+                "Lists the questions that were answered. Default: /run/password-agent.answered."),
             CommandLineOption(
                 .helperDirectory, "helper-directory", value: "DIRECTORY",
                 "Where the client finds its helpers. Default: /lib/mandos/plugin-helpers."),
@@ -54,6 +60,7 @@ struct Settings {
     private mutating func apply(_ option: Option, _ value: String) -> String? {
         switch option {
         case .agentDirectory: agentDirectory = value
+        case .answeredFile: answeredFile = value
         case .helperDirectory: helperDirectory = value
         case .user:
             guard let number = Self.id(value) else { return "--user=" + value + ": not a user's number" }

@@ -22,6 +22,19 @@ import Testing
         #expect(ask.processID == 8)
         #expect(ask.notAfter == 28_890_137_504)
         #expect(ask.complaint == nil)
+        #expect(ask.identity == Array("cryptsetup:x".utf8))
+    }
+
+    /// Others are those of systemd-cryptsetup 252 and of systemd-ask-password.
+    @Test(arguments: [
+        ("Id=cryptsetup:/dev/vda2", true), ("Id = cryptsetup:/dev/vda2 \r", true),
+        ("Id=cryptsetup-verification:/dev/vda2", true), ("Id=cryptsetup", false), ("Id=cryptsetup.tpm2-pin", false),
+        ("Id=tpm2-pin", false), ("Id=fido2-pin", false), ("Id=pkcs11-pin", false), ("Id=zfs:tank", false),
+        ("Id=", false), ("", false), ("Id=cryptsetup:x\nId=fido2-pin", false), ("Id=xcryptsetup:y", false),
+    ])
+    func `asks for a volume's password, or for something else`(line: String, isForVolume: Bool) throws {
+        let ask = try AskFile(Array("[Ask]\nPID=1\nSocket=/s\n\(line)\n".utf8))
+        #expect(ask.isForVolume == isForVolume)
     }
 
     @Test(arguments: [

@@ -11,7 +11,7 @@ extension FileDescriptor {
     /// Reads the rest of the file at `path`.
     ///
     /// - Throws: also if the rest is longer than `limit` bytes (EFBIG).
-    func contents(_ path: String, limit: Int) throws(SystemError) -> [UInt8] {
+    public func contents(_ path: String, limit: Int) throws(SystemError) -> [UInt8] {
         var contents = [UInt8](repeating: 0, count: min(4096, limit + 1))
         var count = 0
         while true {

@@ -20,7 +20,10 @@ private final class Asker {
 
     /// Writes the file in one step, so that nobody reads half of it.
     func ask(_ fields: [String: String] = [:]) throws {
-        let usual = ["PID": "\(getpid())", "Socket": socket.path, "NotAfter": "0", "Message": "100% [Ask] = x;"]
+        let usual = [
+            "PID": "\(getpid())", "Socket": socket.path, "NotAfter": "0", "Message": "100% [Ask] = x;",
+            "Id": "cryptsetup:/dev/" + name,
+        ]
         let lines = usual.merging(fields) { $1 }.filter { !$0.value.isEmpty }.map { "\($0.key)=\($0.value)\n" }
         let temporary = try directory.write("[Ask]\n" + lines.joined(), to: "tmp." + name)
         try #require(unsafe rename(temporary, file) == 0)
@@ -47,7 +50,12 @@ private final class Asker {
         -> RunningProgram
     {
         try RunningProgram(
-            Self.program, ["--agent-directory", directory.path] + options + ["--", "/bin/sh", "-pc", script])
+            Self.program, places(directory) + options + ["--", "/bin/sh", "-pc", script])
+    }
+
+    /// Options for the places of questions, and of what is known about them, in `directory`.
+    private func places(_ directory: TemporaryDirectory) -> [String] {
+        ["--agent-directory", directory.path, "--answered-file", directory.path + "/answered"]
     }
 
     /// Prints a password when there is a `file`.
@@ -75,15 +83,17 @@ private final class Asker {
         let asker = try Asker(in: directory)
         let script = "head -c $0 /dev/zero | tr '\\0' x"
         let good = try RunningProgram(
-            Self.program, ["-d", directory.path, "--", "/bin/sh", "-c", script, "131072"])
+            Self.program, places(directory) + ["--", "/bin/sh", "-c", script, "131072"])
         #expect(try await good.ending() == .exit(status: 0), "\(good.errors)")
         #expect(asker.message?.count == 1 + 131_072 + 1)
-        let bad = try RunningProgram(Self.program, ["-d", directory.path, "--", "/bin/sh", "-c", script, "131073"])
+        let askerOfMore = try Asker(in: directory, "y")
+        let bad = try RunningProgram(
+            Self.program, places(directory) + ["--", "/bin/sh", "-c", script, "131073"])
         #expect(try await bad.ending() == .exit(status: 69))
         #expect(bad.errors.contains("printed more than 131072 bytes"))
         let endless = try agent(directory, "exec cat /dev/zero")
         #expect(try await endless.ending() == .exit(status: 69))
-        #expect(asker.message == nil)
+        #expect(askerOfMore.message == nil)
     }
 
     @Test func `runs the client with another real user and group only, and with the helper directory`() async throws {
@@ -109,7 +119,7 @@ private final class Asker {
                 """)
     }
 
-    @Test func `answers those who ask later, and those who ask again, but not those who no longer ask`() async throws {
+    @Test func `answers those who ask later, but not those who no longer ask`() async throws {
         let directory = try TemporaryDirectory()
         let go = directory.path + "/go"
         let first = try Asker(in: directory, "first")
@@ -124,8 +134,6 @@ private final class Asker {
         try directory.write("", to: "go")
         #expect(try await first.nextMessage() == Data("+secret\0".utf8))
         #expect(try await later.nextMessage() == Data("+secret\0".utf8))
-        try first.ask()
-        #expect(try await first.nextMessage() == Data("+secret\0".utf8))
         try busy.withdraw()
         #expect(try await agent.ending() == .exit(status: 0), "\(agent.errors)")
         #expect(gone.message == nil)
@@ -198,7 +206,8 @@ private final class Asker {
         let idle = try agent(directory, "echo started >&2")
         #expect(try await idle.ending() == .exit(status: 66))
         #expect(idle.errors.contains("there are no questions in \(directory.path)"))
-        let lost = try await run(Self.program, ["--agent-directory=\(directory.path)/none", "--", "/bin/false"])
+        let lost = try await run(
+            Self.program, places(directory) + ["--agent-directory=\(directory.path)/none", "--", "/bin/false"])
         #expect(lost.status == 66)
         #expect(lost.errors.contains("\(directory.path)/none: No such file"))
     }
@@ -218,9 +227,114 @@ private final class Asker {
     @Test func `says which client it cannot start`() async throws {
         let directory = try TemporaryDirectory()
         let asker = try Asker(in: directory)
-        let result = try await run(Self.program, ["-d", directory.path, "/nonexistent/client"])
+        let result = try await run(Self.program, places(directory) + ["/nonexistent/client"])
         #expect(result.status == 71)
         #expect(result.errors == "password-agent: starting /nonexistent/client: No such file or directory\n")
+        #expect(asker.message == nil)
+    }
+
+    @Test func `gives a volume its password once, and leaves further questions to people`() async throws {
+        let directory = try TemporaryDirectory()
+        let root = try Asker(in: directory, "root")
+        let started = "echo started >&2; printf wrong"
+        let first = try agent(directory, started)
+        #expect(try await root.nextMessage() == Data("+wrong\0".utf8))
+        #expect(try await first.ending() == .exit(status: 0), "\(first.errors)")
+        // The volume asks again; systemd starts the agent as long as there is a question.
+        try root.ask()
+        let second = try agent(directory, started)
+        _ = try await second.line(with: "left to people: it has had our password before")
+        // Another volume may have the same password; and then no question is left but the one for people.
+        let home = try Asker(in: directory, "home")
+        #expect(try await home.nextMessage() == Data("+wrong\0".utf8))
+        try home.withdraw()
+        try home.ask()
+        try await second.says("left to people", times: 2)
+        #expect(second.isRunning)
+        for asker in [root, home] {
+            #expect(asker.message == nil)
+            try asker.withdraw()
+        }
+        #expect(try await second.ending() == .exit(status: 0), "\(second.errors)")
+        #expect(directory.contents(of: "answered") == Data("\ncryptsetup:/dev/root\n\ncryptsetup:/dev/home\n".utf8))
+    }
+
+    @Test func `answers one of the questions that a volume asks at the same time`() async throws {
+        let directory = try TemporaryDirectory()
+        let askers = try ["a", "b", "c"].map { try Asker(in: directory, $0, ["Id": "cryptsetup:/dev/vda"]) }
+        let agent = try agent(directory, "printf secret")
+        let answers = try await eventually("an answer") {
+            let answers = askers.compactMap(\.message)
+            return answers.isEmpty ? nil : answers
+        }
+        for asker in askers { try asker.withdraw() }
+        #expect(try await agent.ending() == .exit(status: 0), "\(agent.errors)")
+        #expect(answers == [Data("+secret\0".utf8)])
+        #expect(askers.allSatisfy { $0.message == nil })
+    }
+
+    @Test(arguments: ["fido2-pin", "tpm2-pin", "cryptsetup.tpm2-pin", "home:x", ""])
+    func `leaves to people what is no volume's password, and runs no client for it`(id: String) async throws {
+        let directory = try TemporaryDirectory()
+        let asker = try Asker(in: directory, "pin", ["Id": id])
+        let agent = try agent(directory, "echo started >&2; printf secret")
+        _ = try await agent.line(with: "ask.pin: left to people: not a volume's password (Id=)")
+        // It is answered before the agent ends.
+        let volume = try Asker(in: directory)
+        #expect(try await volume.nextMessage() == Data("+secret\0".utf8))
+        #expect(asker.message == nil)
+        try asker.withdraw()
+        #expect(try await agent.ending() == .exit(status: 0), "\(agent.errors)")
+        #expect(asker.message == nil)
+    }
+
+    /// Prepares the list of answered questions at `$0`.
+    @Test(arguments: [
+        // Cut off, by a full file system, say: the beginning of a name is no name.
+        (#"printf 'x\n\ncryptsetup:/dev/x' >"$0""#, nil), (#"printf '\377\000\n\n\n' >"$0""#, nil),
+        ("mkdir \"$0\"", "Is a directory"), ("mkfifo \"$0\"", "is no file"),
+        ("touch \"$0\"; chmod 602 \"$0\"", "can be changed by other users"),
+        ("touch \"$0\"; chown 1234 \"$0\"", "can be changed by other users"),
+        ("ln -s /dev/null \"$0\"", "symbolic links"), ("head -c 2000000 /dev/zero >\"$0\"", "File too large"),
+    ])
+    func `answers also when it does not know what was answered, and says so`(
+        preparation: String, complaint: String?
+    ) async throws {
+        let directory = try TemporaryDirectory()
+        let asker = try Asker(in: directory)
+        let prepared = try await run("/bin/sh", ["-c", preparation, directory.path + "/answered"])
+        #expect(prepared.status == 0)
+        let agent = try agent(directory, "printf secret")
+        #expect(try await agent.ending() == .exit(status: 0), "\(agent.errors)")
+        #expect(asker.message == Data("+secret\0".utf8))
+        if let complaint {
+            #expect(agent.errors.contains(complaint), "\(agent.errors)")
+            #expect(agent.errors.contains("the next start will not know"))
+        } else {
+            #expect(agent.errors.isEmpty)
+            #expect(directory.contents(of: "answered")?.suffix(19) == Data("\ncryptsetup:/dev/x\n".utf8))
+        }
+    }
+
+    @Test func `keeps what was answered to itself, without the password`() async throws {
+        let directory = try TemporaryDirectory()
+        let asker = try Asker(in: directory)
+        let agent = try agent(directory, "umask 0; printf secret")
+        #expect(try await agent.ending() == .exit(status: 0), "\(agent.errors)")
+        #expect(asker.message != nil)
+        let attributes = try FileManager.default.attributesOfItem(atPath: directory.path + "/answered")
+        #expect(attributes[.posixPermissions] as? Int == 0o600)
+        #expect(directory.contents(of: "answered") == Data("\ncryptsetup:/dev/x\n".utf8))
+    }
+
+    @Test func `leaves a question to people whose name is too long to be kept`() async throws {
+        let directory = try TemporaryDirectory()
+        let asker = try Asker(in: directory, "x", ["Id": "cryptsetup:" + String(repeating: "x", count: 4086)])
+        let agent = try agent(directory, "echo started >&2")
+        _ = try await agent.line(with: "left to people")
+        try asker.withdraw()
+        #expect(try await agent.ending() == .exit(status: 0), "\(agent.errors)")
+        #expect(!agent.errors.contains("started"))
         #expect(asker.message == nil)
     }
 
@@ -268,7 +382,7 @@ private final class Asker {
         let result = try await run(Self.program, ["--test"])
         let output = String(decoding: result.output, as: UTF8.self)
         #expect(result.status == 0, "\(output)")
-        #expect(output.contains("\n1..15\n"))
+        #expect(output.contains("\n1..16\n"))
         #expect(!output.contains("not ok"))
     }
 
@@ -292,5 +406,62 @@ private final class Asker {
         let result = try await runInNamespaces(script, [Self.program, format])
         #expect(result.status == 0, "\(result.errors)")
         #expect(String(decoding: result.output, as: UTF8.self) == printed)
+    }
+
+    @Test(
+        .enabled(if: FileManager.default.isExecutableFile(atPath: "/usr/bin/systemd-ask-password"), "needs systemd"))
+    func `leaves a volume's second question to the agents of systemd`() async throws {
+        let script = """
+            set -eu
+            \(shellWaiting)
+            mount -t tmpfs tmpfs /run
+            mkdir -p /run/systemd/ask-password
+            there_is_a_question() { ls /run/systemd/ask-password/ask.* >/dev/null; }
+            for try in 1 2; do
+                systemd-ask-password --no-tty --id=cryptsetup:/dev/vda Password: </dev/null >/run/given.$try &
+                asker=$!
+                eventually there_is_a_question
+                if [ $try = 2 ]; then
+                    "$0" -- /bin/sh -c 'printf wrong' 2>/run/errors &
+                    agent=$!
+                    eventually grep -q 'left to people' /run/errors
+                    printf typed | /lib/systemd/systemd-reply-password 1 "$(sed -n s/Socket=//p /run/systemd/ask-password/ask.*)"
+                    wait $agent
+                else
+                    "$0" -- /bin/sh -c 'printf wrong'
+                fi
+                wait $asker
+            done
+            cat /run/given.*
+            """
+        let result = try await runInNamespaces(script, [Self.program])
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(String(decoding: result.output, as: UTF8.self) == "wrong\ntyped\n")
+    }
+
+    @Test(
+        .enabled(
+            if: FileManager.default.isExecutableFile(atPath: "/lib/systemd/systemd-cryptsetup"), "needs systemd"))
+    func `answers systemd-cryptsetup`() async throws {
+        // Without a device mapper it can ask, and try the password, but make no device.
+        let script = """
+            set -eu
+            \(shellWaiting)
+            mount -t tmpfs tmpfs /run
+            mkdir -p /run/systemd/ask-password /run/cryptsetup
+            truncate -s 20M /run/disk
+            printf secret | cryptsetup luksFormat -q --pbkdf pbkdf2 --pbkdf-force-iterations 1000 /run/disk -
+            /lib/systemd/systemd-cryptsetup attach volume /run/disk - luks,tries=1 </dev/null 2>/run/log &
+            asker=$!
+            there_is_a_question() { ls /run/systemd/ask-password/ask.* >/dev/null; }
+            eventually there_is_a_question
+            grep ^Id= /run/systemd/ask-password/ask.*
+            "$0" -- /bin/sh -c 'printf secret'
+            wait $asker || true
+            grep -c 'Set cipher' /run/log
+            """
+        let result = try await runInNamespaces(script, [Self.program])
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(String(decoding: result.output, as: UTF8.self) == "Id=cryptsetup:/run/disk\n1\n")
     }
 }
