@@ -6,7 +6,7 @@ import POSIXKit
 /// Runs all plugins until the first success, and ends them.
 struct PluginRun {
     enum Outcome {
-        case password(SecretBuffer)
+        case password(SecretBuffer, plugin: String)
         case stopped(signal: Int32)
         /// No plugin has succeeded; `hasAsked` if the prompt has run.
         case nothing(hasAsked: Bool)
@@ -41,7 +41,7 @@ struct PluginRun {
             let isPromptActive = mayPrompt || prompt.isRunning
             if isPromptActive { prompt.advance(at: now) }
             for plugin in all {
-                if case .succeeded(let password) = plugin.state { return .password(password) }
+                if case .succeeded(let password) = plugin.state { return .password(password, plugin: plugin.name) }
             }
             guard prompt.isRunning || plugins.contains(where: { $0.isLeft }) else {
                 return .nothing(hasAsked: hasAsked)

@@ -20,6 +20,12 @@ import POSIXKit
     private static func run(_ settings: Settings, until stop: borrowing StopSignals) -> ProgramEnding {
         let voices = settings.debug ? PluginVoices() : nil
         let report: (String) -> Void = { if settings.debug { complain(program, $0) } }
+        var settings = settings
+        var volume = VolumeRecord.ofEnvironment(report: report)
+        if volume?.hasRefused == true {
+            complain(program, "this volume has refused the server's password; it has to be typed")
+            settings.plugins.setDisabled(VolumeRecord.plugin, true)
+        }
         let plugins = plugins(settings, voices, report)
         becomeUnprivileged(settings)
         for plugin in plugins { plugin.start(at: .now()) }
@@ -33,7 +39,9 @@ import POSIXKit
         let run = PluginRun(plugins, prompt: prompt, voices: voices)
         defer { run.endAll() }
         switch run.firstSuccess(until: stop) {
-        case .password(let password): return PasswordOutput.write(password, program, until: stop)
+        case .password(let password, let plugin):
+            volume?.succeeded(plugin, report: report)
+            return PasswordOutput.write(password, program, until: stop)
         case .stopped(let signal): return .signal(signal)
         case .nothing(hasAsked: true): return withoutPassword()
         case .nothing(hasAsked: false):

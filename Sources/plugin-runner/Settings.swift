@@ -11,7 +11,7 @@ struct Settings {
         case groupID, userID, pluginDirectory, pluginHelperDirectory, configurationFile, debug
     }
 
-    private(set) var plugins = PluginOptions()
+    var plugins = PluginOptions()
     private(set) var group: UInt32 = 65534
     private(set) var user: UInt32 = 65534
     private(set) var pluginDirectory = "/lib/mandos/plugins.d"
