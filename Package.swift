@@ -61,7 +61,6 @@ let initramfsTargets: [Target] =
     ] + smallPrograms
 let hostTargets: [Target] = [
     .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
-    .systemLibrary(name: "CBSD", pkgConfig: "libbsd", providers: [.apt(["libbsd-dev"])]),
     .systemLibrary(name: "CSDBus", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
     .target(name: "MandosBus", dependencies: ["CSDBus"], swiftSettings: strict),
     .target(
@@ -101,7 +100,7 @@ let hostTargets: [Target] = [
     .executableTarget(
         name: "mandos-keygen",
         dependencies: [
-            "CBSD", "MandosClient", "MandosFormats", "MandosTLS", "POSIXKit",
+            "InitramfsKit", "MandosClient", "MandosFormats", "MandosTLS", "POSIXKit",
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
         ], swiftSettings: strict),
 ]

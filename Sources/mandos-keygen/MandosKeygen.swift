@@ -77,9 +77,8 @@ import POSIXKit
             return
         }
         let directory = try KeyDirectory(path: dir)
-        // Before `StopSignals`: readpassphrase(3) handles signals itself, to restore the terminal.
-        let password = try encryption.readPassword()
         let stop = try KeygenError.wrap { () throws(SystemError) in try StopSignals() }
+        let password = try encryption.readPassword(until: stop)
         if trial.test {
             try KeyTrial(directory: directory, gnuPG: GnuPG()).run(connectingTo: trial.connect, until: stop)
         } else if let password {
@@ -161,8 +160,8 @@ struct EncryptionOptions: ParsableArguments {
     var noSSH = false
 
     /// The password to encrypt, if an option asks for one. Source: mandos-keygen(8) `--password`, `--passfile`.
-    func readPassword() throws(KeygenError) -> SecretBuffer? {
-        if password { return try PasswordInput.read() }
+    func readPassword(until stop: borrowing StopSignals) throws(KeygenError) -> SecretBuffer? {
+        if password { return try PasswordInput.read(until: stop) }
         guard let passfile else { return nil }
         var bytes = try KeygenError.wrap { () throws(SystemError) in
             try readFile(passfile, limit: PasswordInput.maximumLength)

@@ -50,6 +50,49 @@ import Testing
         }
     }
 
+    @Test func `refuses a typed password that the terminal cuts off`() async throws {
+        let keys = try await Keys.make()
+        let terminal = try Terminal()
+        let keygen = try RunningProgram(
+            Self.program, ["--password", "--dir", keys.directory.path, "--no-ssh"], terminal: terminal)
+        _ = try await terminal.shows("Password: ")
+        try terminal.type(String(repeating: "x", count: 10_000) + "\n")
+        #expect(try await keygen.ending() == .exit(status: 1))
+        #expect(
+            keygen.errors
+                == "mandos-keygen: the password is longer than 4094 bytes; write it into a file, and use --passfile\n")
+        #expect(terminal.echoes)
+        #expect(keygen.output.isEmpty)
+    }
+
+    @Test func `restores the terminal at Ctrl-C, also while it asks the second time`() async throws {
+        let keys = try await Keys.make()
+        for first in ["", "password\n"] {
+            let terminal = try Terminal()
+            let keygen = try RunningProgram(
+                Self.program, ["--password", "--dir", keys.directory.path], terminal: terminal)
+            _ = try await terminal.shows("Password: ")
+            if !first.isEmpty {
+                try terminal.type(first)
+                _ = try await terminal.shows("again: ")
+            }
+            #expect(!terminal.echoes)
+            try terminal.type("half\u{3}")
+            #expect(try await keygen.ending() == .signal(SIGINT))
+            #expect(terminal.echoes)
+            #expect(keygen.output.isEmpty)
+        }
+    }
+
+    @Test func `reads a long password from a pipe`() async throws {
+        let keys = try await Keys.make()
+        let long = String(repeating: "x", count: 10_000)
+        let result = try await run(
+            Self.program, ["-p", "-d", keys.directory.path, "-n", "foo", "-S"], input: Data((long + "\n").utf8))
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(try await password(in: String(decoding: result.output, as: UTF8.self), keys) == Data(long.utf8))
+    }
+
     @Test func `restores the terminal when it is interrupted`() async throws {
         let keys = try await Keys.make()
         let terminal = try Terminal()
