@@ -30,7 +30,31 @@ int cmandos_pipe(int descriptors[2]) { return pipe2(descriptors, O_CLOEXEC); }
 
 int cmandos_memory_file(const char *name) { return memfd_create(name, MFD_CLOEXEC); }
 
-void cmandos_close_range(unsigned first, unsigned last) { close_range(first, last, 0); }
+// Linux before 5.9 has no close_range(2), and before 5.11 it refuses to set close-on-exec.
+static void for_each_open(unsigned first, unsigned last, void (*act)(int)) {
+    DIR *list = opendir("/proc/self/fd");
+    if (list == NULL) {
+        // The usual limits; a descriptor beyond them is not ours.
+        for (unsigned number = first; number <= last && number < 65536; number++) act((int)number);
+        return;
+    }
+    struct dirent *entry;
+    while ((entry = readdir(list)) != NULL) {
+        unsigned long number = strtoul(entry->d_name, NULL, 10);
+        if (entry->d_name[0] != '.' && number >= first && number <= last && (int)number != dirfd(list)) act((int)number);
+    }
+    closedir(list);
+}
+
+static void close_one(int descriptor) { close(descriptor); }
+static void close_one_on_exec(int descriptor) { fcntl(descriptor, F_SETFD, FD_CLOEXEC); }
+
+void cmandos_close_range(unsigned first, unsigned last) {
+    if (close_range(first, last, 0) < 0) for_each_open(first, last, close_one);
+}
+void cmandos_close_on_exec_from(unsigned first) {
+    if (close_range(first, ~0U, CLOSE_RANGE_CLOEXEC) < 0) for_each_open(first, ~0U, close_one_on_exec);
+}
 
 int cmandos_lock(int descriptor) { return flock(descriptor, LOCK_EX | LOCK_NB); }
 

@@ -1,8 +1,6 @@
 #define _GNU_SOURCE
 #include "CMandosSystem.h"
 
-#include <linux/netlink.h>
-#include <linux/rtnetlink.h>
 #include <net/route.h>
 #include <sys/ioctl.h>
 
@@ -32,7 +30,8 @@ static int named_request(struct ifreq *request, const char *name) {
         return -1;
     }
     strcpy(request->ifr_name, name);
-    return socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    // Of a family that every kernel has: IPv6 may be switched off. The requests are the same for all families.
+    return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 }
 
 int cmandos_interface_flags(const char *name) {
@@ -78,7 +77,21 @@ int cmandos_network_events(void) {
     int descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
     if (descriptor < 0) return -1;
     struct sockaddr_nl address = {
-        .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR};
+        .nl_family = AF_NETLINK,
+        .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE};
     int result = bind(descriptor, (struct sockaddr *)&address, sizeof address);
     return result < 0 ? finish(descriptor, result) : descriptor;
+}
+
+int cmandos_network_list(int type) {
+    int descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    if (descriptor < 0) return -1;
+    struct {
+        struct nlmsghdr header;
+        struct rtgenmsg family;
+    } request = {
+        .header = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct rtgenmsg)), .nlmsg_type = (__u16)type, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+        .family = {AF_UNSPEC}};
+    ssize_t sent = send(descriptor, &request, request.header.nlmsg_len, 0);
+    return sent < 0 ? finish(descriptor, -1) : descriptor;
 }

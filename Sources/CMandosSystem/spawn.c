@@ -4,8 +4,6 @@
 #include <grp.h>
 #include <sys/syscall.h>
 
-int cmandos_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
-
 void cmandos_spawn_close_from(posix_spawn_file_actions_t *actions, int first) {
     posix_spawn_file_actions_addclosefrom_np(actions, first);
 }
@@ -41,7 +39,7 @@ static struct failure become_client(
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (dup2(input, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0) goto failed;
     // The client gets no other descriptor, neither ours nor one inherited from the program that started us.
-    close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+    cmandos_close_on_exec_from(STDERR_FILENO + 1);
     failure.step = CMANDOS_CLIENT_IDS;
     // An unprivileged user must not have root's groups. Without supplementary groups, no privilege is needed.
     if (getgroups(0, NULL) > 0 && setgroups(0, NULL) < 0) goto failed;

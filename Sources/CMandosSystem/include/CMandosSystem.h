@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <malloc.h>
 #include <net/if.h>
 #include <netdb.h>
@@ -15,6 +17,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -55,7 +58,10 @@ int cmandos_no_new_privileges(void);
 void cmandos_set_name(const char *_Nonnull name);
 
 // Extensions that the headers hide without _GNU_SOURCE, which would change how Swift imports the socket functions.
-int cmandos_pidfd_open(pid_t pid);
+// A descriptor that becomes readable, or hangs up, when a child, or any process, ends: a pidfd, or else a pipe and a thread.
+int cmandos_watch_child(pid_t pid);
+int cmandos_watch_process(pid_t pid);
+int cmandos_process_directory(pid_t pid);  // in /proc; fails with ESRCH if there is no such process
 void cmandos_wipe(void *_Nonnull memory, size_t size);
 int cmandos_set_user_ids(uid_t user);    // real, effective and saved
 int cmandos_set_group_ids(gid_t group);  // real, effective and saved
@@ -73,6 +79,7 @@ ssize_t cmandos_send_message(int socket, struct cmandos_part first, struct cmand
 ssize_t cmandos_receive_message(int socket, void *_Nonnull bytes, size_t size, int *_Nonnull descriptor);
 int cmandos_child_signals(void);  // signalfd(2) for SIGCHLD, which is blocked
 void cmandos_close_range(unsigned first, unsigned last);
+void cmandos_close_on_exec_from(unsigned first);
 int cmandos_memory_file(const char *_Nonnull name);
 
 // SIG_IGN and SIG_DFL are casts, which Swift cannot import.
@@ -91,9 +98,11 @@ int cmandos_interface_flags(const char *_Nonnull name);
 int cmandos_set_interface_up(const char *_Nonnull name, _Bool up);
 // Adds or removes a route to one host, by its address of 4 or 16 bytes, directly through an interface.
 int cmandos_host_route(_Bool add, const unsigned char *_Nonnull address, int length, const char *_Nonnull interface);
-int cmandos_network_events(void);  // a netlink socket; readable when interfaces or addresses change
+int cmandos_network_events(void);  // a netlink socket; readable when interfaces, addresses or routes change
+int cmandos_network_list(int type);  // a netlink socket with the answer to RTM_GETLINK, RTM_GETADDR or RTM_GETROUTE
 
 int cmandos_set_console_level(int level);         // syslog(2)
+_Bool cmandos_is_initramfs(void);                 // the root file system is in memory, and has the kernel's /init
 
 // Sources: capabilities(7), prctl(2). In a mask, a bit stands for a capability.
 unsigned long cmandos_capabilities(void);            // permitted to us
@@ -125,7 +134,7 @@ pid_t cmandos_start_client(
     enum cmandos_client_step *_Nonnull step);
 
 // For the splash screens. Sources: pidfd_send_signal(2), prlimit(2), posix_spawn(3).
-int cmandos_pidfd_signal(int descriptor, int signal_number);
+int cmandos_pidfd_signal(int descriptor, int signal_number);  // a pidfd, or a process's directory in /proc
 void cmandos_take_limits_of(pid_t pid);
 void cmandos_take_plain_limits(void);  // those of process 1, but at most 1024 open files
 void cmandos_take_plain_scheduling(void);

@@ -15,7 +15,13 @@ extension FileDescriptor {
         var contents = [UInt8](repeating: 0, count: min(4096, limit + 1))
         var count = 0
         while true {
-            if count == contents.count { contents.append(contentsOf: [UInt8](repeating: 0, count: count)) }
+            if count == contents.count {
+                // It may be a secret: no copy is left in memory that is free.
+                var larger = [UInt8](repeating: 0, count: 2 * count)
+                for index in 0..<count { larger[index] = contents[index] }
+                wipe(&contents)
+                contents = larger
+            }
             let transfer: FileDescriptor.Transfer
             do throws(SystemError) {
                 transfer = try unsafe contents.withUnsafeMutableBufferPointer {

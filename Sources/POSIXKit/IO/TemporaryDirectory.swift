@@ -6,14 +6,7 @@ public final class TemporaryDirectory {
 
     /// Creates a directory, whose name begins with `prefix`, in the first of `places` where that is possible.
     public init(in places: [String], prefix: String) throws(SystemError) {
-        for place in places {
-            var template = Array((place + "/" + prefix + "-XXXXXX").utf8CString)
-            if unsafe mkdtemp(&template) != nil {
-                path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-                return
-            }
-        }
-        throw SystemError("making a directory in " + places.joined(separator: " or "))
+        path = try makeDirectory(in: places, prefix: prefix)
     }
 
     deinit { Self.remove(path) }
@@ -27,3 +20,20 @@ public final class TemporaryDirectory {
         unsafe rmdir(path)
     }
 }
+
+/// Makes a directory that only our user can read, with a name of its own that begins with `prefix`, in the first of `places` where
+/// that is possible.
+///
+/// - Returns: its path.
+public func makeDirectory(in places: [String], prefix: String) throws(SystemError) -> String {
+    for place in places {
+        var template = Array((place + "/" + prefix + "-XXXXXX").utf8CString)
+        if unsafe mkdtemp(&template) != nil {
+            return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        }
+    }
+    throw SystemError("making a directory in " + places.joined(separator: " or "))
+}
+
+/// Removes an empty directory.
+public func removeDirectory(_ path: String) { unsafe rmdir(path) }

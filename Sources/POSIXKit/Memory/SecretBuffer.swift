@@ -49,8 +49,10 @@ import CMandosSystem
         for _ in 0..<Self.readsPerTurn {
             var count = 0
             if isFull {
-                count = unsafe withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) {
-                    unsafe read(descriptor, $0.baseAddress, $0.count)
+                count = unsafe withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) { room in
+                    guard let start = room.baseAddress else { return 0 }
+                    defer { unsafe cmandos_wipe(start, room.count) }
+                    return unsafe read(descriptor, start, room.count)
                 }
             } else {
                 unsafe append { room in

@@ -1,7 +1,7 @@
 public import CMandosSystem
 public import MandosFormats
 
-/// A child of this process, held by its pidfd.
+/// A child of this process, held by its pidfd, or, on a kernel without, watched by a thread.
 ///
 /// The process ID is not reused until the exit status is collected; call no method after that.
 public struct ChildProcess: ~Copyable, Sendable {
@@ -57,11 +57,11 @@ public struct ChildProcess: ~Copyable, Sendable {
         return try holding(processID, leadsGroup: false, name())
     }
 
-    /// Takes over a child that was just started. Without a pidfd, the child is killed, with its group if it leads one.
+    /// Takes over a child that was just started. If it cannot be watched, the child is killed, with its group if it leads one.
     public static func holding(
         _ processID: pid_t, leadsGroup: Bool, _ name: @autoclosure () -> String
     ) throws(SystemError) -> ChildProcess {
-        let number = cmandos_pidfd_open(processID)
+        let number = cmandos_watch_child(processID)
         if number < 0 {
             let error = SystemError("watching " + name())
             kill(leadsGroup ? -processID : processID, SIGKILL)

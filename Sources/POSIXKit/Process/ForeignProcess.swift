@@ -1,12 +1,14 @@
 public import CMandosSystem
 public import MandosFormats
 
-/// A process that this program did not start, held by its pidfd: a new process that reuses its ID is never affected.
+/// A process that this program did not start, held by its pidfd or its directory in /proc: a new process that reuses its ID is never affected.
 /// Source: pidfd_open(2), proc(5).
 public struct ForeignProcess: ~Copyable, Sendable {
     public let processID: pid_t
-    /// -1 if the kernel provides no pidfd.
+    /// A pidfd, or what replaces it; -1 if there is neither, nor /proc.
     private let watch: FileDescriptor
+    /// The process's directory in /proc, for signals if the kernel provides no pidfd; -1 without /proc.
+    private let directory: FileDescriptor
 
     // The kernel's limit for one argument, enough for all of them in practice; in bytes.
     private static let commandLineLimit = 1 << 17
@@ -16,12 +18,14 @@ public struct ForeignProcess: ~Copyable, Sendable {
     /// - Returns: nil if there is no such process.
     public init?(_ processID: pid_t) {
         guard processID > 0 else { return nil }
-        let number = cmandos_pidfd_open(processID)
+        let directory = FileDescriptor(owning: cmandos_process_directory(processID))
+        let number = cmandos_watch_process(processID)
         if number < 0 && cmandos_errno() == ESRCH { return nil }
         let watch = FileDescriptor(owning: number)
         if Self.hasEnded(processID, watch) { return nil }
         self.processID = processID
         self.watch = watch
+        self.directory = directory
     }
 
     // MARK: Search
@@ -109,7 +113,7 @@ public struct ForeignProcess: ~Copyable, Sendable {
 
     // MARK: Termination
 
-    /// Becomes readable when the process ends; -1, which poll(2) ignores, without a pidfd.
+    /// Becomes readable when the process ends; -1, which poll(2) ignores, without a pidfd and /proc.
     public var descriptor: Int32 { watch.number }
 
     public var hasEnded: Bool { Self.hasEnded(processID, watch) }
@@ -127,7 +131,8 @@ public struct ForeignProcess: ~Copyable, Sendable {
     /// - Returns: whether the process has ended.
     public func end(by teardown: Teardown, report: (String) -> Void) -> Bool {
         teardown.run { number in
-            let result = cmandos_pidfd_signal(watch.number, number)
+            var result = cmandos_pidfd_signal(watch.number, number)
+            if result < 0 && cmandos_errno() == EBADF { result = cmandos_pidfd_signal(directory.number, number) }
             // ESRCH: the process has ended meanwhile.
             if result < 0 && cmandos_errno() != ESRCH { report("\(SystemError("ending process \(processID)"))") }
         } hasEnded: {

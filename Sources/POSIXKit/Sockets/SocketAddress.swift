@@ -93,6 +93,13 @@ public struct SocketAddress {
         return bytes[0] != 0xFF && bytes.prefix(10).contains { $0 != 0 }
     }
 
+    /// Whether the kernel has IPv6; the parameter `ipv6.disable=1` switches it off.
+    public static var hasIPv6: Bool {
+        let number = socket(AF_INET6, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        defer { if number >= 0 { close(number) } }
+        return number >= 0 || cmandos_errno() != EAFNOSUPPORT
+    }
+
     /// Whether the kernel has a route to this address. Sends nothing.
     public var hasRoute: Bool {
         var copy = self

@@ -72,3 +72,7 @@ public enum Hardening {
         for (what, step) in steps where step() < 0 { complain("\(SystemError("giving up root's " + what))") }
     }
 }
+
+/// Whether this is the initramfs: the root file system is in memory, and has the program that the kernel starts first. Source:
+/// Documentation/filesystems/ramfs-rootfs-initramfs.rst.
+public func isInitramfs() -> Bool { cmandos_is_initramfs() }

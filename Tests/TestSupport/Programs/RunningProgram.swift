@@ -151,11 +151,13 @@ public func runForText(
 }
 
 /// Runs a shell script as process 1 of new process and mount namespaces, and of a new network namespace if it has
-/// `ownNetwork`. Everything that the script starts ends with it. `"$0" "$@"` are the `arguments`.
+/// `ownNetwork`. Everything that the script starts ends with it, and is refused the calls of `refused`. `"$0" "$@"` are the
+/// `arguments`.
 public func runInNamespaces(
-    _ script: String, _ arguments: [String], ownNetwork: Bool = false, environment: [String: String] = [:]
+    _ script: String, _ arguments: [String], ownNetwork: Bool = false, environment: [String: String] = [:],
+    refused: RefusedCalls = RefusedCalls()
 ) async throws -> (status: Int32, output: Data, errors: String) {
     let namespaces = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"] + (ownNetwork ? ["--net"] : [])
-    return try await run(
-        "/usr/bin/unshare", namespaces + ["/bin/sh", "-c", script] + arguments, environment: environment)
+    let command = refused.command("/usr/bin/unshare", namespaces + ["/bin/sh", "-c", script] + arguments)
+    return try await run(command.path, command.arguments, environment: environment)
 }
