@@ -14,23 +14,25 @@ import POSIXKit
             let stop = try StopSignals()
             PluginRole.fetches.declare(isFinal: true)
             let settings = Settings.read(program)
+            let place = DecryptionPlace.make(for: OwnProcess.user, OwnProcess.group)
             // The last use of root's privileges in this process.
             let network = try NetworkSetup.begin(
-                settings.selection, hooks: settings.hooks, delay: settings.delay,
-                isVerbose: settings.debug
+                settings.selection, hooks: settings.hooks, delay: settings.delay, isVerbose: settings.debug,
+                place: place
             ) { complain(program, $0) }
             let ending: TerminationStatus
             do throws(SystemError) {
                 try Hardening.dropPrivileges()
                 // Network data is read in another process, since a library may crash on it.
                 ending = try CrashRestart.run(until: stop, report: { complain(program, $0) }) {
-                    work(settings, network)
+                    work(settings, network, place)
                 }
             } catch {
                 complain(program, "\(error)")
                 ending = .exit(status: ExitStatus.osError.rawValue)
             }
-            network.end()
+            let hasBeenTold = if case .signal = ending { true } else { false }
+            network.end(hasBeenTold: hasBeenTold, until: stop)
             switch ending {
             case .exit(let status): ExitStatus.exitProgram(status)
             case .signal(let number): dieOf(number)
@@ -42,16 +44,17 @@ import POSIXKit
     }
 
     /// Gets and prints the password, in a child process. Signals stay pending until read; its children end before it.
-    private static func work(_ settings: Settings, _ network: NetworkSetup) -> Never {
-        ProgramEnding.of(program) { (stop) throws(SystemError) in try run(settings, network, until: stop) }
+    private static func work(_ settings: Settings, _ network: NetworkSetup, _ place: DecryptionPlace?) -> Never {
+        if settings.debug { logGnuTLS() }
+        ProgramEnding.of(program) { (stop) throws(SystemError) in try run(settings, network, place, until: stop) }
     }
 
     private static func run(
-        _ settings: Settings, _ network: NetworkSetup, until stop: borrowing StopSignals
+        _ settings: Settings, _ network: NetworkSetup, _ place: DecryptionPlace?, until stop: borrowing StopSignals
     ) throws(SystemError) -> ProgramEnding {
         let fetch: PasswordFetch
         do throws(Unusable) {
-            fetch = try prepare(settings, network)
+            fetch = try prepare(settings, network, place)
         } catch {
             complain(program, error.problem)
             return .exit(error.status)
@@ -63,12 +66,23 @@ import POSIXKit
         }
     }
 
+    /// Reports what GnuTLS reports of its own work.
+    private static func logGnuTLS() {
+        unsafe TLSLog.begin { _, text in
+            guard let text = unsafe text else { return }
+            let line = unsafe Array(String(cString: text).utf8).prefix { $0 != UInt8(ascii: "\n") }
+            complain(MandosClientProgram.program, "GnuTLS: " + String(decoding: line, as: UTF8.self))
+        }
+    }
+
     private struct Unusable: Error {
         let problem: String
         let status: ExitStatus
     }
 
-    private static func prepare(_ settings: Settings, _ network: NetworkSetup) throws(Unusable) -> PasswordFetch {
+    private static func prepare(
+        _ settings: Settings, _ network: NetworkSetup, _ place: DecryptionPlace?
+    ) throws(Unusable) -> PasswordFetch {
         let credentials: Credentials
         do throws(ClientKeys.Problem) {
             credentials = try settings.keys.credentials(diffieHellman: settings.diffieHellman(program)) { error in
@@ -90,7 +104,8 @@ import POSIXKit
         let isVerbose = settings.debug
         let fetch = PasswordFetch(
             credentials: credentials, priority: priority, secretKeyFile: settings.keys.secretKeyFile, network: network,
-            retryInterval: settings.retryInterval.milliseconds
+            retryInterval: settings.retryInterval.milliseconds,
+            temporaryPlaces: (place.map { [$0.path] } ?? []) + Decryption.standardPlaces
         ) { report in
             switch report {
             case .problem(let text): complain(program, text)
@@ -99,7 +114,7 @@ import POSIXKit
         }
         for server in settings.servers { fetch.add(server) }
         for domain in settings.domains { fetch.addServers(ofDomain: domain) }
-        if settings.connect == nil { fetch.lookForServers() }
+        if settings.connect == nil { fetch.lookForServers(isVerbose: settings.debug) }
         return fetch
     }
 }

@@ -9,7 +9,7 @@ struct Settings {
     private enum Option: Equatable, Sendable {
         case connect, server, domain, interface, publicKey, secretKey, tlsPublicKey, tlsPrivateKey, priority, dhBits,
             dhParameters
-        case delay, retry, networkHookDirectory, debug
+        case delay, retry, networkHookDirectory, networkHookTimeout, debug
     }
 
     /// Servers from `--connect` and `--server`.
@@ -29,6 +29,8 @@ struct Settings {
     /// The delay as given, for network hooks.
     private(set) var delayText = "2.5"
     private(set) var networkHookDirectory = NetworkHooks.standardDirectory
+    /// In milliseconds.
+    private(set) var networkHookTimeout = NetworkHooks.standardTimeLimit
     private(set) var debug = false
 
     private static let reader = CommandLineReader<Option>(
@@ -67,6 +69,9 @@ struct Settings {
             CommandLineOption(
                 .networkHookDirectory, "network-hook-dir", value: "DIR",
                 "Directory of the network hooks. Default: /lib/mandos/network-hooks.d."),
+            CommandLineOption(
+                .networkHookTimeout, "network-hook-timeout", value: "SECONDS",
+                "How long each network hook may take before it is killed. Default: 60."),
             CommandLineOption(.debug, "debug", "Report on standard error what happens."),
         ])
 
@@ -113,20 +118,24 @@ struct Settings {
             guard let bits = UInt32(value), bits > 0 else { return "--dh-bits=\(value): not a number of bits" }
             dhBits = bits
         case .dhParameters: dhParametersFile = value
-        case .retry:
-            guard let interval = try? TimeSpan(decimalSeconds: value) else {
-                return "--retry=\(value): not a number of seconds"
-            }
-            retryInterval = interval
+        case .retry: return apply("retry", value) { $0.retryInterval = $1 }
         case .delay:
-            guard let span = try? TimeSpan(decimalSeconds: value) else {
-                return "--delay=\(value): not a number of seconds"
-            }
-            delay = span.milliseconds
             delayText = value
+            return apply("delay", value) { $0.delay = $1.milliseconds }
+        case .networkHookTimeout:
+            return apply("network-hook-timeout", value) { $0.networkHookTimeout = $1.milliseconds }
         case .networkHookDirectory: networkHookDirectory = value
         case .debug: debug = true
         }
+        return nil
+    }
+
+    private mutating func apply(_ option: String, _ value: String, _ set: (inout Settings, TimeSpan) -> Void) -> String?
+    {
+        guard let span = try? TimeSpan(decimalSeconds: value) else {
+            return "--" + option + "=" + value + ": not a number of seconds"
+        }
+        set(&self, span)
         return nil
     }
 
@@ -139,7 +148,8 @@ struct Settings {
 
     var hooks: NetworkHooks {
         NetworkHooks(
-            directory: networkHookDirectory, devices: interfaces, delay: delayText, connect: connect, isVerbose: debug)
+            directory: networkHookDirectory, devices: interfaces, delay: delayText, connect: connect, isVerbose: debug,
+            timeLimit: networkHookTimeout)
     }
 
     /// The parameters to use; if their file cannot be read, reports that and uses standard ones.

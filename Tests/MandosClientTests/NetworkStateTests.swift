@@ -47,6 +47,21 @@ private let running = interface(1, IFF_UP, IFF_RUNNING)
         #expect(unchanged == [])
     }
 
+    @Test func `tries again after a pause to bring up an interface that could not be brought up`() {
+        var state = Self.make()
+        _ = state.advance(hasChanged: true, interfaces: { [down, interface(2)] }, at: second(1))
+        state.startFailed(1, at: second(1.1))
+        let due = state.nextStart
+        // Its own answer is a change, and must not make it try without a pause.
+        let soon = state.advance(hasChanged: true, interfaces: { [down] }, at: second(1.2))
+        let later = state.advance(hasChanged: false, interfaces: { [down] }, at: second(2.1))
+        let last = state.advance(hasChanged: true, interfaces: { [down] }, at: second(9))
+        let afterwards = state.nextStart
+        #expect(due == second(2.1) && afterwards == nil)
+        #expect(soon == [.retryServers] && later == [.bringUp(interface: 1)])
+        #expect(!last.contains(.bringUp(interface: 1)), "it was brought up; who brings it down now has a reason")
+    }
+
     @Test func `is settled as soon as all interfaces run, which is told once`() {
         var state = Self.make()
         let waiting = state.advance(hasChanged: false, interfaces: { [running, interface(2, IFF_UP)] }, at: second(1))

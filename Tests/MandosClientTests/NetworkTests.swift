@@ -71,7 +71,9 @@ import Testing
             case .bringUp(0x0102_0304) = try received(.bringUp(interface: 0x0102_0304)),
             case .addRoute(address, "eth0") = try received(.addRoute(address: address, interface: "eth0")),
             case .addRoute([1, 2, 3, 4], "e") = try received(.addRoute(address: [1, 2, 3, 4], interface: "e")),
-            case .setClock(forwardTo: 1_795_246_000_123) = try received(.setClock(forwardTo: 1_795_246_000_123))
+            case .setClock(forwardTo: 1_795_246_000_123) = try received(.setClock(forwardTo: 1_795_246_000_123)),
+            case .restore(by: 123_456_789_012) = try received(.restore(by: 123_456_789_012)),
+            case .restore(by: .max) = try received(.restore(by: .max))
         else {
             Issue.record("something else arrived")
             return
@@ -80,7 +82,8 @@ import Testing
 
     @Test func `is nil if the message is malformed`() {
         for message: [UInt8] in [
-            [], [0], [6], [2, 1, 2, 3], [255], [3], [3, 4, 1, 2, 3, 4], [3, 5, 1, 2, 3, 4, 5, 65], [4, 1], [3, 200, 1],
+            [], [0], [6], [7], [2, 1, 2, 3], [255], [3], [3, 4, 1, 2, 3, 4], [3, 5, 1, 2, 3, 4, 5, 65], [4, 1],
+            [3, 200, 1],
         ] {
             #expect(NetworkRequest(message[...]) == nil, "\(message)")
         }

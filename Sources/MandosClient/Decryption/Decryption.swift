@@ -116,7 +116,11 @@ public final class Decryption {
                 home = try GnuPGHome(in: temporaryPlaces)
                 self.home = home
             }
-            let common = [path, "--homedir", home.path, "--batch", "--no-tty", "--quiet", "--no-options"]
+            // The clock may have lost the time, and then the key is in the future.
+            let common = [
+                path, "--homedir", home.path, "--batch", "--no-tty", "--quiet", "--no-options",
+                "--ignore-time-conflict",
+            ]
             switch step {
             case .importKey: return common + ["--import", secretKeyFile]
             case .decrypt: return common + ["--trust-model", "always", "--decrypt"]

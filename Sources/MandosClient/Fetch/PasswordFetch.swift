@@ -29,6 +29,7 @@ public final class PasswordFetch {
     private var servers: ServerList
     private var attempts = AttemptPool<FetchWork>()
     private var looksForServers = false
+    private var isDiscoveryVerbose = false
     private var discovery: Discovery?
 
     /// `retryInterval` is in milliseconds; nil means that each server is tried once. Without `network`, the machine's network
@@ -53,8 +54,11 @@ public final class PasswordFetch {
     /// Also asks the servers that DNS names for a domain, in `_mandos._tcp`. Source: RFC 2782.
     public func addServers(ofDomain domain: String) { servers.add(.domain(domain), at: .now()) }
 
-    /// Also asks every server that is announced on the links of this machine.
-    public func lookForServers() { looksForServers = true }
+    /// Also asks every server that is announced on the links of this machine; `isVerbose` shows what Avahi reports of its work.
+    public func lookForServers(isVerbose: Bool = false) {
+        looksForServers = true
+        isDiscoveryVerbose = isVerbose
+    }
 
     public func run(until stop: borrowing StopSignals) -> Outcome {
         network?.begin()
@@ -92,7 +96,7 @@ public final class PasswordFetch {
         servers.schedule.networkHasChanged(at: now)
         guard looksForServers, discovery == nil, network.isReady else { return }
         do throws(Discovery.Failure) {
-            discovery = try Discovery(on: network.selection.names)
+            discovery = try Discovery(on: network.selection.names, isVerbose: isDiscoveryVerbose)
         } catch {
             // Tried again when the network changes.
             report(.problem("cannot look for servers with multicast DNS: " + error.description))

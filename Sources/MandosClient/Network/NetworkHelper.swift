@@ -1,7 +1,8 @@
 import MandosFormats
 import POSIXKit
 
-/// Carries out ``NetworkRequest``s as root, in a process of its own, and undoes them when the process that made them is gone.
+/// Carries out ``NetworkRequest``s as root, in a process of its own, and undoes them when the process that made them ends or is
+/// gone; in time, since the system that boots then has the network for itself.
 ///
 /// It reads nothing from the network; see docs/PRIVILEGES.md.
 final class NetworkHelper {
@@ -10,6 +11,8 @@ final class NetworkHelper {
     private let isVerbose: Bool
     private let isInOwnProcess: Bool
     private let complain: (String) -> Void
+    /// Removed at the end; see ``DecryptionPlace``.
+    private let place: DecryptionPlace?
 
     /// A kernel setting of one interface. The kernel keeps it under the current name of the interface.
     private struct InterfaceSetting {
@@ -23,10 +26,23 @@ final class NetworkHelper {
 
     private typealias FormerSetting = (setting: InterfaceSetting, value: [UInt8])
 
+    /// An interface that was brought up, and what it was before.
+    private struct Change {
+        let interface: UInt32
+        let formerUse: InterfaceUse
+        let formerSettings: [FormerSetting]
+    }
+
     private var haveHooksRun = false
+    /// When the system may boot on: nothing is touched after that. Nil as long as the client waits for us.
+    private var deadline: BootTime?
+    /// How long before the deadline hooks are ended, in milliseconds: interfaces are brought down after them.
+    private static let timeForInterfaces: Int64 = 500
+    /// Reported failures to bring up interfaces, and their error numbers.
+    private var reportedFailures: [(interface: UInt32, code: Int32)] = []
     // Changes to undo.
     private var startedHooks: [String] = []
-    private var interfaces: [(index: UInt32, formerSettings: [FormerSetting])] = []
+    private var interfaces: [Change] = []
     private var routes: [HostRoute] = []
     private var formerConsoleLevel: Int32?
 
@@ -35,6 +51,7 @@ final class NetworkHelper {
     /// `isInOwnProcess` is false only in tests: privileges are kept then.
     init(
         hooks: NetworkHooks, isSetUID: Bool, isVerbose: Bool, isInOwnProcess: Bool = true,
+        place: DecryptionPlace? = nil,
         complain: @escaping (String) -> Void
     ) {
         self.hooks = hooks
@@ -42,9 +59,10 @@ final class NetworkHelper {
         self.isSetUID = isSetUID
         self.isVerbose = isVerbose
         self.complain = complain
+        self.place = place
     }
 
-    /// Serves until the other end of `socket` is closed, and then restores the network.
+    /// Serves until the client asks to restore the network, or closes the other end of `socket`; then restores the network.
     func serve(_ socket: borrowing FileDescriptor) {
         // Not the effective user ID alone: a shell would give that up.
         if isInOwnProcess, Hardening.isRoot {
@@ -53,29 +71,58 @@ final class NetworkHelper {
         }
         var message = [UInt8](repeating: 0, count: NetworkRequest.maximumLength)
         while true {
-            guard case .bytes(let count)? = try? socket.read(into: &message) else { break }
+            guard case .bytes(let count)? = try? socket.read(into: &message) else {
+                deadline = NetworkSetup.deadlineOfTheEnd()
+                break
+            }
             guard let request = NetworkRequest(message[..<count]) else { continue }
-            perform(request, unlessGone: socket)
-            try? socket.send(request.number)
+            if case .restore(let time) = request {
+                limit(to: time)
+                break
+            }
+            let answer = perform(request, unlessGone: socket)
+            _ = try? socket.write(answer)
         }
-        cleanUp()
+        cleanUp(socket)
     }
 
-    private func perform(_ request: NetworkRequest, unlessGone socket: borrowing FileDescriptor) {
+    /// The client has closed its end of the socket: time is short from now on.
+    private func clientHasGone(_ socket: borrowing FileDescriptor) {
+        deadline = NetworkSetup.deadlineOfTheEnd()
+        var message = [UInt8](repeating: 0, count: NetworkRequest.maximumLength)
+        while case .bytes(let count)? = try? socket.read(into: &message) {
+            if case .restore(let time)? = NetworkRequest(message[..<count]) { limit(to: time) }
+        }
+    }
+
+    /// Sets the deadline; a client may shorten it only.
+    private func limit(to time: Int64) {
+        if time != .max { deadline = min(BootTime(milliseconds: max(time, 0)), NetworkSetup.deadlineOfTheEnd()) }
+    }
+
+    private var isTooLate: Bool { deadline.map { BootTime.now() >= $0 } ?? false }
+
+    /// - Returns: the answer.
+    private func perform(_ request: NetworkRequest, unlessGone socket: borrowing FileDescriptor) -> [UInt8] {
         switch request {
         case .runHooks:
-            guard !haveHooksRun else { return }
+            guard !haveHooksRun else { break }
             haveHooksRun = true
             quietConsole()
             startHooks(unlessGone: socket)
         case .bringUp(let index):
-            if let interface = NetworkInterface.with(index: index), !interface.isUp { bringUp(interface) }
+            guard let interface = NetworkInterface.with(index: index), !interface.isUp, !bringUp(interface) else {
+                break
+            }
+            return request.message
         case .addRoute(let address, let interface):
-            guard let address = SocketAddress(bytes: address, port: 0, interface: 0) else { return }
+            guard let address = SocketAddress(bytes: address, port: 0, interface: 0) else { break }
             addRoute(HostRoute(address: address, interface: interface))
         case .setClock(let time): setClock(time)
         case .settled: restoreConsole()
+        case .restore: break
         }
+        return [request.number]
     }
 
     /// - Returns: whether the action succeeded; a failure is reported.
@@ -96,7 +143,7 @@ final class NetworkHelper {
         let hooks = hooks.installed(isSetUID: isSetUID, complain: complain)
         for hook in hooks {
             startedHooks.append(hook)
-            guard run(hook, .start, orUntil: socket.number) else { return }
+            guard run(hook, .start, socket) else { return }
         }
         if hooks.isEmpty, isInOwnProcess, Hardening.isRoot {
             attempt { () throws(SystemError) in try Capabilities.keepThoseForTheNetwork() }
@@ -105,48 +152,88 @@ final class NetworkHelper {
 
     /// Runs one hook and waits for its end.
     ///
-    /// - Returns: false if the other end of `interruption`, a descriptor, was closed before.
-    @discardableResult
-    private func run(_ hook: String, _ mode: NetworkHooks.Mode, orUntil interruption: Int32? = nil) -> Bool {
+    /// - Returns: false if the hook was ended because the client has gone: a hook that starts at once, one that stops shortly before
+    ///   the deadline.
+    private func run(_ hook: String, _ mode: NetworkHooks.Mode, _ socket: borrowing FileDescriptor) -> Bool {
         let begin = BootTime.now()
-        if isVerbose { complain("network hook \(hook) \(mode.text)") }
+        let name = "network hook " + hook + " " + mode.text
+        if isVerbose { complain(name) }
         let process: ChildProcess
         do throws(SystemError) {
             process = try hooks.begin(hook, mode)
         } catch {
-            complain("network hook \(hook): \(error)")
+            complain("network hook " + hook + ": " + error.description)
             return true
         }
-        let deadline = begin.after(milliseconds: hooks.timeLimit)
-        while BootTime.now() < deadline {
+        let limit = begin.after(milliseconds: hooks.timeLimit)
+        while true {
             if let status = process.status() {
-                if !status.isSuccess { complain("network hook \(hook) \(mode.text) failed with \(status)") }
+                if !status.isSuccess { complain(name + " failed with " + status.description) }
                 return true
             }
+            let end = deadline?.after(milliseconds: -Self.timeForInterfaces)
+            if let end, BootTime.now() >= end {
+                process.end()
+                complain(name + " was ended: the system boots on")
+                return false
+            }
+            if BootTime.now() >= limit { break }
             var set = PollSet()
             set.add(process.descriptor)
-            if let interruption { set.add(interruption, for: .hangUp) }
-            set.limit(to: deadline)
+            if deadline == nil { set.add(socket.number, for: .hangUp) }
+            set.limit(to: limit)
+            set.limit(to: end)
             set.wait()
-            if let interruption, set.isReady(interruption, for: .hangUp) {
+            guard deadline == nil, set.isReady(socket.number, for: .hangUp) else { continue }
+            if mode == .start {
                 process.end()
                 return false
             }
+            clientHasGone(socket)
         }
         process.end()
-        complain("network hook \(hook) \(mode.text) took longer than \(hooks.timeLimit / 1000) s, and was ended")
+        complain(name + " took longer than " + String(hooks.timeLimit / 1000) + " s, and was ended")
         return true
     }
 
     // MARK: Interfaces
 
-    private func bringUp(_ interface: NetworkInterface) {
-        let former = shortenAddressDetection(interface)
-        guard attempt({ () throws(SystemError) in try interface.setUp(true) }) else {
-            return restore(former, of: interface)
+    /// - Returns: whether the interface is up; a failure is reported once.
+    private func bringUp(_ interface: NetworkInterface) -> Bool {
+        let formerUse = (try? InterfaceUse.of(interface.index)) ?? InterfaceUse()
+        let formerSettings = shortenAddressDetection(interface)
+        do throws(SystemError) {
+            try interface.setUp(true)
+        } catch {
+            restore(formerSettings, of: interface)
+            if !reportedFailures.contains(where: { $0 == (interface.index, error.code) }) {
+                reportedFailures.append((interface.index, error.code))
+                complain(error.description + "; trying again")
+            }
+            return false
         }
-        interfaces.append((interface.index, former))
+        interfaces.append(
+            Change(interface: interface.index, formerUse: formerUse, formerSettings: formerSettings))
         if isVerbose { complain("interface \(interface.name) brought up") }
+        return true
+    }
+
+    /// Brings down an interface that was brought up, unless others use it by now.
+    private func restore(_ change: Change) {
+        var use: InterfaceUse?
+        do throws(SystemError) {
+            use = try InterfaceUse.of(change.interface)
+        } catch {
+            complain(error.description)
+        }
+        // It may be gone, or have another name now. Nothing that can take long may be between these checks and the act.
+        guard let interface = NetworkInterface.with(index: change.interface), !isTooLate else { return }
+        if let use, !use.hasGrown(since: change.formerUse) {
+            attempt { () throws(SystemError) in try interface.setUp(false) }
+        } else {
+            complain("interface " + interface.name + " stays up: it is in use")
+        }
+        restore(change.formerSettings, of: interface)
     }
 
     /// Makes the kernel detect a duplicate of the link-local address quickly, instead of within one to two seconds, and use
@@ -187,11 +274,11 @@ final class NetworkHelper {
 
     // MARK: The clock
 
-    /// Sets a clock that has lost the time altogether, which is then before the time of this program's file.
     private func setClock(_ time: Int64) {
-        guard let built = try? timeOfChange("/proc/self/exe"), Clocks.wall < built else {
-            return complain("the clock is not set: it is not before the time of this program")
-        }
+        let rule = ClockRule(
+            clock: Clocks.wall, program: (try? timeOfChange("/proc/self/exe")) ?? 0, isInitramfs: isInitramfs(),
+            hasGnuPG: DecryptionProgram.installed().contains { if case .gnuPG = $0 { true } else { false } })
+        if let objection = rule.objection { return complain("the clock is not set: it is " + objection) }
         attempt { () throws(SystemError) in try Clocks.setWall(forwardTo: time) }
     }
 
@@ -209,16 +296,14 @@ final class NetworkHelper {
 
     // MARK: The end
 
-    private func cleanUp() {
-        for route in routes { try? route.remove() }
+    private func cleanUp(_ socket: borrowing FileDescriptor) {
+        for route in routes where !isTooLate { try? route.remove() }
         // In reverse order: a network may be built on an earlier one.
-        for hook in startedHooks.reversed() { run(hook, .stop) }
-        for (index, formerSettings) in interfaces.reversed() {
-            // It may be gone, or have another name now.
-            guard let interface = NetworkInterface.with(index: index) else { continue }
-            attempt { () throws(SystemError) in try interface.setUp(false) }
-            restore(formerSettings, of: interface)
+        for hook in startedHooks.reversed() {
+            guard !isTooLate, run(hook, .stop, socket) else { break }
         }
+        for change in interfaces.reversed() { restore(change) }
         restoreConsole()
+        place?.remove()
     }
 }

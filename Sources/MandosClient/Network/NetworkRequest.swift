@@ -12,6 +12,9 @@ enum NetworkRequest {
     case setClock(forwardTo: Int64)
     /// The interfaces run, or will not: kernel messages may show on the console again.
     case settled
+    /// Restore the network, and end. At the deadline, in milliseconds of ``BootTime``, the boot may go on, and nothing is touched any
+    /// more; `Int64.max` if nothing goes on before the helper has ended.
+    case restore(by: Int64)
 
     /// The first byte of the message, and the answer to it.
     var number: UInt8 {
@@ -21,6 +24,7 @@ enum NetworkRequest {
         case .addRoute: 3
         case .setClock: 4
         case .settled: 5
+        case .restore: 6
         }
     }
 
@@ -32,7 +36,8 @@ enum NetworkRequest {
         case .runHooks, .settled: [number]
         case .bringUp(let interface): [number] + (0..<4).map { UInt8(truncatingIfNeeded: interface >> ($0 * 8)) }
         case .addRoute(let address, let interface): [number, UInt8(address.count)] + address + Array(interface.utf8)
-        case .setClock(let time): [number] + (0..<8).map { UInt8(truncatingIfNeeded: time >> ($0 * 8)) }
+        case .setClock(let time), .restore(let time):
+            [number] + (0..<8).map { UInt8(truncatingIfNeeded: time >> ($0 * 8)) }
         }
     }
 
@@ -49,10 +54,17 @@ enum NetworkRequest {
             let interface = String(decoding: rest.dropFirst(Int(count)), as: UTF8.self)
             self = .addRoute(address: Array(rest.prefix(Int(count))), interface: interface)
         case 4:
-            guard rest.count == 8 else { return nil }
-            self = .setClock(forwardTo: rest.reversed().reduce(0) { $0 << 8 | Int64($1) })
+            guard let time = Self.time(rest) else { return nil }
+            self = .setClock(forwardTo: time)
         case 5: self = .settled
+        case 6:
+            guard let time = Self.time(rest) else { return nil }
+            self = .restore(by: time)
         default: return nil
         }
+    }
+
+    private static func time(_ bytes: ArraySlice<UInt8>) -> Int64? {
+        bytes.count == 8 ? bytes.reversed().reduce(0) { $0 << 8 | Int64($1) } : nil
     }
 }

@@ -10,18 +10,22 @@ public final class NetworkSetup {
     private let events: NetworkEvents
     private var state: NetworkState
     private let report: (String) -> Void
+    /// Requests that the helper's queue had no room for.
+    private var waiting: ArraySlice<[UInt8]> = []
     let selection: InterfaceSelection
 
     /// Starts the helper; requires a process that still has one thread, and its privileges.
     ///
-    /// `delay` is how long interfaces may take to run, in milliseconds. `complain` is used in the helper too.
+    /// `delay` is how long interfaces may take to run, in milliseconds. The helper removes `place` at the end. `complain` is used in
+    /// the helper too.
     public static func begin(
-        _ selection: InterfaceSelection, hooks: NetworkHooks, delay: Int64, isVerbose: Bool,
+        _ selection: InterfaceSelection, hooks: NetworkHooks, delay: Int64, isVerbose: Bool, place: DecryptionPlace?,
         complain: @escaping (String) -> Void
     ) throws(SystemError) -> NetworkSetup {
         let isSetUID = Hardening.isSetUID
         let helper = try PrivilegedHelper.start(name: "mandos-network", keeping: [ExitStatus.standardError]) { socket in
-            NetworkHelper(hooks: hooks, isSetUID: isSetUID, isVerbose: isVerbose, complain: complain).serve(socket)
+            NetworkHelper(hooks: hooks, isSetUID: isSetUID, isVerbose: isVerbose, place: place, complain: complain)
+                .serve(socket)
         }
         try helper.socket.setNonBlocking()
         return NetworkSetup(helper, try NetworkEvents(), selection, delay, complain)
@@ -39,11 +43,37 @@ public final class NetworkSetup {
     }
 
     /// Starts the network hooks; interfaces are brought up after them.
-    func begin() { ask(.runHooks) }
+    func begin() {
+        if !SocketAddress.hasIPv6 { report("this machine has no IPv6: only servers with an IPv4 address are asked") }
+        ask(.runHooks)
+    }
 
-    /// Restores the network, and waits until that is done.
-    public func end() {
-        if let helper = helper.take() { helper.end() }
+    /// How long the network may take to be restored once the client is told to end, in milliseconds: less than the 5 s that
+    /// plugin-runner waits for its plugins after a password, before the system boots on.
+    private static let timeToEnd: Int64 = 4500
+
+    /// When the restoration must be over if the client is told to end now.
+    static func deadlineOfTheEnd() -> BootTime { .now().after(milliseconds: timeToEnd) }
+
+    /// Restores the network, and waits until that is done: in a limited time if the client has been told to end, or when a signal
+    /// tells it.
+    public func end(hasBeenTold: Bool, until stop: borrowing StopSignals) {
+        guard let helper = helper.take() else { return }
+        var isHurried = hasBeenTold
+        if !isHurried {
+            _ = try? helper.socket.write(NetworkRequest.restore(by: .max).message)
+            while !isHurried, !isReadable(helper.descriptor) {
+                var set = PollSet()
+                set.add(helper.descriptor)
+                set.add(stop.descriptor.number)
+                set.wait()
+                isHurried = stop.next() != nil
+            }
+        }
+        if isHurried {
+            _ = try? helper.socket.write(NetworkRequest.restore(by: Self.deadlineOfTheEnd().milliseconds).message)
+        }
+        helper.end()
     }
 
     /// Whether servers may be asked: the hooks have run.
@@ -53,15 +83,17 @@ public final class NetworkSetup {
     var deadline: BootTime? { state.deadline }
 
     func register(in set: inout PollSet) {
-        if let number = helper?.socket.number { set.add(number) }
+        if let number = helper?.socket.number { set.add(number, for: waiting.isEmpty ? .reading : .both) }
         events.register(in: &set)
         set.limit(to: deadline)
+        set.limit(to: state.nextStart)
     }
 
     /// Brings up interfaces that have appeared.
     ///
     /// - Returns: whether servers that were out of reach may be reachable now.
     func advance(at now: BootTime) -> Bool {
+        sendWaiting()
         let hasAnswered = readAnswers(at: now)
         let hasChanged = events.haveCome() || hasAnswered
         var mayReachMore = false
@@ -83,24 +115,42 @@ public final class NetworkSetup {
     /// Has the clock set to `time`, in milliseconds since 1970, unless it is later already.
     public func setClock(forwardTo time: Int64) { ask(.setClock(forwardTo: time)) }
 
+    /// How many requests may wait for room in the helper's queue: one for each of thousands of interfaces.
+    private static let maximumWaiting = 10_000
+
     /// Sends a request. If the helper has ended, the network is used as it is.
     private func ask(_ request: NetworkRequest) {
-        _ = try? helper?.socket.write(request.message)
+        guard waiting.count < Self.maximumWaiting else { return }
+        waiting.append(request.message)
+        sendWaiting()
+    }
+
+    private func sendWaiting() {
+        while let message = waiting.first {
+            if (try? helper?.socket.write(message)) == .notReady { return }
+            waiting.removeFirst()
+        }
     }
 
     /// - Returns: whether the helper has answered or ended.
     private func readAnswers(at now: BootTime) -> Bool {
         var hasAnswered = false
-        var answer: [UInt8] = [0]
+        var answer = [UInt8](repeating: 0, count: NetworkRequest.maximumLength)
         while helper != nil {
             let transfer = try? helper?.socket.read(into: &answer)
             if transfer == .notReady { break }
             hasAnswered = true
-            if transfer != .bytes(1) {
+            guard case .bytes(let count)? = transfer else {
                 report("the process that brings up interfaces has ended; going on with those that are up")
-                end()
+                if let helper = helper.take() { helper.end() }
+                state.hooksEnded(at: now)
+                break
             }
-            if helper == nil || answer[0] == NetworkRequest.runHooks.number { state.hooksEnded(at: now) }
+            if answer[0] == NetworkRequest.runHooks.number { state.hooksEnded(at: now) }
+            // The request itself: it could not be carried out.
+            if case .bringUp(let interface)? = NetworkRequest(answer[..<count]) {
+                state.startFailed(interface, at: now)
+            }
         }
         return hasAnswered
     }

@@ -25,6 +25,10 @@ struct NetworkState: ~Copyable {
     private var phase = Phase.runningHooks
     /// Indices of the interfaces that were brought up; each is brought up once only.
     private var broughtUp: [UInt32] = []
+    /// Interfaces that could not be brought up, and when to try again.
+    private var failed: [(interface: UInt32, retry: BootTime)] = []
+    /// How long to wait before trying to bring up an interface again, in milliseconds: its firmware may come later.
+    private static let pause: Int64 = 1000
 
     /// `delay` is how long interfaces may take to run, in milliseconds.
     init(selection: InterfaceSelection, delay: Int64) {
@@ -45,6 +49,16 @@ struct NetworkState: ~Copyable {
         }
     }
 
+    /// When to try again to bring up an interface.
+    var nextStart: BootTime? { failed.map { $0.retry }.min() }
+
+    /// The helper could not bring up an interface.
+    mutating func startFailed(_ interface: UInt32, at now: BootTime) {
+        broughtUp.removeAll { $0 == interface }
+        failed.removeAll { $0.interface == interface }
+        failed.append((interface, now.after(milliseconds: Self.pause)))
+    }
+
     /// The helper has run the hooks, or has ended.
     mutating func hooksEnded(at now: BootTime) {
         if case .runningHooks = phase { phase = .startingInterfaces(deadline: now.after(milliseconds: delay)) }
@@ -55,7 +69,9 @@ struct NetworkState: ~Copyable {
         hasChanged: Bool, interfaces: () -> [NetworkInterface], at now: BootTime
     ) -> [Action] {
         guard isReady else { return [] }
-        var actions = hasChanged ? bringUp(interfaces()) : []
+        let isDue = nextStart.map { $0 <= now } ?? false
+        failed.removeAll { $0.retry <= now }
+        var actions = hasChanged || isDue ? bringUp(interfaces()) : []
         let deadlineHasPassed = deadline.map { $0 <= now } ?? false
         switch phase {
         case .startingInterfaces(let deadline):
@@ -73,7 +89,10 @@ struct NetworkState: ~Copyable {
     }
 
     private mutating func bringUp(_ interfaces: [NetworkInterface]) -> [Action] {
-        let down = interfaces.filter { !$0.isUp && selection.bringsUp($0) && !broughtUp.contains($0.index) }
+        let down = interfaces.filter { interface in
+            !interface.isUp && selection.bringsUp(interface) && !broughtUp.contains(interface.index)
+                && !failed.contains { $0.interface == interface.index }
+        }
         broughtUp += down.map { $0.index }
         return down.map { .bringUp(interface: $0.index) }
     }

@@ -49,9 +49,9 @@ import POSIXKit
     private var waiting = PollSet()
 
     /// Looks on `interfaces` only, which may appear later; on all if there are none.
-    init(on interfaces: [String]) throws(Failure) {
+    init(on interfaces: [String], isVerbose: Bool) throws(Failure) {
         guard let poll = unsafe avahi_simple_poll_new() else { throw Failure(description: "out of memory") }
-        unsafe avahi_set_log_function { _, _ in }
+        unsafe avahi_set_log_function(isVerbose ? Self.log : Self.noLog)
         do throws(Failure) {
             unsafe avahi = try Self.newAvahi(poll, interfaces)
         } catch {
@@ -62,6 +62,11 @@ import POSIXKit
         self.interfaces = interfaces
         unsafe avahi_simple_poll_set_func(poll, Self.wait, Unmanaged.passUnretained(self).toOpaque())
         try browse()
+    }
+
+    private static let noLog: AvahiLogFunction = { _, _ in }
+    private static let log: AvahiLogFunction = { _, text in
+        if let text = unsafe text { complain("mandos-client", "Avahi: " + (unsafe String(cString: text))) }
     }
 
     private static func newAvahi(_ poll: OpaquePointer, _ interfaces: [String]) throws(Failure) -> OpaquePointer {

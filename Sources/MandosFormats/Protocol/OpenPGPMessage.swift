@@ -33,7 +33,8 @@ public enum OpenPGPMessage {
     ///
     /// Source: RFC 4880 §5.5.2, RFC 9580 §5.5.2.
     public static func creationOfKey(_ key: [UInt8]) -> Int64? {
-        var rest = withoutArmor(key)[...]
+        // The time is among the first 11 bytes; no part of a secret key is copied, which would have to be zeroed.
+        var rest = withoutArmor(key, atMost: 16)[...]
         guard let header = rest.popFirst(), header & 0x80 != 0 else { return nil }
         let isNewFormat = header & 0x40 != 0
         let tag = isNewFormat ? header & 0x3F : header >> 2 & 0x0F
@@ -45,7 +46,9 @@ public enum OpenPGPMessage {
     }
 
     /// The message or key without its ASCII armor, if it has one. Source: RFC 4880 §6.2.
-    public static func withoutArmor(_ message: [UInt8]) -> [UInt8] {
+    ///
+    /// `limit` is the maximum number of characters to decode, a multiple of four.
+    public static func withoutArmor(_ message: [UInt8], atMost limit: Int = .max) -> [UInt8] {
         let header = Array("-----BEGIN PGP ".utf8)
         guard message.starts(with: header) else { return message }
         let lines = message.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map { line in
@@ -56,7 +59,8 @@ public enum OpenPGPMessage {
         for line in lines[start...] {
             // The checksum, or the end.
             if line.first == UInt8(ascii: "=") || line.first == UInt8(ascii: "-") { break }
-            body += line
+            body += line.prefix(limit - body.count)
+            if body.count == limit { break }
         }
         return (try? Base64.decode(String(decoding: body, as: UTF8.self))) ?? message
     }

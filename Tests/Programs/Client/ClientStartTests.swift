@@ -8,6 +8,7 @@ import Testing
         (["--domain="], 64, "--domain: not a domain"), (["--delay=soon"], 64, "--delay=soon: not a number of seconds"),
         (["--connect=nowhere"], 64, "--connect=nowhere: there is no port"),
         (["--connect=::1:1", "--retry=soon"], 64, "--retry=soon: not a number of seconds"),
+        (["--network-hook-timeout=soon"], 64, "--network-hook-timeout=soon: not a number of seconds"),
         (["--connect=::1:1", "--dh-bits=-1"], 64, "not a number of bits"),
         (["--connect=::1:1", "--nonsense"], 64, "--nonsense"),
         (["--connect=::1:1", "extra"], 64, "unexpected argument \"extra\""),

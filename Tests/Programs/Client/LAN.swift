@@ -20,15 +20,19 @@ struct LAN {
     }
 
     /// Runs a shell script that has the functions of `lan.sh`.
-    func run(_ script: String) async throws -> (status: Int32, output: String, errors: String) {
+    func run(
+        _ script: String, refused: RefusedCalls = RefusedCalls()
+    ) async throws -> (status: Int32, output: String, errors: String) {
         let library = URL(filePath: #filePath).deletingLastPathComponent().path + "/lan.sh"
         let result = try await runInNamespaces(
             ". \"$LIBRARY\"\n" + script, [], ownNetwork: true,
             environment: [
                 "LIBRARY": library, "MANDOS": Place.program("mandos"), "CLIENT": Place.program("mandos-client"),
-                "KEYS": keys.directory.path, "REFERENCE": Reference.root, "KNOWN": directory.path + "/known",
+                "KEYS": keys.directory.path, "REFERENCE": Reference.root,
+                "REFUSE": RefusedCalls.launcher, "PLUGIN_RUNNER": Place.program("plugin-runner"),
+                "KNOWN": directory.path + "/known",
                 "UNKNOWN": directory.path + "/unknown",
-            ])
+            ], refused: refused)
         return (result.status, String(decoding: result.output, as: UTF8.self), result.errors)
     }
 }

@@ -104,6 +104,23 @@ extension `On a LAN` {
         #expect(result.output.isEmpty, "what a hook says is not the password: \(result.output)")
     }
 
+    @Test func `a hook that takes longer than its limit is killed`() async throws {
+        let result = try await LAN().run(
+            """
+            host c
+            mkdir /run/hooks
+            printf '#!/bin/sh\\nexec sleep 1000\\n' >/run/hooks/slow
+            chmod +x /run/hooks/slow
+            ip netns exec c "$CLIENT" $KEY_OPTIONS --network-hook-dir=/run/hooks --network-hook-timeout=0.1 --debug \\
+                2>/run/errors & client=$!
+            wait_for /run/errors 'slow start took longer than 0 s'
+            wait_for /run/errors 'interface c-0 brought up'
+            kill "$client"
+            wait "$client" || true
+            """)
+        #expect(result.status == 0, "\(result.errors)")
+    }
+
     /// Hooks of a set-uid client, of which one is root's alone, and `begin OPTION...` for such a client that has its
     /// interface up.
     private static let setUIDClient = #"""
@@ -170,6 +187,17 @@ extension `On a LAN` {
                     wait "$client" || true
                     grep -q "no network hook is run from $directory" /run/errors || fail "nothing is said"
                 done
+                # What a user is told does not depend on what is in a directory of root.
+                mkdir -m 700 /run/closed
+                said() {
+                    begin --network-hook-dir=/run/closed
+                    kill "$client" || true
+                    wait "$client" || true
+                    grep 'hook' /run/errors
+                }
+                said >/run/empty
+                touch /run/closed/file
+                said | diff /run/empty - >&2 || fail "a user learns whether a directory of root is empty"
                 [ ! -e /start ] || fail "a program of the system was run as a hook"
                 [ ! -e /run/misused ] || fail "a hook that is not root's alone was run as root"
                 """#)
