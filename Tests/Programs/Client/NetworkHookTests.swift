@@ -187,21 +187,27 @@ extension `On a LAN` {
                     wait "$client" || true
                     grep -q "no network hook is run from $directory" /run/errors || fail "nothing is said"
                 done
-                # What a user is told does not depend on what is in a directory of root.
-                mkdir -m 700 /run/closed
-                said() {
-                    begin --network-hook-dir=/run/closed
-                    kill "$client" || true
-                    wait "$client" || true
-                    grep 'hook' /run/errors
-                }
-                said >/run/empty
-                touch /run/closed/file
-                said | diff /run/empty - >&2 || fail "a user learns whether a directory of root is empty"
                 [ ! -e /start ] || fail "a program of the system was run as a hook"
                 [ ! -e /run/misused ] || fail "a hook that is not root's alone was run as root"
                 """#)
         #expect(result.status == 0, "\(result.errors)")
         #expect(result.output == LAN.password)
+    }
+
+    @Test func `a set-uid client tells nothing of directories that only root can read`() async throws {
+        let result = try await LAN().run(
+            Self.setUIDClient + #"""
+                mkdir -m 700 /run/closed
+                said() {
+                    begin --network-hook-dir=/run/closed
+                    kill "$client"
+                    wait "$client" || true
+                    grep 'hook' /run/errors
+                }
+                said >/run/empty
+                touch /run/closed/file
+                said | diff /run/empty - >&2 || fail "a user learns whether a directory is empty"
+                """#)
+        #expect(result.status == 0, "\(result.errors)")
     }
 }
