@@ -108,6 +108,8 @@ import Testing
             "$@" --connect=fe80::1:4711 2>/mnt/errors & client=$!
             wait_for /mnt/errors 'a link-local address needs an interface'
             kill "$client"
+            # It removes a directory.
+            wait "$client" || true
             """
         let result = try await runInNamespaces(
             script, [Place.program("mandos"), directory.path, Place.program("mandos-client")] + keys.options,
