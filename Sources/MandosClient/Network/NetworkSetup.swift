@@ -60,15 +60,18 @@ public final class NetworkSetup {
     public func end(hasBeenTold: Bool, until stop: borrowing StopSignals) {
         guard let helper = helper.take() else { return }
         var isHurried = hasBeenTold
-        if !isHurried {
-            _ = try? helper.socket.write(NetworkRequest.restore(by: .max).message)
-            while !isHurried, !isReadable(helper.descriptor) {
-                var set = PollSet()
-                set.add(helper.descriptor)
-                set.add(stop.descriptor.number)
-                set.wait()
-                isHurried = stop.next() != nil
-            }
+        var isAsked = false
+        var answer = [UInt8](repeating: 0, count: NetworkRequest.maximumLength)
+        while !isHurried, !isReadable(helper.descriptor) {
+            // There may be no room for the request yet; and no room for the answers to former ones, until they are read.
+            if !isAsked { isAsked = (try? helper.socket.write(NetworkRequest.restore(by: .max).message)) != .notReady }
+            while case .bytes? = try? helper.socket.read(into: &answer) {}
+            var set = PollSet()
+            set.add(helper.descriptor)
+            set.add(helper.socket.number, for: isAsked ? .reading : .both)
+            set.add(stop.descriptor.number)
+            set.wait()
+            isHurried = stop.next() != nil
         }
         if isHurried {
             _ = try? helper.socket.write(NetworkRequest.restore(by: Self.deadlineOfTheEnd().milliseconds).message)

@@ -131,6 +131,33 @@ extension `On a LAN` {
         #expect(result.status == 0, "\(result.errors)")
     }
 
+    @Test func `a client ends after its password although hundreds of interfaces are being brought up`() async throws {
+        let result = try await LAN().run(
+            #"""
+            host s
+            host c
+            announcer s
+            serve s "$KNOWN"
+            ip -n c link set c-0 up
+            for number in $(seq 150); do echo "link add a$number type veth peer name b$number"; done >/run/batch
+            ip -n c -batch /run/batch
+            # The helper stops while it has the requests of all interfaces, and the password comes meanwhile.
+            ip netns exec c "$CLIENT" $KEY_OPTIONS --network-hook-dir=/nonexistent --debug >/run/password 2>/run/errors & client=$!
+            wait_for /run/errors 'interface [ab][0-9]* brought up'
+            helper=$(pgrep mandos-network)
+            kill -STOP "$helper"
+            eventually test -s /run/password || fail "$(tail -5 /run/errors)"
+            sleep 1
+            kill -CONT "$helper"
+            is_over() { [ ! -e "/proc/$client" ] || grep -q '^State:.Z' "/proc/$client/status"; }
+            eventually is_over || fail "it hangs"
+            wait "$client"
+            cat /run/password
+            """#)
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.output == LAN.password)
+    }
+
     @Test(arguments: RefusedCalls.ofOldKernels)
     func `a set-uid client works on an old kernel, and leaves the network as it was`(refused: RefusedCalls) async throws
     {
