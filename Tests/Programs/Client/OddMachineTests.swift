@@ -139,7 +139,7 @@ extension `On a LAN` {
             announcer s
             serve s "$KNOWN"
             ip -n c link set c-0 up
-            for number in $(seq 150); do echo "link add a$number type veth peer name b$number"; done >/run/batch
+            for number in $(seq 250); do echo "link add a$number type veth peer name b$number"; done >/run/batch
             ip -n c -batch /run/batch
             # The helper stops while it has the requests of all interfaces, and the password comes meanwhile.
             ip netns exec c "$CLIENT" $KEY_OPTIONS --network-hook-dir=/nonexistent --debug >/run/password 2>/run/errors & client=$!
