@@ -29,12 +29,13 @@ PLUGINS = password-prompt
 BOOT_PROGRAMS = mandos-to-cryptroot-unlock password-agent plugin-runner
 INITRAMFS_PROGRAMS = $(SETUID_PLUGINS) $(PLUGINS) $(BOOT_PROGRAMS)
 
-.PHONY: help demo test service-test lint format build build-host build-initramfs bench-server bench-client bench-plugins bench-unlock install clean
+.PHONY: help demo test service-test hostile-lan lint format build build-host build-initramfs bench-server bench-client bench-plugins bench-unlock install clean
 
 help:
 	@echo "make demo      build, and watch a password travel from the server to an encrypted volume"
 	@echo "make test      run every test"
 	@echo "make service-test  install and run the service on a machine of its own, with systemd (root only)"
+	@echo "make hostile-lan   send a client hostile multicast DNS for a minute (root only)"
 	@echo "make lint      check format, imports, sizes and linkage"
 	@echo "make build     build the programs"
 	@echo "make bench-server  measure the server, beside what it should reach"
@@ -65,6 +66,10 @@ test:
 service-test: build
 	@scripts/install-dependencies run test
 	@Tests/Service/test
+
+hostile-lan: build
+	@scripts/install-dependencies run test
+	@Tests/Programs/Client/hostile-lan $(HOST)/mandos $(INITRAMFS)/mandos-client $(HOST)/mandos-keygen
 
 lint: build-initramfs
 	@scripts/install-dependencies lint

@@ -10,9 +10,38 @@ int cmandos_no_core_dumps(void) { return prctl(PR_SET_DUMPABLE, 0L, 0L, 0L, 0L);
 
 int cmandos_no_new_privileges(void) { return prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L); }
 
-int cmandos_set_user_ids(uid_t user) { return setresuid(user, user, user); }
+// What the kernel forgets when a process changes its user or group.
+struct forgotten {
+    int is_dumpable, parent_death_signal;
+    pid_t parent;
+};
 
-int cmandos_set_group_ids(gid_t group) { return setresgid(group, group, group); }
+static struct forgotten remember(void) {
+    struct forgotten former = {prctl(PR_GET_DUMPABLE, 0L, 0L, 0L, 0L), 0, getppid()};
+    prctl(PR_GET_PDEATHSIG, &former.parent_death_signal, 0L, 0L, 0L);
+    return former;
+}
+
+static int restore(struct forgotten former, int result) {
+    if (result < 0) return result;
+    if (former.is_dumpable == 0 && cmandos_no_core_dumps() < 0) return -1;
+    if (former.parent_death_signal != 0) {
+        prctl(PR_SET_PDEATHSIG, (long)former.parent_death_signal, 0L, 0L, 0L);
+        // Our parent may have ended meanwhile.
+        if (getppid() != former.parent) raise(former.parent_death_signal);
+    }
+    return result;
+}
+
+int cmandos_set_user_ids(uid_t user) {
+    struct forgotten former = remember();
+    return restore(former, setresuid(user, user, user));
+}
+
+int cmandos_set_group_ids(gid_t group) {
+    struct forgotten former = remember();
+    return restore(former, setresgid(group, group, group));
+}
 
 // Without supplementary groups, no privilege is needed.
 int cmandos_drop_groups(void) { return getgroups(0, NULL) == 0 ? 0 : setgroups(0, NULL); }

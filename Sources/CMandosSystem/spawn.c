@@ -23,6 +23,8 @@ pid_t cmandos_fork_bound(int signal_number) {
     return child;
 }
 
+void cmandos_adopt_orphans(void) { prctl(PR_SET_CHILD_SUBREAPER, 1L, 0L, 0L, 0L); }
+
 struct failure {
     enum cmandos_client_step step;
     int error;

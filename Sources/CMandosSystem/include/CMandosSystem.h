@@ -63,8 +63,9 @@ int cmandos_watch_child(pid_t pid);
 int cmandos_watch_process(pid_t pid);
 int cmandos_process_directory(pid_t pid);  // in /proc; fails with ESRCH if there is no such process
 void cmandos_wipe(void *_Nonnull memory, size_t size);
-int cmandos_set_user_ids(uid_t user);    // real, effective and saved
-int cmandos_set_group_ids(gid_t group);  // real, effective and saved
+// Real, effective and saved. That we are not dumpable, and the signal for our parent's end, stay as they are.
+int cmandos_set_user_ids(uid_t user);
+int cmandos_set_group_ids(gid_t group);
 int cmandos_drop_groups(void);           // all supplementary groups
 int cmandos_pipe(int descriptors[_Nonnull 2]);
 void cmandos_spawn_close_from(posix_spawn_file_actions_t *_Nonnull actions, int first);
@@ -110,6 +111,14 @@ int cmandos_set_capabilities(unsigned long mask);    // drops all others, of tho
 int cmandos_limit_capabilities(unsigned long mask);  // no program that we run gets others; needs CAP_SETPCAP
 int cmandos_keep_at_change_of_user(void);            // the permitted ones survive the change from root to another user
 
+// Limits memory (in bytes) and open files; allows neither new processes nor files with contents. Source: setrlimit(2).
+int cmandos_limit_resources(size_t memory, unsigned files);
+// A signal, SIGPROF, ends us when we have used so much processor time from now on; never if it is 0. Source: setitimer(2).
+void cmandos_end_after_processor_time(unsigned seconds);
+// Allows no system calls from now on but those that UDP needs; others fail with EPERM or ENOSYS. Fails, with ENOSYS or EINVAL,
+// where we or the kernel cannot do that. Needs cmandos_no_new_privileges() before. Source: seccomp(2).
+int cmandos_allow_only_datagrams(void);
+
 // Finds the SRV records of a name, in no order. Returns their number, or -1 and sets *error as getaddrinfo(3) would.
 struct cmandos_service {
     char host[NI_MAXHOST];
@@ -120,6 +129,7 @@ int cmandos_find_services(const char *_Nonnull name, struct cmandos_service *_No
 // fork(2), which Swift hides. Only for a single-threaded process.
 pid_t cmandos_fork(void);
 pid_t cmandos_fork_bound(int signal_number);  // the child receives the signal when we end
+void cmandos_adopt_orphans(void);             // PR_SET_CHILD_SUBREAPER
 
 // syslog(3) is variadic in C. The log is opened with the facility daemon; the text is not used as a format.
 void cmandos_open_log(const char *_Nonnull name);

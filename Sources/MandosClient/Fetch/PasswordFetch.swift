@@ -28,9 +28,8 @@ public final class PasswordFetch {
     private let report: (Report) -> Void
     private var servers: ServerList
     private var attempts = AttemptPool<FetchWork>()
-    private var looksForServers = false
-    private var isDiscoveryVerbose = false
-    private var discovery: Discovery?
+    private var discovered: DiscoveredServers?
+    private var reportedFailure = ""
 
     /// `retryInterval` is in milliseconds; nil means that each server is tried once. Without `network`, the machine's network
     /// is used as it is.
@@ -54,10 +53,11 @@ public final class PasswordFetch {
     /// Also asks the servers that DNS names for a domain, in `_mandos._tcp`. Source: RFC 2782.
     public func addServers(ofDomain domain: String) { servers.add(.domain(domain), at: .now()) }
 
-    /// Also asks every server that is announced on the links of this machine; `isVerbose` shows what Avahi reports of its work.
-    public func lookForServers(isVerbose: Bool = false) {
-        looksForServers = true
-        isDiscoveryVerbose = isVerbose
+    /// Also asks every server that is announced on the links of this machine.
+    ///
+    /// `socket` is our end of a ``SocketPair``; the other one is that of a ``DiscoveryProcess``.
+    public func addAnnouncedServers(from socket: consuming FileDescriptor) throws(SystemError) {
+        discovered = try DiscoveredServers(socket, at: .now())
     }
 
     public func run(until stop: borrowing StopSignals) -> Outcome {
@@ -72,19 +72,20 @@ public final class PasswordFetch {
                 failed(server, "given up: servers have sent too much at once", at: now)
             }
             if servers.schedule.isExhausted { return .nothing }
-            wait(stop)
+            wait(stop, at: now)
             if let signal = stop.next() { return .stopped(signal: signal) }
         }
     }
 
-    private func wait(_ stop: borrowing StopSignals) {
+    private func wait(_ stop: borrowing StopSignals, at now: BootTime) {
         var set = PollSet()
         set.add(stop.descriptor.number)
         network?.register(in: &set)
         if isNetworkReady, let due = servers.schedule.nextDue { set.limit(to: attempts.nextRoom(from: due)) }
         set.limit(to: servers.nextAddressDue(isTrying: attempts.isTrying))
         attempts.register(in: &set)
-        if let discovery { discovery.wait(&set) } else { set.wait() }
+        discovered?.register(in: &set, at: now)
+        set.wait()
     }
 
     // MARK: Finding servers
@@ -92,28 +93,26 @@ public final class PasswordFetch {
     private var isNetworkReady: Bool { network?.isReady ?? true }
 
     private func followNetwork(at now: BootTime) {
-        guard let network, network.advance(at: now) else { return }
-        servers.schedule.networkHasChanged(at: now)
-        guard looksForServers, discovery == nil, network.isReady else { return }
-        do throws(Discovery.Failure) {
-            discovery = try Discovery(on: network.selection.names, isVerbose: isDiscoveryVerbose)
-        } catch {
-            // Tried again when the network changes.
-            report(.problem("cannot look for servers with multicast DNS: " + error.description))
-        }
+        if let network, network.advance(at: now) { servers.schedule.networkHasChanged(at: now) }
+    }
+
+    /// The interface with this index, if servers are looked for there.
+    private static func interface(_ index: UInt32, of network: NetworkSetup?) -> NetworkInterface? {
+        NetworkInterface.with(index: index).flatMap { network?.selection.uses($0) ?? true ? $0 : nil }
     }
 
     private func followAnnouncements(at now: BootTime) {
-        for event in discovery?.takeEvents() ?? [] {
+        let network = network
+        let events = discovered?.takeEvents(isOurs: { Self.interface($0, of: network) != nil }, at: now)
+        for event in events ?? [] {
             switch event {
             case .failed(let reason):
-                report(.problem("cannot look for servers with multicast DNS: " + reason))
-                // Tried again when the network changes.
-                discovery = nil
+                // The process is started again every second.
+                guard !reason.utf8.elementsEqual(reportedFailure.utf8) else { continue }
+                reportedFailure = reason
+                report(.problem("cannot look for servers with multicast DNS: " + reason + "; trying again"))
             case .found(let service, let address):
-                guard let interface = NetworkInterface.with(index: service.interface),
-                    network?.selection.uses(interface) ?? true
-                else { continue }
+                guard let interface = Self.interface(service.interface, of: network) else { continue }
                 let added = servers.announced(
                     service, at: address, interface: interface.name, isTrying: attempts.isTrying, at: now)
                 if let added { detail("announced", of: added) }
@@ -216,7 +215,7 @@ public final class PasswordFetch {
             case .underWay: break
             case .connected:
                 servers[server]?.endRound()
-                if case .announced(let service) = servers[server]?.origin { discovery?.hasAnswered(service) }
+                if case .announced(let service) = servers[server]?.origin { discovered?.hasAnswered(service) }
             case .answered(.addresses(let addresses)): converse(server, addresses, at: now)
             case .answered(.services(let names)):
                 servers.addFromDNS(names, at: now)

@@ -11,8 +11,6 @@ final class NetworkHelper {
     private let isVerbose: Bool
     private let isInOwnProcess: Bool
     private let complain: (String) -> Void
-    /// Removed at the end; see ``DecryptionPlace``.
-    private let place: DecryptionPlace?
 
     /// A kernel setting of one interface. The kernel keeps it under the current name of the interface.
     private struct InterfaceSetting {
@@ -51,7 +49,6 @@ final class NetworkHelper {
     /// `isInOwnProcess` is false only in tests: privileges are kept then.
     init(
         hooks: NetworkHooks, isSetUID: Bool, isVerbose: Bool, isInOwnProcess: Bool = true,
-        place: DecryptionPlace? = nil,
         complain: @escaping (String) -> Void
     ) {
         self.hooks = hooks
@@ -59,7 +56,6 @@ final class NetworkHelper {
         self.isSetUID = isSetUID
         self.isVerbose = isVerbose
         self.complain = complain
-        self.place = place
     }
 
     /// Serves until the client asks to restore the network, or closes the other end of `socket`; then restores the network.
@@ -69,6 +65,8 @@ final class NetworkHelper {
             attempt { () throws(SystemError) in try Hardening.become(user: 0, group: 0, isDroppingGroups: true) }
             Hardening.setPlainSurroundings()
         }
+        // A process that a hook leaves behind, such as wpa_supplicant(8), is none of the client's.
+        if isInOwnProcess { Orphans.adopt() }
         var message = [UInt8](repeating: 0, count: NetworkRequest.maximumLength)
         while true {
             guard case .bytes(let count)? = try? socket.read(into: &message) else {
@@ -304,6 +302,5 @@ final class NetworkHelper {
         }
         for change in interfaces.reversed() { restore(change) }
         restoreConsole()
-        place?.remove()
     }
 }

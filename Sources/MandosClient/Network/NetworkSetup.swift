@@ -16,16 +16,16 @@ public final class NetworkSetup {
 
     /// Starts the helper; requires a process that still has one thread, and its privileges.
     ///
-    /// `delay` is how long interfaces may take to run, in milliseconds. The helper removes `place` at the end. `complain` is used in
-    /// the helper too.
+    /// `delay` is how long interfaces may take to run, in milliseconds. `complain` is used in the helper too, and `finally` there
+    /// only, after everything else.
     public static func begin(
-        _ selection: InterfaceSelection, hooks: NetworkHooks, delay: Int64, isVerbose: Bool, place: DecryptionPlace?,
-        complain: @escaping (String) -> Void
+        _ selection: InterfaceSelection, hooks: NetworkHooks, delay: Int64, isVerbose: Bool,
+        complain: @escaping (String) -> Void, finally: () -> Void = {}
     ) throws(SystemError) -> NetworkSetup {
         let isSetUID = Hardening.isSetUID
         let helper = try PrivilegedHelper.start(name: "mandos-network", keeping: [ExitStatus.standardError]) { socket in
-            NetworkHelper(hooks: hooks, isSetUID: isSetUID, isVerbose: isVerbose, place: place, complain: complain)
-                .serve(socket)
+            NetworkHelper(hooks: hooks, isSetUID: isSetUID, isVerbose: isVerbose, complain: complain).serve(socket)
+            finally()
         }
         try helper.socket.setNonBlocking()
         return NetworkSetup(helper, try NetworkEvents(), selection, delay, complain)

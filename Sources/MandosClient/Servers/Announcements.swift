@@ -94,11 +94,24 @@ struct Announcements {
         if hasPushedOut { entries.removeAll { $0.id == id && !$0.isServer } }
     }
 
+    /// A server is announced whose address is known.
+    ///
+    /// - Returns: the server that was pushed out.
+    mutating func found(_ announcement: Announcement) -> Announcement? {
+        announced(announcement)
+        return entries.last { $0.announcement == announcement }.flatMap { resolved($0.id) }
+    }
+
     /// A server has completed a handshake.
     mutating func answered(_ service: Discovery.Service) {
         for index in entries.indices where entries[index].isServer && entries[index].announcement.service == service {
             entries[index].standing = .answered
         }
+    }
+
+    /// Whether a server has completed a handshake.
+    func hasAnswered(_ service: Discovery.Service) -> Bool {
+        entries.contains { $0.standing == .answered && $0.announcement.service == service }
     }
 
     // MARK: Limits
@@ -132,19 +145,30 @@ struct Announcements {
         hasPushedOut || entries.contains { !$0.isSeen } ? periodBegin.after(milliseconds: limits.period) : nil
     }
 
-    /// Browsing starts over: everything that is announced will be seen again. Servers stay known.
+    /// A period has ended, and browsing starts over: everything that is announced will be seen again. Servers stay known.
     ///
     /// - Returns: the servers that have not been announced for too long.
     mutating func startOver(at now: BootTime) -> [Announcement] {
         periodBegin = now
         hasPushedOut = false
+        for index in entries.indices where !entries[index].isSeen { entries[index].missedPeriods += 1 }
+        startOver()
+        let maximum = limits.missedPeriods
+        return forget { $0.missedPeriods >= maximum }
+    }
+
+    /// Browsing has started over: everything that is announced will be seen again. Servers stay known.
+    mutating func startOver() {
         entries.removeAll { !$0.isServer }
-        for index in entries.indices {
-            if !entries[index].isSeen { entries[index].missedPeriods += 1 }
-            entries[index].isSeen = false
-        }
-        let gone = entries.filter { $0.missedPeriods >= limits.missedPeriods }.map { $0.announcement }
-        entries.removeAll { $0.missedPeriods >= limits.missedPeriods }
+        for index in entries.indices { entries[index].isSeen = false }
+    }
+
+    /// Forgets the servers that have not been announced since browsing last started over, and returns them.
+    mutating func forgetUnseen() -> [Announcement] { forget { !$0.isSeen } }
+
+    private mutating func forget(_ isGone: (Entry) -> Bool) -> [Announcement] {
+        let gone = entries.filter(isGone).map { $0.announcement }
+        entries.removeAll(where: isGone)
         return gone
     }
 }

@@ -1,4 +1,5 @@
 import CAvahiCore
+import CMandosSystem
 import MandosFormats
 import POSIXKit
 
@@ -12,23 +13,17 @@ import POSIXKit
         let interface: UInt32
     }
 
-    enum Event {
-        case found(Service, SocketAddress)
-        /// The server is no longer announced.
-        case removed(Announcement)
-        /// The server is announced, but there are too many.
-        case pushedOut(Announcement)
-        /// There will be no more events.
-        case failed(String)
-    }
-
-    struct Failure: Error, CustomStringConvertible {
-        let description: String
+    struct Failure: Error {
+        /// One of Avahi's.
+        let code: Int32
     }
 
     /// Maximum number of entries in Avahi's cache for each interface; a service takes several.
     private static let maximumCacheEntries: UInt32 = 20_000
     private static let serviceType = "_mandos._tcp"
+    /// How much processor time Avahi may use for what it has received, in seconds; then it is in an endless loop, and the signal
+    /// SIGPROF ends this process.
+    private static let timeLimit: UInt32 = 20
 
     @safe private struct Resolver {
         /// The ID of the entry of ``announcements``.
@@ -45,12 +40,13 @@ import POSIXKit
     private var resolvers: [Resolver] = []
     /// ``resolvers`` may not fit ``announcements``.
     private var hasChanged = false
-    private var events: [Event] = []
+    private var messages: [DiscoveryMessage] = []
+    private var failure: Failure?
     private var waiting = PollSet()
 
     /// Looks on `interfaces` only, which may appear later; on all if there are none.
     init(on interfaces: [String], isVerbose: Bool) throws(Failure) {
-        guard let poll = unsafe avahi_simple_poll_new() else { throw Failure(description: "out of memory") }
+        guard let poll = unsafe avahi_simple_poll_new() else { throw Failure(code: Int32(AVAHI_ERR_NO_MEMORY)) }
         unsafe avahi_set_log_function(isVerbose ? Self.log : Self.noLog)
         do throws(Failure) {
             unsafe avahi = try Self.newAvahi(poll, interfaces)
@@ -86,7 +82,7 @@ import POSIXKit
         }
         var code: Int32 = 0
         guard let avahi = unsafe avahi_server_new(avahi_simple_poll_get(poll), &configuration, nil, nil, &code) else {
-            throw Failure(description: unsafe String(cString: avahi_strerror(code)))
+            throw Failure(code: code)
         }
         return unsafe avahi
     }
@@ -95,9 +91,7 @@ import POSIXKit
         let browser = unsafe avahi_s_service_browser_new(
             avahi, AvahiIfIndex(AVAHI_IF_UNSPEC), AvahiProtocol(AVAHI_PROTO_UNSPEC), Self.serviceType, nil,
             AvahiLookupFlags(rawValue: 0), Self.browsed, Unmanaged.passUnretained(self).toOpaque())
-        guard unsafe browser != nil else {
-            throw Failure(description: unsafe String(cString: avahi_strerror(avahi_server_errno(avahi))))
-        }
+        guard unsafe browser != nil else { throw Failure(code: unsafe avahi_server_errno(avahi)) }
     }
 
     deinit {
@@ -106,30 +100,34 @@ import POSIXKit
         unsafe avahi_simple_poll_free(poll)
     }
 
-    /// Waits for what `set` waits for, or until there may be events.
-    func wait(_ set: inout PollSet) {
+    /// Waits for what `set` waits for, or until there may be messages. Cannot go on after a failure.
+    func wait(_ set: inout PollSet) throws(Failure) {
         set.limit(to: announcements.startOverDue)
         waiting = set
         let hasEnded = unsafe avahi_simple_poll_iterate(poll, -1) != 0
         set = waiting
-        if hasEnded { events.append(.failed("Avahi has ended")) }
+        defer { cmandos_end_after_processor_time(0) }
+        if hasEnded { throw Failure(code: Int32(AVAHI_ERR_DISCONNECTED)) }
+        if let failure { throw failure }
         let now = BootTime.now()
-        if let due = announcements.startOverDue, due <= now { startOver(at: now) }
+        if let due = announcements.startOverDue, due <= now { try startOver(at: now) }
         if hasChanged { resolveAnnouncements() }
     }
 
     /// A server has completed a handshake with us.
     func hasAnswered(_ service: Service) { announcements.answered(service) }
 
-    /// Takes the events since the last call.
-    func takeEvents() -> [Event] {
-        defer { events = [] }
-        return events
+    /// Takes the messages since the last call.
+    func takeMessages() -> [DiscoveryMessage] {
+        defer { messages = [] }
+        return messages
     }
 
     private static let wait: AvahiPollFunc = { entries, count, timeout, object in
         guard let object = unsafe object else { return 0 }
         let discovery = unsafe Unmanaged<Discovery>.fromOpaque(object).takeUnretainedValue()
+        cmandos_end_after_processor_time(0)
+        defer { cmandos_end_after_processor_time(timeLimit) }
         return unsafe discovery.waiting.wait(with: entries, count: Int(count), milliseconds: timeout)
     }
 
@@ -141,20 +139,19 @@ import POSIXKit
         guard let object = unsafe object else { return }
         let discovery = unsafe Unmanaged<Discovery>.fromOpaque(object).takeUnretainedValue()
         if event == AVAHI_BROWSER_FAILURE {
-            discovery.events.append(
-                .failed(unsafe String(cString: avahi_strerror(avahi_server_errno(discovery.avahi)))))
+            discovery.failure = Failure(code: unsafe avahi_server_errno(discovery.avahi))
         }
         // An announcement may name a service of another domain, which multicast DNS cannot resolve.
         guard let name = unsafe name, let domain = unsafe domain,
             unsafe String(cString: domain).utf8.elementsEqual("local".utf8)
         else { return }
         let announcement = unsafe Announcement(
-            service: Service(name: Array(String(cString: name).utf8), interface: UInt32(clamping: interface)),
+            service: Service(name: bytes(of: name), interface: UInt32(clamping: interface)),
             isIPv6: family == AVAHI_PROTO_INET6)
         if event == AVAHI_BROWSER_NEW {
             discovery.announcements.announced(announcement)
         } else if event == AVAHI_BROWSER_REMOVE, discovery.announcements.withdrawn(announcement) {
-            discovery.events.append(.removed(announcement))
+            discovery.messages.append(.removed(announcement))
         }
         discovery.hasChanged = true
     }
@@ -167,16 +164,19 @@ import POSIXKit
         let id = discovery.resolvers[index].id
         if event == AVAHI_RESOLVER_FOUND {
             guard let service = discovery.announcements[id]?.service, port != 0,
-                let bytes = unsafe address.map({ unsafe Discovery.bytes(of: $0) }),
-                let address = SocketAddress(bytes: bytes, port: port, interface: service.interface)
+                let bytes = unsafe address.map({ unsafe Discovery.bytes(of: $0) })
             else { return }
-            if let loser = discovery.announcements.resolved(id) { discovery.events.append(.pushedOut(loser)) }
-            discovery.events.append(.found(service, address))
+            if let loser = discovery.announcements.resolved(id) { discovery.messages.append(.pushedOut(loser)) }
+            discovery.messages.append(.found(service, address: bytes, port: port))
         } else {
             discovery.resolvers[index].hasFailed = true
             discovery.announcements.notResolved(id)
         }
         discovery.hasChanged = true
+    }
+
+    private static func bytes(of name: UnsafePointer<CChar>) -> [UInt8] {
+        unsafe UnsafeBufferPointer(start: name, count: strlen(name)).map { UInt8(bitPattern: $0) }
     }
 
     private static func bytes(of address: UnsafePointer<AvahiAddress>) -> [UInt8] {
@@ -219,17 +219,13 @@ import POSIXKit
 
     /// Begins with an empty cache: a flood fills Avahi's, which then has no room for others, and announcements that were pushed
     /// out would not be reported again while they are in it.
-    private func startOver(at now: BootTime) {
-        for gone in announcements.startOver(at: now) { events.append(.removed(gone)) }
-        do throws(Failure) {
-            let avahi = unsafe try Self.newAvahi(poll, interfaces)
-            // Also frees the browser and the resolvers.
-            unsafe avahi_server_free(self.avahi)
-            unsafe self.avahi = unsafe avahi
-            resolvers = []
-            try browse()
-        } catch {
-            events.append(.failed(error.description))
-        }
+    private func startOver(at now: BootTime) throws(Failure) {
+        for gone in announcements.startOver(at: now) { messages.append(.removed(gone)) }
+        let avahi = unsafe try Self.newAvahi(poll, interfaces)
+        // Also frees the browser and the resolvers.
+        unsafe avahi_server_free(self.avahi)
+        unsafe self.avahi = unsafe avahi
+        resolvers = []
+        try browse()
     }
 }

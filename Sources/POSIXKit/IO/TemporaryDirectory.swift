@@ -11,12 +11,17 @@ public final class TemporaryDirectory {
 
     deinit { Self.remove(path) }
 
-    /// Removes a directory and its contents, without following links.
-    private static func remove(_ path: String) {
+    /// Removes the contents of the directory at `path`, without following links in it.
+    public static func empty(_ path: String) {
         for name in namesOfFiles(in: path) {
             let child = path + "/" + name
             if unsafe unlink(child) != 0 && cmandos_errno() == EISDIR { remove(child) }
         }
+    }
+
+    /// Removes a directory and its contents, without following links.
+    private static func remove(_ path: String) {
+        empty(path)
         unsafe rmdir(path)
     }
 }
@@ -35,5 +40,5 @@ public func makeDirectory(in places: [String], prefix: String) throws(SystemErro
     throw SystemError("making a directory in " + places.joined(separator: " or "))
 }
 
-/// Removes an empty directory.
+/// Removes a directory; does nothing if it is not empty.
 public func removeDirectory(_ path: String) { unsafe rmdir(path) }

@@ -1,4 +1,5 @@
-import CMandosSystem
+public import CMandosSystem
+import MandosFormats
 
 /// The environment of this process.
 public enum ProcessEnvironment {
@@ -30,6 +31,21 @@ public enum OwnProcess {
     public static var user: UInt32 { getuid() }
     /// The real group.
     public static var group: UInt32 { getgid() }
+
+    /// Our children, also those that have ended and whose exit status was not collected. Source: proc_pid_stat(5).
+    public static var children: [pid_t] {
+        let own = getpid()
+        return ForeignProcess.allIDs().filter { processID in
+            guard let status = try? readFile("/proc/\(processID)/stat", limit: statusLimit),
+                // The name before it may have any characters.
+                let end = status.lastIndex(of: UInt8(ascii: ")"))
+            else { return false }
+            let fields = status[end...].split(separator: UInt8(ascii: " "))
+            return fields.count > 2 && decimalNumber(fields[2]).map { $0 == own } ?? false
+        }
+    }
+
+    private static let statusLimit = 1 << 12
 }
 
 /// The setup of a program that runs in parallel to the scripts of an initramfs.

@@ -29,19 +29,14 @@ public struct PrivilegedHelper: ~Copyable, Sendable {
         name: StaticString, keeping descriptors: [Int32], authority: Authority = .unchanged,
         body: (borrowing FileDescriptor) -> Void
     ) throws(SystemError) -> PrivilegedHelper {
-        var ends: [Int32] = [-1, -1]
-        try unsafe SystemError.check(
-            "making a pair of sockets",
-            socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends))
-        let ours = FileDescriptor(owning: ends[0])
-        let its = FileDescriptor(owning: ends[1])
+        let pair = try SocketPair()
         let process = try ChildProcess.fork("the process \(name)") {
-            become(name, keeping: descriptors + [its.number])
+            isolate(name, keeping: descriptors + [pair.second.number])
             guard (try? take(authority)) != nil else { _exit(1) }
-            body(its)
+            body(pair.second)
             _exit(0)
         }
-        return PrivilegedHelper(socket: ours, process: process)
+        return PrivilegedHelper(socket: pair.keepFirst(), process: process)
     }
 
     /// Closes the socket, which ends the helper, and waits for its end.
@@ -61,18 +56,14 @@ public struct PrivilegedHelper: ~Copyable, Sendable {
         }
     }
 
-    /// Isolates the helper: killall(1) by our name does not match it, terminal signals do not reach it, and it does not
+    /// Isolates this process, a forked one: killall(1) by our name does not match it, terminal signals do not reach it, and it does not
     /// hold our output open for a reader that waits for end of file.
-    private static func become(_ name: StaticString, keeping descriptors: [Int32]) {
+    static func isolate(_ name: StaticString, keeping descriptors: [Int32]) {
         _ = setsid()
         for signal in [SIGHUP, SIGINT, SIGQUIT, SIGPIPE] { cmandos_ignore_signal(signal) }
         cmandos_default_signal(SIGCHLD)
         unsafe cmandos_set_name(UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self))
-        if let null = try? FileDescriptor.nothing() {
-            for number in STDIN_FILENO...STDERR_FILENO where !descriptors.contains(number) {
-                _ = dup2(null.number, number)
-            }
-        }
+        closeStandard(except: descriptors)
         // Closes all others, such as systemd's sockets and our end of the pair.
         var first = STDERR_FILENO + 1
         for descriptor in descriptors.sorted() where descriptor >= first {
@@ -80,6 +71,14 @@ public struct PrivilegedHelper: ~Copyable, Sendable {
             first = descriptor + 1
         }
         cmandos_close_range(UInt32(first), UInt32.max)
+    }
+
+    /// Has the standard descriptors refer to nothing: to /dev/null, or, without that file, to a pipe that nobody writes to.
+    private static func closeStandard(except descriptors: [Int32]) {
+        guard let nothing = (try? FileDescriptor.nothing()) ?? (try? Pipe().keepReading()) else { return }
+        for number in STDIN_FILENO...STDERR_FILENO where !descriptors.contains(number) {
+            _ = dup2(nothing.number, number)
+        }
     }
 }
 

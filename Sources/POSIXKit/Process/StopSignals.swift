@@ -4,6 +4,8 @@ import CMandosSystem
 public struct StopSignals: ~Copyable {
     public let descriptor: FileDescriptor
 
+    public static let numbers = [SIGTERM, SIGINT, SIGHUP, SIGQUIT]
+
     /// Blocks SIGTERM, SIGINT, SIGHUP and SIGQUIT for delivery through ``descriptor``, and ignores SIGPIPE. Signals
     /// that were ignored when we were started, as by nohup(1), stay ignored.
     ///
@@ -11,7 +13,7 @@ public struct StopSignals: ~Copyable {
     public init() throws(SystemError) {
         var set = sigset_t()
         unsafe sigemptyset(&set)
-        for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] where !cmandos_is_ignored(signal) {
+        for signal in Self.numbers where !cmandos_is_ignored(signal) {
             unsafe sigaddset(&set, signal)
         }
         try unsafe SystemError.check("blocking signals", sigprocmask(SIG_BLOCK, &set, nil))

@@ -1,5 +1,23 @@
 import CMandosSystem
 
+/// Two connected Unix sockets that keep the boundaries between messages; see unix(7), SOCK_SEQPACKET.
+@frozen public struct SocketPair: ~Copyable {
+    public let first: FileDescriptor
+    public let second: FileDescriptor
+
+    public init() throws(SystemError) {
+        var ends: [Int32] = [-1, -1]
+        try unsafe SystemError.check(
+            "making a pair of sockets",
+            socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends))
+        first = FileDescriptor(owning: ends[0])
+        second = FileDescriptor(owning: ends[1])
+    }
+
+    /// Returns the first socket; closes the second one.
+    public consuming func keepFirst() -> FileDescriptor { consume first }
+}
+
 /// A message of a Unix socket that keeps the boundaries between messages; see unix(7), SOCK_SEQPACKET.
 public struct ReceivedMessage: ~Copyable {
     public let bytes: [UInt8]

@@ -30,17 +30,18 @@ public enum Hardening {
 
     public static var isRoot: Bool { geteuid() == 0 }
 
-    /// Drops for good the privileges that a set-uid program has beyond those of the user who started it.
+    /// Drops for good the privileges that a set-uid program has beyond those of the user who started it, and all supplementary
+    /// groups if it has the privilege to do that.
     ///
     /// - Throws: if the kernel refuses, or if the privileges could still be regained.
     public static func dropPrivileges() throws(SystemError) {
-        try become(user: getuid(), group: getgid())
+        try become(user: getuid(), group: getgid(), isDroppingGroups: isSetUID && isRoot)
         // Nor through a set-uid program, such as this one.
         try SystemError.check("giving up privileges", cmandos_no_new_privileges())
     }
 
     /// Ensures that no program that we run has more privileges than we, and that no debugger of the same user can read or
-    /// change our memory. After a change of user, since that may end the latter protection; see proc(5), suid_dumpable.
+    /// change our memory.
     public static func seal() throws(SystemError) {
         try SystemError.check("giving up privileges", cmandos_no_new_privileges())
         try protectMemory()
@@ -51,7 +52,8 @@ public enum Hardening {
         try SystemError.check("protecting our memory", cmandos_no_core_dumps())
     }
 
-    /// Sets the real, effective and saved user and group IDs.
+    /// Sets the real, effective and saved user and group IDs. The kernel then makes our memory readable again for processes of
+    /// that user, and forgets the signal for our parent's end; both are put back as they were.
     ///
     /// `isDroppingGroups` also drops all supplementary groups, which requires root.
     ///

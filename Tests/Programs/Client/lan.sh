@@ -204,3 +204,46 @@ client_of_reference() {
         "$(echo "$REFERENCE"/usr/lib/*/mandos/plugins.d/mandos-client)" $KEY_OPTIONS \
         --network-hook-dir=/nonexistent "$@"
 }
+
+# Starts our client on the host $1 in the background, with options; its process ID is $client.
+begin_client() {
+    client_host=$1
+    shift
+    # Ordinary Swift, unlike Embedded Swift, handles signals like SIGSEGV, and may go on after one that was sent to it.
+    # shellcheck disable=SC2086
+    SWIFT_BACKTRACE=enable=no ip netns exec "$client_host" "$CLIENT" $KEY_OPTIONS --network-hook-dir=/nonexistent "$@" \
+        >/run/password 2>/run/errors & client=$!
+}
+
+# Prints the ID of the client's process of the name $1: mandos-client is the worker, mandos-mdns looks for servers.
+part() { pgrep -P "$client" -x "$1"; }
+has_part() { part "$1" >/run/none; }
+
+# Prints the value of $2 in the status of process $1.
+status() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status" | tr '\t' ' ' | sed 's/ *$//'; }
+
+# Sends hostile packets from the host $1, as hostile_mdns.py does with the other arguments.
+hostile() {
+    ip -n "$1" link set "$1-0" up
+    hostile_host=$1
+    shift
+    on "$hostile_host" /usr/bin/python3 "$(dirname "$LIBRARY")/hostile_mdns.py" "$hostile_host-0" "$@"
+}
+
+# Replaces GnuPG by a script: as long as /run/hang exists, decrypting with it makes an agent have the key, and then hangs.
+hanging_gpg() {
+    cp /usr/bin/gpg /run/gpg
+    cat >/run/script <<'END'
+#!/bin/sh
+if [ -e /run/hang ]; then
+    case $* in *--decrypt*) /run/gpg "$@" >/dev/null; exec sleep 1000 ;; esac
+fi
+exec /run/gpg "$@"
+END
+    chmod 755 /run/gpg /run/script
+    mount --bind /run/script /usr/bin/gpg
+    for other in sqop rsop gosop; do
+        [ ! -e "/usr/bin/$other" ] || mount --bind /dev/null "/usr/bin/$other"
+    done
+    touch /run/hang
+}
