@@ -1,3 +1,4 @@
+import CMandosSystem
 import MandosClient
 import POSIXKit
 
@@ -60,7 +61,7 @@ struct PrivateDirectory {
     func empty() {
         let process = try? ChildProcess.fork("a process that cleans up") {
             if (try? owner.become()) != nil { TemporaryDirectory.empty(path) }
-            ExitStatus.success.exit()
+            _exit(EX_OK)
         }
         _ = process?.waitForStatus()
     }
