@@ -156,7 +156,7 @@ extension `On a LAN` {
                     abort();
             }
             END
-            cc -shared -fPIC -o /run/crash.so /run/crash.c
+            clang -shared -fPIC -o /run/crash.so /run/crash.c
             export LD_PRELOAD=/run/crash.so
             begin_client c
             wait "$client" || fail "$(cat /run/errors)"
