@@ -19,7 +19,8 @@ endif
 
 # What a test run leaves behind, if it is killed, ends with it; and it signals nobody else's processes.
 ifeq ($(shell id -u),0)
-ISOLATED = unshare --pid --fork --kill-child --mount-proc
+# The shell is process 1 there, and collects what has lost its parent.
+ISOLATED = unshare --pid --fork --kill-child --mount-proc sh -c '"$$0" "$$@"; exit $$?'
 endif
 
 HOST_PROGRAMS = mandos mandos-ctl mandos-keygen

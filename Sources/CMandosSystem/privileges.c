@@ -117,11 +117,12 @@ void cmandos_end_after_processor_time(unsigned seconds) {
     setitimer(ITIMER_PROF, &(struct itimerval){.it_value = {.tv_sec = seconds}}, NULL);
 }
 
-int cmandos_limit_resources(size_t memory, unsigned files) {
+int cmandos_limit_resources(size_t memory, unsigned files, _Bool writes_files) {
     const struct {
         int resource;
         rlim_t limit;
-    } limits[] = {{RLIMIT_DATA, memory}, {RLIMIT_NOFILE, files}, {RLIMIT_NPROC, 0}, {RLIMIT_FSIZE, 0}, {RLIMIT_CORE, 0}};
+    } limits[] = {{RLIMIT_DATA, memory}, {RLIMIT_NOFILE, files}, {RLIMIT_NPROC, 0},
+                  {RLIMIT_FSIZE, writes_files ? RLIM_INFINITY : 0}, {RLIMIT_CORE, 0}};
     for (size_t index = 0; index < sizeof limits / sizeof *limits; index++) {
         struct rlimit now, limit = {limits[index].limit, limits[index].limit};
         // Without privileges, a hard limit cannot be raised.

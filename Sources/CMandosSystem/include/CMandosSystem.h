@@ -111,8 +111,9 @@ int cmandos_set_capabilities(unsigned long mask);    // drops all others, of tho
 int cmandos_limit_capabilities(unsigned long mask);  // no program that we run gets others; needs CAP_SETPCAP
 int cmandos_keep_at_change_of_user(void);            // the permitted ones survive the change from root to another user
 
-// Limits memory (in bytes) and open files; allows neither new processes nor files with contents. Source: setrlimit(2).
-int cmandos_limit_resources(size_t memory, unsigned files);
+// Limits memory (in bytes) and open files; allows no new processes, and no file to be written unless `writes_files`.
+// Source: setrlimit(2).
+int cmandos_limit_resources(size_t memory, unsigned files, _Bool writes_files);
 // A signal, SIGPROF, ends us when we have used so much processor time from now on; never if it is 0. Source: setitimer(2).
 void cmandos_end_after_processor_time(unsigned seconds);
 // Allows no system calls from now on but those that UDP needs; others fail with EPERM or ENOSYS. Fails, with ENOSYS or EINVAL,

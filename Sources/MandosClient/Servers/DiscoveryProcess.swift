@@ -7,7 +7,10 @@ public import POSIXKit
 /// docs/PRIVILEGES.md.
 public enum DiscoveryProcess {
     /// Avahi's cache takes most memory: some 10 MB for each interface in a flood. Avahi has five descriptors.
-    private static let limits = Confinement.Limits(memory: 128 << 20, files: 64)
+    private static func limits(isVerbose: Bool) -> Confinement.Limits {
+        // Standard error may be a file.
+        Confinement.Limits(memory: 128 << 20, files: 64, writesFiles: isVerbose)
+    }
 
     /// Starts the process, as `user` and `group`; it ends with us. Only for a single-threaded process, which has no secrets.
     ///
@@ -21,7 +24,7 @@ public enum DiscoveryProcess {
             do throws(SystemError) {
                 try Confinement.toDatagrams(
                     name: "mandos-mdns", keeping: [number] + (isVerbose ? [ExitStatus.standardError] : []),
-                    user: user, group: group, limits)
+                    user: user, group: group, limits(isVerbose: isVerbose))
             } catch {
                 _exit(EX_OSERR)
             }

@@ -7,11 +7,14 @@ public enum Confinement {
     public struct Limits: Sendable {
         let memory: Int
         let files: UInt32
+        let writesFiles: Bool
 
-        /// `memory` is in bytes; `files` is the highest number of a descriptor, plus one.
-        public init(memory: Int, files: UInt32) {
+        /// `memory` is in bytes; `files` is the highest number of a descriptor, plus one. With `writesFiles`, those that it keeps may
+        /// be files that it writes to.
+        public init(memory: Int, files: UInt32, writesFiles: Bool) {
             self.memory = memory
             self.files = files
+            self.writesFiles = writesFiles
         }
     }
 
@@ -23,7 +26,7 @@ public enum Confinement {
         name: StaticString, keeping descriptors: [Int32], user: UInt32, group: UInt32, _ limits: Limits
     ) throws(SystemError) {
         PrivilegedHelper.isolate(name, keeping: descriptors)
-        try SystemError.check("limiting resources", cmandos_limit_resources(limits.memory, limits.files))
+        try SystemError.check("limiting resources", cmandos_limit_resources(limits.memory, limits.files, limits.writesFiles))
         try Hardening.become(user: user, group: group, isDroppingGroups: Hardening.isRoot)
         try SystemError.check("giving up capabilities", cmandos_set_capabilities(0))
         try Hardening.seal()
