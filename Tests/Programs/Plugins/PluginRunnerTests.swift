@@ -134,10 +134,11 @@ import Testing
     }
 
     @Test func `passes on all that its plugins say`() async throws {
-        let plugins = try Plugins(["a": "yes | head -c 3000000 >&2; printf secret"])
+        let plugins = try Plugins(["a": "yes | head -c 300000 >&2; printf secret"])
         let runner = try plugins.run(["--debug"])
         #expect(try await runner.ending() == .exit(status: 0))
-        #expect(runner.errors.ranges(of: "a: y\n").count == 1_500_000)
+        #expect(
+            runner.errors.utf8.split(separator: UInt8(ascii: "\n")).count { $0.elementsEqual("a: y".utf8) } == 150_000)
     }
 
     @Test func `is not held up by a configuration file that is none, nor by an empty argument`() async throws {

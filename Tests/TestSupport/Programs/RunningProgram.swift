@@ -64,9 +64,8 @@ public final class RunningProgram {
     }
 
     public var output: Data { FileManager.default.contents(atPath: directory.path + "/output") ?? Data() }
-    public var errors: String {
-        String(decoding: FileManager.default.contents(atPath: directory.path + "/errors") ?? Data(), as: UTF8.self)
-    }
+    public var errors: String { String(decoding: errorBytes, as: UTF8.self) }
+    private var errorBytes: Data { FileManager.default.contents(atPath: directory.path + "/errors") ?? Data() }
 
     public var isRunning: Bool {
         if knownEnding != nil { return false }
@@ -115,13 +114,19 @@ public final class RunningProgram {
     /// Waits for a line with `text` on standard error, and returns it.
     public func line(with text: String) async throws -> String {
         try await eventually("\(text) on standard error", details: { errors }) {
-            errors.split(separator: "\n").first { $0.contains(text) }.map(String.init)
+            // Searching in bytes takes a hundredth of the time that it takes in characters.
+            errorBytes.split(separator: UInt8(ascii: "\n")).first { $0.range(of: Data(text.utf8)) != nil }
+                .map { String(decoding: $0, as: UTF8.self) }
         }
     }
 
     /// Waits until `text` has been on standard error `count` times.
     public func says(_ text: String, times count: Int) async throws {
-        try await waitUntil("\(text), \(count) times", details: { errors }) { errors.ranges(of: text).count >= count }
+        try await waitUntil("\(text), \(count) times", details: { errors }) {
+            var (found, rest) = (0, errorBytes[...])
+            while let range = rest.range(of: Data(text.utf8)) { (found, rest) = (found + 1, rest[range.upperBound...]) }
+            return found >= count
+        }
     }
 
     /// Waits until the program has ended, and returns how.
