@@ -126,11 +126,12 @@ struct `On the bus, together with the reference implementation` {
     /// One line for each member of each interface: its name, type, access, arguments and annotations.
     private static func members(of path: String, _ bus: TestBus) async throws -> Set<String> {
         let script = """
-            import subprocess, sys
+            import dbus, dbus.bus, sys
             import xml.etree.ElementTree as tree
-            xml = subprocess.run(["gdbus", "introspect", "--xml", "--address", sys.argv[1], "--dest",
-                                  "se.recompile.Mandos", "--object-path", sys.argv[2]], capture_output=True, check=True).stdout
-            xml = xml[xml.index(b"<node"):]
+            server = dbus.bus.BusConnection(sys.argv[1]).get_object("se.recompile.Mandos", sys.argv[2], introspect=False)
+            # The machine may be busy.
+            xml = server.Introspect(dbus_interface="org.freedesktop.DBus.Introspectable", timeout=110)
+            xml = xml[xml.index("<node"):]
             for interface in tree.fromstring(xml).iter("interface"):
                 for member in interface:
                     if member.tag == "annotation": continue

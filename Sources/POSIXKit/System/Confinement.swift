@@ -26,7 +26,8 @@ public enum Confinement {
         name: StaticString, keeping descriptors: [Int32], user: UInt32, group: UInt32, _ limits: Limits
     ) throws(SystemError) {
         PrivilegedHelper.isolate(name, keeping: descriptors)
-        try SystemError.check("limiting resources", cmandos_limit_resources(limits.memory, limits.files, limits.writesFiles))
+        try SystemError.check(
+            "limiting resources", cmandos_limit_resources(limits.memory, limits.files, limits.writesFiles))
         try Hardening.become(user: user, group: group, isDroppingGroups: Hardening.isRoot)
         try SystemError.check("giving up capabilities", cmandos_set_capabilities(0))
         try Hardening.seal()
