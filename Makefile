@@ -23,6 +23,9 @@ ifeq ($(shell id -u),0)
 ISOLATED = unshare --pid --fork --kill-child --mount-proc sh -c '"$$0" "$$@"; exit $$?'
 endif
 
+# How many tests run at a time: hundreds that wait would take the processors from those that work.
+export SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH = 24
+
 HOST_PROGRAMS = mandos mandos-ctl mandos-keygen
 # Plugins that need root for a moment are set-uid.
 SETUID_PLUGINS = askpass-fifo mandos-client plymouth splashy usplash
