@@ -64,7 +64,9 @@ installkernel() {
 mandos_hooks() {
     local hook
     for hook in "$dracutsysrootdir"/etc/mandos/network-hooks.d/*; do
-        [[ ${hook##*/} == *[!A-Za-z0-9_.-]* || ! -f $hook || ! -x $hook ]] && continue
+        [[ ${hook##*/} == *[!A-Za-z0-9_.-]* || ! -f $hook ]] && continue
+        # Configuration of hooks.
+        [[ -x $hook ]] || { [[ $1 == modules ]] || echo "$hook"; continue; }
         MANDOSNETHOOKDIR=/etc/mandos/network-hooks.d MODE=$1 VERBOSITY=0 "$hook" "$1" </dev/null ||
             dwarn "mandos: the network hook $hook failed when it was asked for its $1"
         [[ $1 == modules ]] || echo "$hook"
