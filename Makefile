@@ -33,12 +33,14 @@ PLUGINS = password-prompt
 BOOT_PROGRAMS = mandos-to-cryptroot-unlock password-agent plugin-runner
 INITRAMFS_PROGRAMS = $(SETUID_PLUGINS) $(PLUGINS) $(BOOT_PROGRAMS)
 
-.PHONY: help demo test service-test hostile-lan lint format build build-host build-initramfs bench-server bench-client bench-plugins bench-unlock install clean
+.PHONY: help demo test service-test boot-test hostile-lan lint format build build-host build-initramfs bench-server bench-client bench-plugins bench-unlock bench-boot install clean
 
 help:
 	@echo "make demo      build, and watch a password travel from the server to an encrypted volume"
 	@echo "make test      run every test"
 	@echo "make service-test  install and run the service on a machine of its own, with systemd (root only)"
+	@echo "make boot-test boot emulated machines with encrypted disks, from Debian's initramfs-tools and dracut (root only);"
+	@echo "               CASES=quick runs the most important cases, CASES=\"connect typed\" those"
 	@echo "make hostile-lan   send a client hostile multicast DNS for a minute (root only)"
 	@echo "make lint      check format, imports, sizes and linkage"
 	@echo "make build     build the programs"
@@ -46,6 +48,7 @@ help:
 	@echo "make bench-client  measure how soon a client has its password, beside the reference's"
 	@echo "make bench-plugins measure how soon plugin-runner has started its plugins, beside C"
 	@echo "make bench-unlock  measure what it costs to pass a password to cryptsetup's prompt"
+	@echo "make bench-boot    measure images and boots with our client, beside the reference's (root only)"
 	@echo "make install   install them; DESTDIR= and PREFIX=/usr as usual"
 	@echo "make format    put the sources into the project's format"
 	@echo "make clean     remove what was built"
@@ -70,6 +73,11 @@ test:
 service-test: build
 	@scripts/install-dependencies run test
 	@Tests/Service/test
+
+# Half an hour; CASES=quick, a third of that. It says why if it cannot run here; CI can.
+boot-test: build
+	@scripts/install-dependencies run boot
+	@Tests/Boot/test $(CASES) || { test $$? = 77 && test -z "$$CI"; }
 
 hostile-lan: build
 	@scripts/install-dependencies run test
@@ -117,6 +125,10 @@ bench-plugins: build-initramfs
 bench-unlock: build-initramfs
 	@scripts/fetch-reference
 	@Benchmarks/bench-unlock $(INITRAMFS)/mandos-to-cryptroot-unlock
+
+bench-boot: build
+	@scripts/install-dependencies run boot
+	@Benchmarks/bench-boot
 
 # Where the reference's packages put the same programs.
 install: build

@@ -1,22 +1,23 @@
 # shellcheck shell=bash
-# Servers for the machines, their network, and what a boot must do. Sourced by Tests/Boot/test.
+# Servers for the machines, their network, and what a boot must do. Sourced by Tests/Boot/test and
+# Benchmarks/bench-boot.
 
 readonly boot_limit=900 # seconds of a boot; emulated, one takes about 20 s, on a busy machine some minutes
 
 fail() {
     {
         echo "boot-test: FAILED: $case: $1"
-        tail -n 60 "$work/console" | tr -d '\r' | sed 's/^/  console: /'
+        for console in host-console console; do tail -n 60 "$work/$console" | tr -d '\r' | sed "s/^/  $console: /"; done
         tail -n 60 "$work/server/log" | sed 's/^/  server: /'
     } >&2 2>/dev/null || true
     exit 1
 }
 
-# Waits until a command succeeds, for some minutes at most.
+# Waits until a command succeeds, for ten minutes at most.
 eventually() { # WHAT COMMAND...
     local what=$1
     shift
-    for _ in $(seq 3000); do
+    for _ in $(seq 6000); do
         "$@" 2>/dev/null && return
         sleep 0.1
     done

@@ -1,29 +1,60 @@
 # shellcheck shell=bash
-# Machines: Debian systems with our programs, their disks and their initial RAM disks. Sourced by Tests/Boot/test.
+# Machines: Debian systems with our programs, their disks and their initial RAM disks. Sourced by Tests/Boot/test and
+# Benchmarks/bench-boot.
 
-# Debian with nothing of ours; its packages are those of any such machine.
+cache=${BOOT_CACHE:-$repository/.build-boot}
 base=$cache/bookworm-2
-make_base() {
+# Those of any such machine; nothing of ours.
+base_packages="linux-image-cloud-amd64 initramfs-tools zstd dracut-core cryptsetup-initramfs busybox sqop libavahi-core7
+    libgnutls30 udev kmod systemd-sysv dbus iproute2 avahi-daemon fping libsqlite3-0"
+make_base() { # [BASE] [PACKAGE]
+    local base=${1:-$base}
     [ -e "$base/complete" ] && return
     rm -rf "$base" && mkdir -p "$base"
-    echo "making a Debian system (once; some minutes)"
-    mmdebstrap --quiet --variant=minbase bookworm "$base/root" --include="linux-image-cloud-amd64 initramfs-tools zstd dracut-core
-        cryptsetup-initramfs busybox sqop libavahi-core7 libgnutls30 udev kmod systemd-sysv dbus iproute2 avahi-daemon fping
-        libsqlite3-0" >"$base/log" 2>&1 || { cat "$base/log" >&2; exit 1; }
+    echo "making a Debian system${2:+ with $2} (once; some minutes)"
+    mmdebstrap --quiet --variant=minbase bookworm "$base/root" --include="$base_packages ${2:-}" >"$base/log" 2>&1 ||
+        { cat "$base/log" >&2; exit 1; }
     touch "$base/complete"
 }
 
-# That system, in $work/NAME, with our programs; what is changed there lasts as long as this test.
-make_system() { # NAME
+# Runs this script again, as $BOOT_STAGE "inside", with namespaces and a directory of its own: whatever it starts, mounts and
+# writes ends with it, however it ends.
+enter_own_world() { # SCRIPT ARGUMENTS...
+    BOOT_WORK=$(mktemp --directory)
+    local status=0
+    BOOT_WORK=$BOOT_WORK BOOT_STAGE=inside unshare --mount --propagation private --net --pid --fork --kill-child \
+        --mount-proc "$@" || status=$?
+    rm -rf "$BOOT_WORK"
+    exit $status
+}
+if [ "${BOOT_STAGE:-}" = inside ]; then
+    work=$BOOT_WORK
+    chmod 711 "$work" # the server becomes another user
+    ip link set lo up
+fi
+
+# The system of a base, in $work/NAME; what is changed there lasts as long as this test.
+make_system() { # NAME [BASE]
     local layer=$work/layers/$1
     mkdir -p "$layer" "$work/$1"
     mount -t tmpfs -o mode=755 tmpfs "$layer"
     mkdir "$layer/changes" "$layer/scratch"
-    mount -t overlay -o "lowerdir=$base/root,upperdir=$layer/changes,workdir=$layer/scratch" overlay "$work/$1"
-    make --silent install DESTDIR="$work/$1" >"$work/install.log" 2>&1 || { cat "$work/install.log" >&2; exit 1; }
-    chroot "$work/$1" systemd-sysusers 2>/dev/null
+    mount -t overlay -o "lowerdir=${2:-$base}/root,upperdir=$layer/changes,workdir=$layer/scratch" overlay "$work/$1"
     printf '%s\n' virtio_pci virtio_blk virtio_net dm-crypt xts aesni_intel ext4 >"$work/$1/etc/initramfs-tools/modules"
     sed -i 's/^MODULES=.*/MODULES=list/' "$work/$1/etc/initramfs-tools/initramfs.conf"
+}
+
+install_ours() { # NAME
+    make --silent install DESTDIR="$work/$1" >"$work/install.log" 2>&1 || { cat "$work/install.log" >&2; exit 1; }
+    chroot "$work/$1" systemd-sysusers 2>/dev/null
+}
+
+# Without mount points there, dracut silently makes an image for any machine.
+mount_for_images() { # NAME
+    mount -t proc proc "$work/$1/proc"
+    mount -t sysfs sysfs "$work/$1/sys"
+    mount -t tmpfs tmpfs "$work/$1/run"
+    mount --rbind /dev "$work/$1/dev"
 }
 
 in_machine() { chroot "$machine" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 "$@"; }
@@ -31,12 +62,9 @@ in_machine() { chroot "$machine" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_AL
 # The machine that boots with a password from a server, and a server's section for it.
 make_client() {
     make_system machine
+    install_ours machine
+    mount_for_images machine
     machine=$work/machine
-    # dracut wants mount points.
-    mount -t proc proc "$machine/proc"
-    mount -t sysfs sysfs "$machine/sys"
-    mount -t tmpfs tmpfs "$machine/run"
-    mount --rbind /dev "$machine/dev"
     kernel=$(ls "$machine/lib/modules")
     mkdir -p "$work/server/configuration"
     : >"$work/server/log"
@@ -68,7 +96,7 @@ make_disk() {
 #!/bin/sh
 b=/bin/busybox
 \$b mount -t proc proc /proc
-\$b mount -t sysfs sysfs /sys
+\$b mount -t sysfs sysfs /sys 2>/dev/null # which may be there already
 \$b echo "volumes:" \$(\$b ls /dev/mapper)
 for interface in /sys/class/net/*; do \$b echo "interface \${interface##*/}: \$(\$b cat \$interface/flags)"; done
 \$b echo "processes:" \$(\$b grep -l '[m]andos' /proc/[0-9]*/cmdline)
@@ -106,5 +134,5 @@ must_have_no_complaint() {
     ! grep -E '^[WE]: |mandos:' "$work/image.log" || fail "a complaint while the image is made"
 }
 must_complain() { grep -q -- "$1" "$work/image.log" || fail "nothing says \"$1\": $(cat "$work/image.log")"; }
-# What is in the image, with owners and modes.
-contents() { in_machine sh -c 'zstd -dcq /tmp/image | cpio -tv 2>/dev/null'; }
+# What is in the image, with modes and the numbers of owners.
+contents() { in_machine sh -c 'zstd -dcq /tmp/image | cpio --list --verbose --numeric-uid-gid 2>/dev/null'; }
