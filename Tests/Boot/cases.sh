@@ -107,9 +107,11 @@ case_dracut_plain() {
 case_typed() {
     image_of_initramfs_tools "none luks,initramfs"
     serve ::ffff:127.0.0.1 section "enabled = no"
-    typed=$(cat "$work/password") boot "mandos=connect:$server_address $ipv4"
+    typed=$(cat "$work/password") boot "mandos=connect:$server_address,debug,nonsense $ipv4"
     must_have_booted
     must_not_have_sent
+    must_have_said "unknown kernel parameter mandos=nonsense"
+    ! grep -aq "mandos=debug" "$work/console" || fail "debug is unknown"
 }
 
 case_off() {

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Reads mandos= and rd.mandos= from the kernel's command line, see dracut.cmdline(7):
 #   mandos=off, mandos=0, rd.mandos=0   no Mandos client
+#   mandos=debug                        reports what happens
 #   mandos=connect:ADDRESS:PORT         asks that server; the network is dracut's, as ip= and rd.neednet= say
 # Without systemd, passwords come from plugin-runner then; with systemd, ask-password-mandos.path starts the client.
 
@@ -17,6 +18,7 @@ mandos_options() {
         case $word in
             off | 0) return 1 ;;
             "" | 1 | connect) ;;
+            debug) echo --debug ;;
             connect:*) echo "--connect=${word#connect:}" ;;
             *) warn "mandos: unknown kernel parameter mandos=$word" ;;
         esac
