@@ -33,7 +33,7 @@ PLUGINS = password-prompt
 BOOT_PROGRAMS = mandos-to-cryptroot-unlock password-agent plugin-runner
 INITRAMFS_PROGRAMS = $(SETUID_PLUGINS) $(PLUGINS) $(BOOT_PROGRAMS)
 
-.PHONY: help demo test service-test boot-test hostile-lan lint format build build-host build-initramfs bench-server bench-client bench-plugins bench-unlock bench-boot install clean
+.PHONY: help demo test service-test boot-test hostile-lan lint format build build-host build-initramfs bench-server bench-client bench-plugins bench-unlock bench-boot install deb package-test clean
 
 help:
 	@echo "make demo      build, and watch a password travel from the server to an encrypted volume"
@@ -50,6 +50,8 @@ help:
 	@echo "make bench-unlock  measure what it costs to pass a password to cryptsetup's prompt"
 	@echo "make bench-boot    measure images and boots with our client, beside the reference's (root only)"
 	@echo "make install   install them; DESTDIR= and PREFIX=/usr as usual"
+	@echo "make deb       build Debian packages of the server and of the client, in .build-deb"
+	@echo "make package-test  install, upgrade, downgrade, remove and purge them in a Debian of their own (root only)"
 	@echo "make format    put the sources into the project's format"
 	@echo "make clean     remove what was built"
 
@@ -151,14 +153,15 @@ install: build
 	    $(DESTDIR)$(PREFIX)/share/initramfs-tools/scripts/$$directory packaging/initramfs-tools/scripts/$$directory/mandos || exit; done
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/lib/dracut/modules.d/90mandos packaging/dracut/90mandos/*.sh
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/dracut/modules.d/90mandos packaging/dracut/90mandos/ask-password-mandos.*
-	install -d -m 755 $(DESTDIR)/etc/mandos
-	install -d -m 700 $(DESTDIR)/etc/mandos/clients.d $(DESTDIR)/etc/keys/mandos
+	install -d -m 755 $(DESTDIR)/etc/mandos $(DESTDIR)/etc/mandos/network-hooks.d
+	install -d -m 700 $(addprefix $(DESTDIR)/etc/,mandos/clients.d mandos/plugins.d mandos/plugin-helpers keys/mandos)
 	test -e $(DESTDIR)/etc/mandos/mandos.conf || install -m 644 packaging/etc/mandos.conf $(DESTDIR)/etc/mandos/
 	test -e $(DESTDIR)/etc/mandos/clients.conf || install -m 600 packaging/etc/clients.conf $(DESTDIR)/etc/mandos/
+	test -e $(DESTDIR)/etc/mandos/plugin-runner.conf || install -m 644 packaging/etc/plugin-runner.conf $(DESTDIR)/etc/mandos/
 	test -e $(DESTDIR)/etc/default/mandos || install -D -m 644 packaging/etc/default-mandos $(DESTDIR)/etc/default/mandos
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system packaging/systemd/mandos.service packaging/systemd/mandos.socket
 	install -D -m 644 packaging/dbus/mandos.conf $(DESTDIR)$(PREFIX)/share/dbus-1/system.d/mandos.conf
-	install -D -m 644 packaging/sysusers/mandos.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/mandos.conf
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/sysusers.d packaging/sysusers/mandos.conf packaging/sysusers/mandos-client.conf
 	install -D -m 644 packaging/tmpfiles/mandos.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/mandos.conf
 	install -D -m 755 packaging/import-reference-state $(DESTDIR)$(PREFIX)/share/mandos/import-reference-state
 	install -d -m 755 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
@@ -171,5 +174,17 @@ install: build
 	    $(HOST)/$$program --generate-completion-script fish \
 	        >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/$$program.fish || exit; done
 
+# Debian packages, without a trace outside .build-deb and debian/.
+deb:
+	@scripts/install-dependencies build package
+	@rm -rf .build-deb && mkdir .build-deb
+	DEB_OUTPUT=.build-deb dpkg-buildpackage --build=binary --no-sign --buildinfo-option=-u.build-deb --changes-option=-u.build-deb \
+	    --buildinfo-file=.build-deb/mandos.buildinfo --changes-file=.build-deb/mandos.changes
+	@lintian --fail-on error,warning .build-deb/mandos.changes
+
+package-test: deb
+	@scripts/fetch-reference
+	@Tests/Packages/test
+
 clean:
-	rm -rf .build .build-embedded .build-reference
+	rm -rf .build .build-deb .build-embedded .build-packages .build-reference

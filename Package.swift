@@ -26,6 +26,15 @@ let small: [SwiftSetting] =
 let embeddedLibraries: [LinkerSetting] =
     embedded ? [.unsafeFlags(["-use-ld=lld", "-Xlinker", "--icf=all"])] : []
 
+// 6 MB less: nothing is exported, relocations are packed, equal functions are shared unless their address is compared.
+let hostProgram: [LinkerSetting] = [
+    .unsafeFlags(
+        [
+            "-use-ld=lld", "-Xlinker", "--no-export-dynamic", "-Xlinker", "--icf=safe", "-Xlinker", "-z", "-Xlinker",
+            "pack-relative-relocs",
+        ], .when(configuration: .release))
+]
+
 let nio = "swift-nio"
 // Programs of the initramfs that need the C library and nothing else.
 let smallPrograms: [Target] = [
@@ -90,19 +99,19 @@ let hostTargets: [Target] = [
             .product(name: "Logging", package: "swift-log"),
             .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             .product(name: "UnixSignals", package: "swift-service-lifecycle"),
-        ], swiftSettings: strict),
+        ], swiftSettings: strict, linkerSettings: hostProgram),
     .executableTarget(
         name: "mandos-ctl",
         dependencies: [
             "MandosBus", "MandosFormats", "POSIXKit",
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        ], swiftSettings: strict),
+        ], swiftSettings: strict, linkerSettings: hostProgram),
     .executableTarget(
         name: "mandos-keygen",
         dependencies: [
             "InitramfsKit", "MandosClient", "MandosFormats", "MandosTLS", "POSIXKit",
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        ], swiftSettings: strict),
+        ], swiftSettings: strict, linkerSettings: hostProgram),
 ]
 // The programs that the tests run.
 let testedPrograms: [Target.Dependency] = [
@@ -161,12 +170,16 @@ let package = Package(
     dependencies: embedded
         ? []
         : [
-            .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-            .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
-            .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
-            .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
-            .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
-            .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+            .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+            .package(url: "https://github.com/apple/swift-collections", exact: "1.6.0"),
+            .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+            .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
+            .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
+            .package(url: "https://github.com/swift-server/swift-service-lifecycle", exact: "2.13.0"),
+            // Only the packages above use these; here, they have a version.
+            .package(url: "https://github.com/apple/swift-async-algorithms.git", exact: "1.1.4"),
+            .package(url: "https://github.com/apple/swift-atomics.git", exact: "1.3.0"),
+            .package(url: "https://github.com/apple/swift-system.git", exact: "1.8.1"),
         ],
     targets: embedded ? initramfsTargets : initramfsTargets + hostTargets + testTargets
 )

@@ -1,2 +1,2 @@
 /// The version of every program of this package.
-public let mandosVersion = "0.1.0"
+public let mandosVersion = "1.9.0"
