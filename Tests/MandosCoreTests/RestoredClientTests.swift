@@ -72,4 +72,12 @@ import Testing
         #expect(restored(checked(.exit(status: 0)), savedAt: 1, at: 2, file: off).status == .disabled)
         #expect(restored(disabled, savedAt: 1, at: 2, configured: off, file: off).status == .disabled)
     }
+
+    @Test func `a boot clock that is lower than when it was saved is another boot's, whatever its ID`() {
+        let record = checked(.exit(status: 1)).record(configured: testSettings(), bootID: Self.boot, at: at(50))
+        let now = Moment(boot: at(10).boot, wall: at(1000).wall)
+        let client = Client.restored(
+            testSettings(), from: record, firstCheckDelay: .zero, bootID: Self.boot, at: now)
+        #expect(client.status == .disabled)
+    }
 }

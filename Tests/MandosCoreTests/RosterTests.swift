@@ -133,6 +133,80 @@ private struct World {
         #expect(world.roster["b"]?.client.settings.host == "", "the settings of the other client stay with it")
     }
 
+    /// How a client whose section says `enabled = no` in the end loses its rights.
+    enum Loss: CaseIterable {
+        case toOperatorAndFile, toFile, toRemoval
+    }
+
+    /// The section comes back without that line, under its name or another, at once or after it was gone.
+    @Test(arguments: Loss.allCases, [true, false])
+    func `keeps a client disabled whatever the files said when it left`(loss: Loss, isReload: Bool) throws {
+        for (name, isAway) in [("a", true), ("renamed", true), ("renamed", false)] {
+            var world = World()
+            let z = try settings("z", key: 9)
+            let off = try settings("a", rest: "enabled = no\n")
+            switch loss {
+            case .toOperatorAndFile:
+                world.start([try settings("a"), z])
+                world.disable("a")
+                world.reload([off, z])
+            case .toFile: world.start([off, z])
+            case .toRemoval:
+                world.start([off, z])
+                world.enable("a")
+                world.remove("a")
+            }
+            // A removed client is forgotten once the files do not have it.
+            if isAway && loss == .toRemoval { continue }
+            if isAway {
+                world.reload([z])
+                #expect(world.roster.absent["a"] != nil)
+            }
+            let files = [try settings(name), z]
+            let plan = isReload ? world.reload(files) : world.start(files)
+            #expect(world.isEnabled(name) == false, "\(name)")
+            if name != "a" { #expect(plan.notices == [.stillDisabled(name: name)]) }
+            // Nor by another start.
+            world.start(files)
+            #expect(world.isEnabled(name) == false, "\(name)")
+            world.enable(name)
+            world.start(files)
+            #expect(world.isEnabled(name) == true)
+        }
+    }
+
+    @Test(arguments: [true, false])
+    func `lets the files enable a client again that kept its name and its key, and no other`(isReload: Bool) throws {
+        for key in [1, 2] {
+            var world = World()
+            world.start([try settings("a", key: 1, rest: "enabled = no\n")])
+            let files = [try settings("a", key: key)]
+            if isReload { world.reload(files) } else { world.start(files) }
+            #expect(world.isEnabled("a") == (key == 1))
+        }
+    }
+
+    @Test(arguments: ["", "enabled = no\n"])
+    func `takes the state of a key over for an added client that comes back`(rest: String) throws {
+        var world = World()
+        world.start([])
+        try world.add("added", key: 7)
+        world.start([try settings("a", key: 7, rest: rest)])
+        if rest.isEmpty { world.disable("a") }
+        world.start([])
+        #expect(world.isEnabled("added") == false)
+    }
+
+    @Test func `tells both names where a section takes the key of an added client`() throws {
+        var world = World()
+        world.start([])
+        try world.add("added", key: 7)
+        let plan = world.start([try settings("a", key: 7)])
+        let misfit = try #require(plan.misfits.first)
+        #expect(misfit.name == "added")
+        #expect(misfit.problems.problems.description.contains("[a]"))
+    }
+
     @Test func `lets a key go from one client to another`() throws {
         var world = World()
         world.start([try settings("a", key: 1), try settings("b", key: 2)])
@@ -182,6 +256,8 @@ private struct RandomRosterHistory {
     private var world = World()
     /// By name: the key in the configuration files.
     private var files: [String: Int] = [:]
+    /// The names whose sections say `enabled = no`.
+    private var off: Set<String> = []
     private(set) var log: [String] = []
 
     init(seed: UInt64) { random = SeededGenerator(seed: seed) }
@@ -225,9 +301,18 @@ private struct RandomRosterHistory {
         } else {
             files[name] = nil
         }
-        log.append("\(what) with \(files.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" })")
+        let switched = Self.names.randomElement(using: &random) ?? "a"
+        if off.remove(switched) == nil, Int.random(in: 0..<3, using: &random) == 0 { off.insert(switched) }
+        log.append(
+            "\(what) with "
+                + files.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)\(off.contains($0.key) ? " off" : "")" }
+                .joined(separator: ", "))
         let before = world
-        let plan = body(&world, try files.sorted { $0.key < $1.key }.map { try settings($0.key, key: $0.value) })
+        let plan = body(
+            &world,
+            try files.sorted { $0.key < $1.key }.map {
+                try settings($0.key, key: $0.value, rest: off.contains($0.key) ? "enabled = no\n" : "")
+            })
         try #require(Set(plan.forgotten).isDisjoint(with: plan.records.map(\.name)), "\(story)")
         if plan.misfits.isEmpty || what == "restart" { try compare(with: before) }
     }
@@ -243,15 +328,22 @@ private struct RandomRosterHistory {
         }
         for name in world.roster.names {
             let wasEnabled = before.isEnabled(name)
+            let isOff = world.roster[name]?.configured.enabled == false
             try #require(absent.removed[name] == nil || files[name] == nil, "\(name) was removed; \(story)")
             if let wasEnabled {
                 let keyID = try #require(world.roster[name]?.configured.keyID)
-                let hasAdopted = before.roster[name]?.configured.keyID != keyID && keysWithoutRights.contains(keyID)
-                try #require(world.isEnabled(name) == (wasEnabled && !hasAdopted), "\(name); \(story)")
+                let old = try #require(before.roster[name]?.configured)
+                let hasAdopted = old.keyID != keyID && keysWithoutRights.contains(keyID)
+                let isEnabledByFile = !old.enabled && !isOff && old.keyID == keyID
+                let isDisabledByFile = old.enabled && isOff
+                try #require(
+                    world.isEnabled(name) == ((wasEnabled || isEnabledByFile) && !hasAdopted && !isDisabledByFile),
+                    "\(name); \(story)")
             } else if absent.departed[name] != nil {
                 try #require(world.isEnabled(name) == false, "\(name); \(story)")
             } else if before.saved[name] == nil, let keyID = world.roster[name]?.configured.keyID {
-                try #require(world.isEnabled(name) != keysWithoutRights.contains(keyID), "\(name); \(story)")
+                try #require(
+                    world.isEnabled(name) == (!isOff && !keysWithoutRights.contains(keyID)), "\(name); \(story)")
             }
         }
     }

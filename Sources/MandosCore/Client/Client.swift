@@ -99,8 +99,10 @@ public struct Client: Equatable, Sendable {
 
     /// Changes the settings, except for `enabled`, which the caller acts on.
     ///
-    /// A changed `timeout` moves the end of the lease by the difference. A shorter `interval` counts from now.
+    /// A changed `timeout` moves the end of the lease by the difference. A shorter `interval` counts from now. An approval was
+    /// for the key that the client had.
     public mutating func change(_ settings: ClientSettings, at now: BootTime) {
+        if settings.keyID != self.settings.keyID, case .granted = approval { approval = .none }
         let difference = settings.timeout - self.settings.timeout
         let isOver = hasExpired(at: now)
         self.settings = settings
@@ -144,6 +146,14 @@ public struct Client: Equatable, Sendable {
             guard case .running(let due) = lease.check else { return }
             lease.check = .scheduled(due: due.next(every: interval, after: now))
         }
+    }
+
+    /// Has a check that is queued or running made again, now: the client has another name, and its checker is killed.
+    mutating func restartCheck(at now: BootTime) {
+        guard case .enabled(let lease) = status else { return }
+        if case .scheduled = lease.check { return }
+        checkFailedToStart(at: now)
+        requestCheck(at: now)
     }
 
     public var isBeingChecked: Bool {
@@ -201,6 +211,9 @@ public struct Client: Equatable, Sendable {
         }
     }
 
+    /// Ends the lease at `end`, unless it ends earlier.
+    mutating func limitLease(to end: BootTime) { changeLease { $0.until = min($0.until, end) } }
+
     // MARK: Requests
 
     /// Renews the lease for `extended_timeout` after all of the secret was sent. Never enables a disabled client.
@@ -239,8 +252,11 @@ public struct Client: Equatable, Sendable {
         answer(approved: approved, at: now, for: settings.approvalDuration)
     }
 
-    /// Denies requests until `end`, as was decided before.
-    mutating func deny(until end: BootTime) { approval = .denied(until: end) }
+    /// Denies requests until `end`, or longer if that was decided before.
+    mutating func deny(until end: BootTime) {
+        if case .denied(let until) = approval, until >= end { return }
+        approval = .denied(until: end)
+    }
 
     mutating func answer(approved: Bool, at now: BootTime, for span: TimeSpan) {
         let until = now + span

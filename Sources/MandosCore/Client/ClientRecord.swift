@@ -14,19 +14,23 @@ public struct ClientRecord: Equatable, Sendable {
         public let bootID: BootID
         public let boot: BootTime
         public let wall: Timestamp
+        /// What the boot clock showed when this was saved; nil in databases of earlier versions.
+        public let savedAt: BootTime?
 
-        public init(bootID: BootID, boot: BootTime, wall: Timestamp) {
+        public init(bootID: BootID, boot: BootTime, wall: Timestamp, savedAt: BootTime? = nil) {
             self.bootID = bootID
             self.boot = boot
             self.wall = wall
+            self.savedAt = savedAt
         }
     }
 
     public internal(set) var name: String
     /// nil if disabled.
     public internal(set) var until: Deadline?
-    /// The value of `enabled` in clients.conf when this was saved.
-    public let wasEnabledInFile: Bool
+    /// The value of `enabled` in clients.conf when this was saved: the file wins where it says otherwise now. True for a client
+    /// that is absent, so that it comes back disabled, whatever the files say then.
+    public internal(set) var wasEnabledInFile: Bool
     public let created: Timestamp
     public let lastEnabled: Timestamp?
     public let lastCheckedOK: Timestamp?
@@ -76,7 +80,8 @@ extension Client {
     public func record(configured: ClientSettings, bootID: BootID, at now: Moment) -> ClientRecord {
         func deadline(_ boot: BootTime) -> ClientRecord.Deadline {
             let wall = now.wall.millisecondsSince1970 + (boot - now.boot).milliseconds
-            return .init(bootID: bootID, boot: boot, wall: Timestamp(millisecondsSince1970: wall))
+            return .init(
+                bootID: bootID, boot: boot, wall: Timestamp(millisecondsSince1970: wall), savedAt: now.boot)
         }
         var until: ClientRecord.Deadline?
         if case .enabled(let lease) = status {
@@ -94,8 +99,8 @@ extension Client {
 
     /// Restores a client after a restart.
     ///
-    /// Where the file has changed since, the file wins; otherwise the saved value does. A client whose lease ended
-    /// meanwhile stays enabled, with a new lease, only if its last checker had succeeded.
+    /// Where the file has changed since, the file wins; otherwise the saved value does. It enables only a client that still has
+    /// its key. A client whose lease ended meanwhile stays enabled, with a new lease, only if its last checker had succeeded.
     /// Source: mandos(8), PERSISTENT STATE.
     public static func restored(
         _ configured: ClientSettings, from record: ClientRecord, firstCheckDelay: TimeSpan, bootID: BootID,
@@ -109,12 +114,16 @@ extension Client {
         if let denied = record.deniedUntil, denied.remaining(bootID: bootID, at: now) > .zero {
             // However wrong the clock of another boot is, the denial does not last for ever.
             let remaining = denied.remaining(bootID: bootID, at: now)
-            let span = bootID == denied.bootID ? remaining : min(remaining, settings.approvalDuration)
+            let isExact = denied.isOf(bootID, at: now)
+            let span = isExact ? remaining : min(remaining, settings.approvalDuration)
             client.answer(approved: false, at: now.boot, for: span)
         }
-        if configured.enabled != record.wasEnabledInFile {
-            if configured.enabled { client.enable(firstCheckDelay: firstCheckDelay, at: now) }
+        switch (record.wasEnabledInFile, configured.enabled) {
+        case (true, false): return client
+        case (false, true) where record.keyID == configured.keyID:
+            client.enable(firstCheckDelay: firstCheckDelay, at: now)
             return client
+        case (false, true), (true, true), (false, false): break
         }
         guard let until = record.until else { return client }
         let remaining = until.remaining(bootID: bootID, at: now)
@@ -137,19 +146,25 @@ extension Client {
     ) {
         guard old != new else { return }
         change(SettingOverrides(of: settings, over: old).applied(to: new), at: now.boot)
-        guard old.enabled != new.enabled else { return }
-        if !new.enabled {
-            disable()
-        } else if !isEnabled(at: now.boot) {
+        switch (old.enabled, new.enabled) {
+        case (true, false): disable()
+        case (false, true) where old.keyID == new.keyID && !isEnabled(at: now.boot):
             enable(firstCheckDelay: firstCheckDelay, at: now)
+        case (false, true), (true, true), (false, false): break
         }
     }
 }
 
 extension ClientRecord.Deadline {
+    /// Whether it was saved in this boot: the boot clock never goes back, so one that is lower is another boot's, whatever the ID
+    /// says.
+    func isOf(_ bootID: BootID, at now: Moment) -> Bool {
+        bootID == self.bootID && savedAt.map { $0 <= now.boot } ?? true
+    }
+
     /// The time until the deadline; zero or negative if it has passed.
     func remaining(bootID: BootID, at now: Moment) -> TimeSpan {
-        if bootID == self.bootID { return boot - now.boot }
+        if isOf(bootID, at: now) { return boot - now.boot }
         return TimeSpan(milliseconds: wall.millisecondsSince1970 - now.wall.millisecondsSince1970)
     }
 }

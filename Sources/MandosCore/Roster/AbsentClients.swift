@@ -21,7 +21,7 @@ public struct AbsentClients: Equatable, Sendable {
     /// Disables clients that are left out and have this key; tells their names.
     mutating func disableLeftOut(_ keyID: KeyID) -> [String] {
         let names = leftOut.values.filter { $0.keyID == keyID && $0.until != nil }.map(\.name)
-        for name in names { leftOut[name]?.until = nil }
+        for name in names { leftOut[name]?.disableForGood() }
         return names
     }
 

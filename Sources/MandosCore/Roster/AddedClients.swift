@@ -32,12 +32,15 @@ public struct AddedClients {
     ) {
         if sections.isEmpty { return }
         let names = Set(configured.map(\.name))
-        let keys = Set(configured.compactMap(\.keyID))
+        let nameOfKey = Dictionary(
+            configured.compactMap { client in client.keyID.map { ($0, client.name) } },
+            uniquingKeysWith: { first, _ in first })
         for (name, text) in sections where !names.contains(name) {
             do throws(ConfigProblems) {
                 let client = try AddedClient.read(text, defaults: defaults)
-                if let keyID = client.keyID, keys.contains(keyID) {
-                    let message = "another client in the configuration files has its key ID"
+                if let other = client.keyID.flatMap({ nameOfKey[$0] }) {
+                    let message =
+                        "[\(other)] in the configuration files has its key ID; it is hidden as long as that is so"
                     throw ConfigProblems(problems: [ConfigProblem(path: "[\(name)]", message: message)])
                 }
                 clients.append(client)

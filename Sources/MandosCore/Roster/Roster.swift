@@ -185,10 +185,6 @@ extension Roster {
         _ circumstances: Circumstances
     ) -> RosterPlan {
         var planner = Planner(configured, added, known, circumstances)
-        // A client that does not fit now may fit later: its record stays as it is.
-        for (name, _) in added.misfits {
-            if case .saved(let record) = planner.known[name] { planner.known[name] = .leftOut(record) }
-        }
         for settings in configured { planner.place(settings, section: nil) }
         for settings in added.clients { planner.place(settings, section: added.sections[settings.name]) }
         return planner.finish()

@@ -62,8 +62,10 @@ extension Registry {
         try await disabling(names) { () async throws(Failure) in
             await takeTurn()
             defer { passTurn() }
-            // Whoever had the turn before may have saved them. A reload may have renamed them.
-            if unsaved.isDisjoint(with: names + keys.compactMap { roster[$0]?.name }) { return }
+            // A reload may have renamed them. What is hidden behind them loses its rights too.
+            let hidden = roster.absent.leftOut.values.filter { $0.keyID.map(keys.contains) ?? false }.map(\.name)
+            // Whoever had the turn before may have saved them.
+            if unsaved.isDisjoint(with: names + keys.compactMap { roster[$0]?.name } + hidden) { return }
             try await commitUnsaved()
         }
         if !unknown.isEmpty { throw .unknown(unknown) }

@@ -169,7 +169,7 @@ public actor Registry: Service {
                     metadata: ["client.name": "\(name)"])
             case .stillDisabled(let name):
                 environment.log[.configuration].warning(
-                    "client still disabled, as it was when it left the configuration files; to enable it, use mandos-ctl",
+                    "client still disabled: its key was, or its name, before the configuration files changed; to enable it, use mandos-ctl",
                     metadata: ["client.name": "\(name)"])
             }
         }

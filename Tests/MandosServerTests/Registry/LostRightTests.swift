@@ -307,4 +307,87 @@ import Testing
         let last = try world.registry([client("a", key: 1)])
         #expect(await world.decision(last, key: 2) == .refuse(.disabled))
     }
+
+    /// A client of the files that is disabled there has the key of an added client, which nobody sees meanwhile.
+    @Test func `who disables what is disabled already is told when that is on the disk for all who have the key`()
+        async throws
+    {
+        let world = World()
+        let registry = try world.registry(settings("a"))
+        _ = try await registry.add(section("added", key: 2, checker: "check", ""))
+        let again = try world.registry([client("a", key: 1), client("file", key: 2, "enabled = no\n")])
+        try await again.disable("file")
+        #expect(world.store.records["added"]?.until == nil)
+        // kill -9
+        let last = try world.registry([client("a", key: 1)])
+        #expect(await world.decision(last, key: 2) == .refuse(.disabled))
+    }
+
+    @Test func `a denial goes with the key to an added client that was left out`() async throws {
+        let world = World()
+        let rest = "approval_delay = PT1M\napproval_duration = PT1H\n"
+        let registry = try world.registry(settings("a"))
+        _ = try await registry.add(section("added", key: 2, checker: "check", rest))
+        let again = try world.registry([client("a", key: 1), client("file", key: 2, rest)])
+        try await again.answerRequests(of: "file", approved: false)
+        let last = try world.registry([client("a", key: 1)])
+        #expect(await last.snapshot("added") != nil)
+        #expect(await world.decision(last, key: 2) == .refuse(.denied))
+    }
+
+    @Test(arguments: [["a": 4, "b": 2], ["a": 2, "b": 1]])
+    func `an approval is for the key that had the name then`(keys: [String: Int]) async throws {
+        let world = World()
+        let rest = "approval_delay = PT1M\napproval_duration = PT1H\napproved_by_default = no\n"
+        let registry = try world.registry([client("a", key: 1, rest), client("b", key: 2, rest)])
+        try await registry.answerRequests(of: "a", approved: true)
+        #expect(await world.decision(registry) == secret)
+        _ = try await registry.reload(keys.sorted { $0.key < $1.key }.map { try client($0.key, key: $0.value, rest) })
+        #expect(await world.decision(registry, key: keys["a"] ?? 0) != secret)
+        #expect(await world.decision(registry, key: keys["b"] ?? 0) != secret)
+    }
+
+    /// Five minutes after the start, or after its last check.
+    @Test(arguments: [true, false]) func `a new name gives a client no more time`(isRestart: Bool) async throws {
+        let world = World()
+        var registry = try world.registry(settings("a"))
+        world.clock.advance(by: .minutes(4))
+        await registry.saveUnsaved()
+        if isRestart {
+            registry = try world.registry(settings("renamed"))
+        } else {
+            _ = try await registry.reload(settings("renamed"))
+        }
+        #expect(await world.decision(registry) == secret)
+        world.clock.advance(by: .minutes(1))
+        #expect(await world.decision(registry) == .refuse(.disabled))
+    }
+
+    @Test func `a new name takes the last check along, and the one that is under way is made again`() async throws {
+        let world = World()
+        let registry = try world.registry(settings("a"))
+        #expect(await registry.advance().map(\.name) == ["a"])
+        await registry.checkerEnded("a", .exit(status: 0))
+        let checked = await registry.snapshot("a")?.client.lastCheckedOK
+        world.clock.advance(by: .minutes(2))
+        #expect(await registry.advance().map(\.name) == ["a"])
+        _ = try await registry.reload(settings("renamed"))
+        #expect(await registry.snapshot("renamed")?.client.lastCheckedOK == checked)
+        #expect(await registry.advance().map(\.name) == ["renamed"])
+        await registry.checkerEnded("renamed", .exit(status: 0))
+        world.clock.advance(by: .minutes(4))
+        #expect(await world.decision(registry) == secret)
+    }
+
+    @Test func `a key that goes to another client's name gets no more time, nor does that client`() async throws {
+        let world = World()
+        let registry = try world.registry([client("a", key: 1)])
+        world.clock.advance(by: .minutes(4))
+        _ = try await registry.reload([client("a", key: 1), client("b", key: 2)])
+        _ = try await registry.reload([client("a", key: 2), client("b", key: 1)])
+        world.clock.advance(by: .minutes(1))
+        #expect(await world.decision(registry, key: 1) == .refuse(.disabled))
+        // As in the reference: a name keeps its time.
+        #expect(await world.decision(registry, key: 2) == .refuse(.disabled))
+    }
 }

@@ -220,7 +220,10 @@ private final class History {
     }
 
     private func leave(_ name: String) {
-        if let client = clients.removeValue(forKey: name), client.until == nil { gone[name] = client }
+        guard var client = clients.removeValue(forKey: name), client.until == nil else { return }
+        // Whatever the file said, only an operator enables it.
+        client.file.enabled = true
+        gone[name] = client
     }
 
     private func endKilledCheckers() async {
