@@ -41,6 +41,11 @@ public struct Reloader: Service {
                 if reader.isTaskLost { await tellTaskLoss() }
             }
             group.addTask {
+                for await _ in registry.problemChanges.cancelOnGracefulShutdown() {
+                    ServiceManager.notify(.status(await status()))
+                }
+            }
+            group.addTask {
                 for await _ in hangups.cancelOnGracefulShutdown() { ask.yield(nil) }
                 ask.finish()
             }
@@ -61,7 +66,9 @@ public struct Reloader: Service {
     }
 
     /// What only an operator can mend, for operators who ask; empty if there is nothing.
-    var problems: [String] { reader.isTaskLost ? [Self.taskLoss] : [] }
+    var problems: [String] {
+        get async { (reader.isTaskLost ? [Self.taskLoss] : []) + (await registry.problems) }
+    }
 
     private static let taskLoss =
         "the configuration cannot be reloaded: the helper process mandos-config has ended or hangs; restart the server"
@@ -74,7 +81,7 @@ public struct Reloader: Service {
             case .success: serving
             case .failure: "configuration not reloaded, see the log; \(serving) as before"
             }
-        return ([line] + problems).joined(separator: "; ")
+        return ([line] + (await problems)).joined(separator: "; ")
     }
 
     /// The server goes on: its clients matter more than a reload. It cannot start the helper again, since it is not root.

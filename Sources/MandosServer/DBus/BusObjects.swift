@@ -8,7 +8,7 @@ struct BusObjects: Sendable {
     let server: ServerFacts
     let log: Log
     let reload: @Sendable () async -> Result<Void, ReloadFailure>
-    let problems: @Sendable () -> [String]
+    let problems: @Sendable () async -> [String]
 
     func answer(_ notice: BusNotice) async -> Result<[BusValue], BusError> {
         do throws(BusError) {

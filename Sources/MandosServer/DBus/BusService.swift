@@ -26,7 +26,7 @@ public struct BusService: Service {
             reload: {
                 // At shutdown this service ends before the reloader does.
                 (try? await abandonable { await reloader.reload() }) ?? .failure(.stopping)
-            }, problems: { reloader.problems })
+            }, problems: { await reloader.problems })
     }
 
     public func run() async {

@@ -122,7 +122,7 @@ extension BusObjects {
             counts(await registry.counts.refusals.map { ($0.key.busReason, $0.value) }.sorted { $0.0 < $1.0 })
         case .clients:
             counts(await registry.countsByState.map { ($0.key, $0.value) }.sorted { $0.0 < $1.0 })
-        case .problems: .strings(problems())
+        case .problems: .strings(await problems())
         }
     }
 

@@ -20,7 +20,9 @@ extension Registry {
             switch self {
             case .refused(let refusal): refusal.description
             case .badSection(let problems): problems.problems.map(\.description).joined(separator: "\n")
-            case .notSaved(let error): error.description
+            case .notSaved(let error):
+                "\(error); this gives no client a right, now or after a restart, but whether the rest of it was saved is not"
+                    + " known: try again when the disk is well"
             case .notSavedYet(let error):
                 "it is in force, but could not be saved, and does not survive a restart until it is: \(error)"
             case .overtaken: "the client was disabled at the same time"

@@ -89,8 +89,16 @@ extension Registry {
     ///
     /// - Throws: ``Failure/notSavedYet(_:)``; saving is tried again.
     func commitUnsaved() async throws(Failure) {
+        do throws(StateStoreError) {
+            try await writeUnsaved()
+        } catch {
+            throw .notSavedYet(error)
+        }
+    }
+
+    private func writeUnsaved() async throws(StateStoreError) {
         let names = unsaved
-        if names.isEmpty { return }
+        if names.isEmpty && savingProblem == nil { return }
         unsaved = []
         // Those that are disabled while this is being saved are told about when that is saved.
         let reasons = names.compactMap { name in untoldReasons.removeValue(forKey: name).map { (name, $0) } }
@@ -103,12 +111,35 @@ extension Registry {
             if let record = roster.record(name, circumstances) { records.append(record) } else { gone.append(name) }
         }
         do throws(StateStoreError) {
-            try await writer.commit(records, removing: gone)
+            try await write(records, removing: gone)
         } catch {
             environment.log[.state].error("state not saved; trying again", metadata: ["reason": "\(error)"])
-            saveLater(names, within: Self.saveDelay)
-            throw .notSavedYet(error)
+            saveLater(names, within: nextPause())
+            throw error
         }
+    }
+
+    private func write(_ records: [ClientRecord], removing names: [String]) async throws(StateStoreError) {
+        do throws(StateStoreError) {
+            savingProblem = try await writer.commit(records, removing: names)
+        } catch {
+            savingProblem = error
+            throw error
+        }
+        guard let savingProblem else { return savePauses.reset() }
+        environment.log[.state].error(
+            "state saved, but what was given to clients may be lost in a restart; trying again",
+            metadata: ["reason": "\(savingProblem)"])
+        saveLater([], within: nextPause())
+    }
+
+    private func nextPause() -> TimeSpan {
+        TimeSpan(milliseconds: savePauses.next() ?? Self.saveDelay.milliseconds)
+    }
+
+    /// What only an operator can mend, for operators who ask; empty if there is nothing.
+    var problems: [String] {
+        savingProblem.map { ["the latest changes of clients are not saved for certain; trying again: \($0)"] } ?? []
     }
 
     /// Saves a client's new value `client`, before it takes effect.
@@ -120,9 +151,14 @@ extension Registry {
     /// Saves for an operator's request.
     func commit(_ records: [ClientRecord], removing names: [String] = []) async throws(Failure) {
         do throws(StateStoreError) {
-            try await writer.commit(records, removing: names)
+            // What failed is perhaps on the disk all the same: nothing counts before what is true is there instead.
+            if savingProblem != nil { try await writeUnsaved() }
         } catch {
-            // Perhaps it is on the disk all the same: what is true goes there, and whoever acknowledges that waits for it.
+            throw .notSaved(error)
+        }
+        do throws(StateStoreError) {
+            try await write(records, removing: names)
+        } catch {
             saveLater(records.map(\.name) + names, within: .zero)
             throw .notSaved(error)
         }

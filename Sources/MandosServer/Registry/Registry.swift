@@ -71,6 +71,15 @@ public actor Registry: Service {
     /// Why clients were disabled, until that is saved and logged: what a log says survives a crash.
     var untoldReasons: [String: String] = [:]
     var nextSave: BootTime?
+    /// Why the disk perhaps does not have what is true; nil if it has all but ``unsaved``.
+    var savingProblem: StateStoreError? {
+        didSet { if (oldValue == nil) != (savingProblem == nil) { problemsChanged.yield() } }
+    }
+    /// Pauses between attempts to save, in milliseconds.
+    var savePauses = Backoff(first: Registry.saveDelay.milliseconds, longest: 15_000, most: .max)
+    /// An element whenever ``problems`` has changed; for one reader.
+    nonisolated let problemChanges: AsyncStream<Void>
+    private let problemsChanged: AsyncStream<Void>.Continuation
     /// Whether ``saveUnsaved()`` waits for its turn.
     var isSaveWaiting = false
     var hasTurnBeenTaken = false
@@ -96,6 +105,7 @@ public actor Registry: Service {
         _ configured: [ClientSettings], defaults: [ConfigFile.Section] = [], _ environment: Environment
     ) throws(StateStoreError) {
         self.environment = environment
+        (problemChanges, problemsChanged) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
         writer = StateWriter(environment.store)
         self.defaults = defaults
         let affordable = max(1, environment.spareDescriptors / Self.descriptorsPerChecker)

@@ -52,7 +52,13 @@ public final class SQLiteStateStore: StateStore {
             let before = try queue.read { try Schema.check($0, path) }
             try before.expect(expected, fileChanges: fileChanges, path)
             try queue.writeWithoutTransaction { try Self.useRollbackJournal($0, path) }
-            var mark = try queue.write(Schema.prepare)
+            var mark = try queue.write { database in
+                let mark = try Schema.prepare(database)
+                if let expected, expected.generation < mark.generation {
+                    try Schema.settle(database, confirmed: expected.generation)
+                }
+                return mark
+            }
             mark.fileChanges = try StateMark.fileChanges(of: path)
             try mark.write(in: directory)
             marks = Mutex(Marks(mark: mark))
@@ -112,8 +118,9 @@ public final class SQLiteStateStore: StateStore {
             marks.withLock { $0.hasFailed = true }
             try queue.write { database in
                 try Schema.advanceMark(database, from: mark, mayBeCounted: hasFailed, path)
-                try Schema.save(records, database)
-                try Schema.remove(names, database)
+                try Schema.purge(database, confirmed: mark.generation)
+                try Schema.save(records, in: mark.generation + 1, database)
+                try Schema.remove(names, in: mark.generation + 1, database)
                 // The last moment at which all of this is undone if it throws.
                 try checkIdentity()
             }
@@ -125,10 +132,18 @@ public final class SQLiteStateStore: StateStore {
         } catch {
             throw StateStoreError(error, "writing", path)
         }
-        // If this fails, the state is saved all the same. The next change is not, before this has succeeded.
+        // If this fails, the state is saved all the same, but what it gives does not count: see ``confirm()``.
         try? catchUp()
         // What went into a file that nobody will read again is not saved.
         if let now = FileIdentity.of(path), now != identity { throw .replaced(path) }
+    }
+
+    public func confirm() throws(StateStoreError) {
+        do {
+            try catchUp()
+        } catch {
+            throw StateStoreError(error, "writing", path)
+        }
     }
 
     /// Brings the mark beside the database up to date.

@@ -27,10 +27,21 @@ extension SQLiteStateStore {
                     try useRollbackJournal(database, path)
                 }
             }
-            let contents = try queue.read { database in
-                // From here on, nobody writes to the file.
-                _ = try Schema.count(database)
-                return try readRegularFile(path, limit: largestFile)
+            var contents: [UInt8]?
+            for attempt in 0..<attempts where contents == nil {
+                if attempt > 0 { usleep(pause) }
+                contents = try queue.read { database in
+                    // From here on, nobody writes to the file.
+                    _ = try Schema.count(database)
+                    // A commit that is under way, or has failed, is not to be taken for complete.
+                    let (own, confirmed) = (try Schema.mark(database), try StateMark.read(in: directory))
+                    if let own, let confirmed, own.generation > confirmed.generation { return nil }
+                    return try readRegularFile(path, limit: largestFile)
+                }
+            }
+            guard let contents else {
+                throw StateStoreError(
+                    "the last change of \(path) is not known to be complete; try again when the disk is well")
             }
             try writeAll(contents, to: file.number)
             return contents.count
@@ -38,6 +49,10 @@ extension SQLiteStateStore {
             throw StateStoreError(error, "copying", path)
         }
     }
+
+    /// How often, and after how many microseconds, a copy is tried again while the server is saving.
+    private static let attempts = 20
+    private static let pause: UInt32 = 50_000
 
     /// Puts the database with these `contents` into `directory`, and the one that was there aside.
     ///

@@ -10,7 +10,14 @@ actor StateWriter {
 
     init(_ store: any StateStore) { self.store = store }
 
-    func commit(_ records: [ClientRecord], removing names: [String]) throws(StateStoreError) {
+    /// - Returns: why a restart may not take over what this gave to clients; nil if it does.
+    func commit(_ records: [ClientRecord], removing names: [String]) throws(StateStoreError) -> StateStoreError? {
         try store.commit(records, removing: names)
+        do throws(StateStoreError) {
+            try store.confirm()
+            return nil
+        } catch {
+            return error
+        }
     }
 }

@@ -147,4 +147,37 @@ import Testing
         await registry.waitForCuts()
         #expect(!isCut.isSet)
     }
+
+    @Test func `what failed at the last moment is put right before anything else is saved`() async throws {
+        let world = World()
+        let registry = try world.registry(settings("a", "b"))
+        try await registry.disable("a")
+        #expect(await registry.problems.isEmpty)
+        world.store.setFailsLate(true)
+        await #expect(throws: Registry.Failure.self) { try await registry.enable("a") }
+        #expect(world.store.records["a"]?.until != nil)
+        #expect(await registry.problems.count == 1)
+        world.store.setFailsLate(false)
+        try await registry.change(.host("elsewhere"), of: "b")
+        #expect(world.store.records["a"]?.until == nil)
+        #expect(await registry.problems.isEmpty)
+    }
+
+    @Test func `saving is tried again after longer and longer pauses, and at the end`() async throws {
+        let world = World()
+        let registry = try world.registry(settings("a"))
+        world.store.setFull(true)
+        await #expect(throws: Registry.Failure.self) { try await registry.disable("a") }
+        var tries = 0
+        for _ in 0..<600 {
+            world.clock.advance(by: .seconds(1))
+            guard await registry.takeDueSave() else { continue }
+            tries += 1
+            await registry.saveUnsaved()
+        }
+        #expect((30...60).contains(tries), "\(tries)")
+        world.store.setFull(false)
+        await registry.saveAtTheEnd()
+        #expect(world.store.records["a"]?.until == nil)
+    }
 }

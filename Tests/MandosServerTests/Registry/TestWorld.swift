@@ -39,6 +39,8 @@ final class TestStore: StateStore {
     struct State {
         var records: [String: ClientRecord] = [:]
         var isFull = false
+        /// Whether commits fail when all is on the disk.
+        var failsLate = false
         var commits = 0
         /// What happens while a commit waits for the disk.
         var whileCommitting: @Sendable () -> Void = {}
@@ -63,6 +65,7 @@ final class TestStore: StateStore {
             for record in records { state.records[record.name] = record }
             for name in names { state.records[name] = nil }
             state.commits += 1
+            if state.failsLate { throw StateStoreError("the disk is bad") }
         }
     }
 
@@ -72,6 +75,7 @@ final class TestStore: StateStore {
         isHeld.withLock { $0 = false }
     }
 
+    func setFailsLate(_ failsLate: Bool) { state.withLock { $0.failsLate = failsLate } }
     func setFull(_ isFull: Bool) { state.withLock { $0.isFull = isFull } }
     var commits: Int { state.withLock { $0.commits } }
     var records: [String: ClientRecord] { state.withLock { $0.records } }

@@ -40,6 +40,25 @@ private func record(_ name: String, isEnabled: Bool) -> ClientRecord {
         #expect(throws: StateStoreError.self) { try store.commit([record("b", isEnabled: false)], removing: []) }
     }
 
+    @Test func `one of the version before is brought up to date, and keeps its mark`() throws {
+        let directory = try TemporaryDirectory()
+        let records = [record("a", isEnabled: true), record("b", isEnabled: false)]
+        do { try SQLiteStateStore(directory: directory.path).commit(records, removing: []) }
+        let added = ["saved_boot", "since", "given_in", "deleted_in"]
+        try DatabaseQueue(path: file(directory).path).write { database in
+            try database.execute(sql: "DROP INDEX deleted")
+            for column in added { try database.execute(sql: "ALTER TABLE client DROP COLUMN \(column)") }
+            try database.execute(sql: "PRAGMA user_version = 3")
+        }
+        #expect(try SQLiteStateStore.examine(directory: directory.path).contains("2 clients"))
+        for _ in 0..<2 {
+            let store = try SQLiteStateStore(directory: directory.path)
+            #expect(store.origin == .saved)
+            #expect(try store.load().sorted { $0.name < $1.name } == records)
+            try store.commit([record("b", isEnabled: false)], removing: ["gone"])
+        }
+    }
+
     @Test func `a backup has what is in a write-ahead log of an earlier version`() throws {
         let directory = try TemporaryDirectory()
         // Until it is upgraded, a database is as an earlier version left it.

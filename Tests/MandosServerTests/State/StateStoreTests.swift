@@ -17,7 +17,8 @@ extension TemporaryDirectory {
 private func record(_ name: String, until: Int64? = nil, ending: TerminationStatus? = nil) -> ClientRecord {
     let deadline = until.map {
         ClientRecord.Deadline(
-            bootID: BootID("boot"), boot: BootTime(milliseconds: $0), wall: Timestamp(millisecondsSince1970: $0 * 2))
+            bootID: BootID("boot"), boot: BootTime(milliseconds: $0), wall: Timestamp(millisecondsSince1970: $0 * 2),
+            savedAt: BootTime(milliseconds: $0 - 1))
     }
     return ClientRecord(
         name: name, until: deadline, wasEnabledInFile: until != nil, created: Timestamp(secondsSince1970: 1),
@@ -178,6 +179,45 @@ private func record(_ name: String, until: Int64? = nil, ending: TerminationStat
         try crash.write(old, to: "clients.sqlite")
         try crash.write(journal, to: "clients.sqlite-journal")
         #expect(throws: StateStoreError.self) { try SQLiteStateStore(directory: crash.path) }
+    }
+
+    /// As a disk leaves it that fails at the end of a commit, or a crash: the mark beside the database tells nothing of it.
+    @Test func `gives nobody anything by a commit that may have failed`() throws {
+        let directory = try TemporaryDirectory()
+        do {
+            let store = try SQLiteStateStore(directory: directory.path)
+            try store.commit(
+                [
+                    record("disabled"), record("enabled", until: 5), record("forgotten"), record("again"),
+                    record("on", until: 5),
+                ],
+                removing: [])
+            try store.commit([record("by file", until: 5)], removing: ["again"])
+            let mark = try #require(directory.contents(of: StateMark.fileName))
+            try store.commit(
+                [
+                    record("disabled", until: 9), record("enabled"), record("new", until: 9), record("new, off"),
+                    record("again", until: 9), record("on", until: 9),
+                ], removing: ["forgotten", "by file"])
+            #expect(try store.load().count == 6)
+            try directory.write(mark, to: StateMark.fileName)
+        }
+        // Not a moment to copy it.
+        let file = try POSIXKit.FileDescriptor.nothing()
+        #expect(throws: StateStoreError.self) { try SQLiteStateStore.backUp(directory: directory.path, to: file) }
+        for _ in 0..<2 {
+            let store = try SQLiteStateStore(directory: directory.path)
+            let loaded = Dictionary(uniqueKeysWithValues: try store.load().map { ($0.name, $0) })
+            #expect(loaded.keys.sorted() == ["by file", "disabled", "enabled", "forgotten", "new, off", "on"])
+            #expect(loaded.values.filter { $0.until != nil }.map(\.name).sorted() == ["by file", "on"])
+            // Neither an operator nor a file has enabled it.
+            #expect(loaded["disabled"]?.wasEnabledInFile == true)
+        }
+        // What is complete counts.
+        let store = try SQLiteStateStore(directory: directory.path)
+        try store.commit([record("disabled", until: 9)], removing: ["forgotten"])
+        try store.commit([record("forgotten", until: 9)], removing: [])
+        #expect(try store.load().filter { $0.until != nil }.count == 4)
     }
 
     @Test func `is in one file, which is a backup at any moment`() throws {

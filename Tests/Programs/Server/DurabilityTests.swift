@@ -72,7 +72,56 @@ import Testing
         if request == .bulk { #expect(try await bus.control(["--is-enabled", "bar"]).status == 1) }
     }
 
+    /// Requests that give a client a right back, each with what operators did before.
+    enum Grant: CaseIterable {
+        case enable, forget, add, reload
+
+        func options(in directory: TemporaryDirectory) -> [String] {
+            switch self {
+            case .enable: ["--enable", "foo"]
+            case .forget: ["--forget", "foo"]
+            case .add: ["--add", directory.path + "/new"]
+            case .reload: ["--reload"]
+            }
+        }
+    }
+
     /// The fifth fsync(2) of a commit is that of the journal after it was truncated: by then, the change is in the file.
+    @Test(arguments: Grant.allCases, [SIGKILL, SIGTERM])
+    func `was refused by the disk at the last moment, and is not in force after a restart`(grant: Grant, end: Int32)
+        async throws
+    {
+        let bus = try await TestBus()
+        let foo = section("foo", "timeout = PT1H\n")
+        let bar = section("bar", key: 2)
+        let server = try await started(grant == .add ? bar : foo + bar, on: bus)
+        switch grant {
+        case .add: try server.configuration.write(foo, to: "new")
+        case .enable: #expect(try await bus.control(["--disable", "foo"]).status == 0)
+        case .forget:
+            #expect(try await bus.control(["--disable", "foo"]).status == 0)
+            try server.configuration.write(bar, to: "clients.conf")
+            #expect(try await bus.control(["--reload"]).status == 0)
+        case .reload:
+            #expect(try await bus.control(["--remove", "foo"]).status == 0)
+            try server.configuration.write(bar, to: "clients.conf")
+        }
+        let disk = try await BadDisk(of: server.program.processID, "error=EIO:when=5+")
+        let answer = try await bus.control(grant.options(in: server.configuration))
+        #expect(answer.status == 1, "\(answer)")
+        #expect(answer.errors.contains("try again"), "\(answer)")
+        let status = try await bus.control(["--status"])
+        #expect(status.status == 1)
+        #expect(status.output.contains("Problem: ") && status.output.contains("disk I/O error"), "\(status.output)")
+        server.program.signal(end)
+        _ = try await server.program.ending()
+        try await disk.end()
+        try server.configuration.write(grant == .add ? bar : foo + bar, to: "clients.conf")
+        let again = try await Server(in: server.configuration, bus: bus)
+        _ = try await again.program.line(with: "on the bus")
+        #expect(try await bus.control(["--is-enabled", "foo"]).status != 0)
+    }
+
     @Test(arguments: [false, true])
     func `is not what the disk refused at the last moment`(isDisabledAgain: Bool) async throws {
         let bus = try await TestBus()
@@ -87,6 +136,24 @@ import Testing
         let again = try await Server(in: server.configuration, bus: bus)
         _ = try await again.program.line(with: "on the bus")
         #expect(try await bus.control(["--is-enabled", "foo"]).status == 1)
+    }
+
+    @Test func `is saved by itself once the disk is well again`() async throws {
+        let bus = try await TestBus()
+        let server = try await started(section("foo", "timeout = PT1H\n"), on: bus)
+        #expect(try await bus.control(["--disable", "foo"]).status == 0)
+        let disk = try await BadDisk(of: server.program.processID, "error=EIO:when=5+")
+        #expect(try await bus.control(["--enable", "foo"]).status == 1)
+        try await disk.end()
+        try await waitUntil("a state without a problem") {
+            try await !bus.control(["--status"]).output.contains("Problem: ")
+        }
+        #expect(try await bus.control(["--enable", "foo"]).status == 0)
+        server.program.signal(SIGKILL)
+        _ = try await server.program.ending()
+        let again = try await Server(in: server.configuration, bus: bus)
+        _ = try await again.program.line(with: "on the bus")
+        #expect(try await bus.control(["--is-enabled", "foo"]).status == 0)
     }
 
     @Test func `waits for a disk that hangs, and nothing else does`() async throws {
