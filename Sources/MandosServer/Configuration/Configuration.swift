@@ -167,6 +167,9 @@ private struct Loader<Files: ConfigurationFiles> {
         case .failure(let error):
             if isRequired || !error.isNoSuchFile { report(error, path) }
             return nil
+        case .notRegular:
+            problems.append(ConfigProblem(path: path, message: "is not a regular file"))
+            return nil
         case .names: preconditionFailure("names answer a question about a directory only")
         }
     }
@@ -177,7 +180,7 @@ private struct Loader<Files: ConfigurationFiles> {
         case .failure(let error):
             if !error.isNoSuchFile || error.isNoDirectory { report(error, directory) }
             return []
-        case .contents: preconditionFailure("contents answer a question about a file only")
+        case .contents, .notRegular: preconditionFailure("contents answer a question about a file only")
         }
     }
 
@@ -190,6 +193,7 @@ private struct Loader<Files: ConfigurationFiles> {
         switch files.answer(FileQuestion(kind: .secret, path: path)) {
         case .contents(let contents, _): .success(contents)
         case .failure(let error): .failure(FileProblem(reason: "\(error)", isReadError: true))
+        case .notRegular: .failure(FileProblem(reason: "\(path) is not a regular file"))
         case .names: preconditionFailure("names answer a question about a directory only")
         }
     }

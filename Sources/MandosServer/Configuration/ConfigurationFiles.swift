@@ -22,6 +22,8 @@ enum FileAnswer {
     /// `mode` has the permission bits of chmod(2).
     case contents([UInt8], mode: UInt32)
     case names([String])
+    /// It is no regular file, but a device, a FIFO or a directory, which may never end, or never answer.
+    case notRegular
     case failure(SystemError)
 }
 
@@ -60,10 +62,15 @@ struct FilesOnDisk: ConfigurationFiles {
     }
 
     private func read(_ path: String, limit: Int) throws(SystemError) -> FileAnswer {
-        let contents = try readFile(path, limit: limit)
         var status = stat()
-        guard unsafe stat(path, &status) == 0 else { throw SystemError("reading " + path) }
-        return .contents(contents, mode: status.st_mode & 0o7777)
+        func isRegular() -> Bool { status.st_mode & S_IFMT == S_IFREG }
+        // Before it is opened, which alone has an effect on some devices.
+        try unsafe SystemError.check("opening " + path, stat(path, &status))
+        guard isRegular() else { return .notRegular }
+        let file = try FileDescriptor.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
+        try unsafe SystemError.check("reading " + path, fstat(file.number, &status))
+        guard isRegular() else { return .notRegular }
+        return .contents(try file.contents(path, limit: limit), mode: status.st_mode & 0o7777)
     }
 
     /// Expands `$NAME` and `${NAME}`; leaves unset variables as written.

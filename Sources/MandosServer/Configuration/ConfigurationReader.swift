@@ -8,12 +8,12 @@ import Synchronization
 
 /// Reads the configuration at each reload, also after the server has given up root's privileges.
 ///
-/// A `PrivilegedTask` keeps the right to read all files, and nothing else of root's. It reads the files of the configuration
-/// in this directory, and answers with their contents; the server parses them. See docs/PRIVILEGES.md.
+/// A process of its own, a `PrivilegedTask`, reads the files of the configuration in this directory, and answers with their
+/// contents; the server parses them. If root starts it, it keeps the right to read all files, and nothing else of root's: see
+/// docs/PRIVILEGES.md. Each reading is a child of it, which ends after a while even if a file system hangs.
 public final class ConfigurationReader: Sendable {
     private let directory: String
-    /// nil if the server was not started as root.
-    private let privileged: PrivilegedReader?
+    private let privileged: PrivilegedReader
     /// Serializes reloads.
     private let queue = DispatchQueue(label: "mandos.configuration")
 
@@ -41,17 +41,14 @@ public final class ConfigurationReader: Sendable {
         case cancelled
     }
 
-    /// Starts the privileged task if this process is root; for a process that still has one thread.
+    /// Starts the task; for a process that still has one thread.
     public init(directory: String) throws(SystemError) {
         self.directory = directory
-        guard geteuid() == 0 else {
-            privileged = nil
-            return
-        }
         let answers = try POSIXKit.FileDescriptor.inMemory("configuration")
         let number = answers.number
         let reader = Account.reader
-        let authority = PrivilegedHelper.Authority.reading(user: reader.user, group: reader.group)
+        let authority =
+            geteuid() == 0 ? PrivilegedHelper.Authority.reading(user: reader.user, group: reader.group) : .unchanged
         // "~" is root's home directory, as at the start, although the task has another user.
         let home = FileManager.default.homeDirectoryForCurrentUser.path(percentEncoded: false)
         let task = try PrivilegedTask.start(
@@ -64,11 +61,11 @@ public final class ConfigurationReader: Sendable {
     }
 
     /// Whether no configuration can be read until the server is restarted.
-    public var isTaskLost: Bool { privileged?.isLost.withLock { $0 } ?? false }
+    public var isTaskLost: Bool { privileged.isLost.withLock { $0 } }
 
-    /// Waits until the privileged task ends or the task that calls is cancelled; without a privileged task, returns at once.
+    /// Waits until the privileged task ends or the task that calls is cancelled.
     func waitForTaskLoss() async {
-        guard let privileged else { return }
+        let privileged = privileged
         let source = DispatchSource.makeReadSource(fileDescriptor: privileged.task.descriptor)
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
@@ -97,7 +94,6 @@ public final class ConfigurationReader: Sendable {
     private func readAndWait() -> Result<Configuration, Failure> {
         Result { () throws(Failure) in try privilegedAnswers() }.flatMap { answers in
             Result { () throws(ConfigProblems) in
-                guard let answers else { return try Configuration.load(directory: directory) }
                 guard answers.readableBytes > 0 else { throw Configuration.changing(directory) }
                 var files = AnsweredFiles(answers)
                 return try Configuration.load(directory: directory, from: &files)
@@ -105,9 +101,7 @@ public final class ConfigurationReader: Sendable {
         }
     }
 
-    /// nil if this process can read the files itself.
-    private func privilegedAnswers() throws(Failure) -> ByteBuffer? {
-        guard let privileged else { return nil }
+    private func privilegedAnswers() throws(Failure) -> ByteBuffer {
         // A late answer to an earlier request would be taken for the next one's.
         if isTaskLost { throw .taskIsLost }
         let file = privileged.answers.number
@@ -187,7 +181,7 @@ private struct AnsweredFiles: ConfigurationFiles {
 }
 
 extension ByteBuffer {
-    private enum Tag: UInt8 { case contents, names, failure }
+    private enum Tag: UInt8 { case contents, names, failure, notRegular }
 
     fileprivate mutating func write(_ question: FileQuestion) {
         writeInteger(question.kind.rawValue)
@@ -212,6 +206,7 @@ extension ByteBuffer {
             writeInteger(Tag.names.rawValue)
             writeInteger(UInt64(names.count))
             for name in names { write(name) }
+        case .notRegular: writeInteger(Tag.notRegular.rawValue)
         case .failure(let error):
             writeInteger(Tag.failure.rawValue)
             writeInteger(error.code)
@@ -235,6 +230,7 @@ extension ByteBuffer {
         case .failure:
             guard let code = readInteger(as: Int32.self), let action = readText() else { return nil }
             return .failure(SystemError(action, code: code))
+        case .notRegular: return .notRegular
         case nil: return nil
         }
     }

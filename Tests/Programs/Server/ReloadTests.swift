@@ -6,6 +6,26 @@ import Testing
 @Suite struct `A reload at SIGHUP` {
     private static let password = Data("secret".utf8)
 
+    /// The process that reads the configuration.
+    private static func helper(of server: Server) throws -> Int32 {
+        try #require(
+            server.program.children.first { child in
+                FileManager.default.contents(atPath: "/proc/\(child)/comm") == Data("mandos-config\n".utf8)
+            })
+    }
+
+    /// Has something happen to a system call of a process and its children, as a bad disk does. Source: strace(1), `--inject`.
+    private static func disk(of process: Int32, _ call: String, _ what: String) async throws -> RunningProgram {
+        let tracer = try RunningProgram(
+            "/usr/bin/strace",
+            ["-f", "-qq", "-p", "\(process)", "-e", "trace=\(call)", "-e", "inject=\(call):\(what)", "-o", "/dev/null"])
+        try await waitUntil("a tracer", details: { tracer.errors }) {
+            let status = FileManager.default.contents(atPath: "/proc/\(process)/status") ?? Data()
+            return !String(decoding: status, as: UTF8.self).contains("TracerPid:\t0\n")
+        }
+        return tracer
+    }
+
     @Test func `takes over new, changed and removed clients while others go on`() async throws {
         let (old, new, changed) = (try await Keys.make(), try await Keys.make(), try await Keys.make())
         let delayed = "approval_delay = PT1H\n"
@@ -97,16 +117,39 @@ import Testing
         #expect(!server.errors.contains("secret sent"))
     }
 
+    @Test(arguments: ["clients.d/pipe.conf", "mandos.conf", "pipe"])
+    func `that finds something else than a file refuses it at once, and the next one is served`(name: String)
+        async throws
+    {
+        let server = try await Server(clients: section("foo"))
+        try server.configuration.addDirectory("clients.d")
+        let pipe = server.configuration.path + "/" + name
+        // Nothing is ever written to it.
+        try #require(unsafe mkfifo(pipe, 0o600) == 0)
+        let secret = name == "pipe" ? "[bar]\nkey_id = \(keyID(7))\nsecfile = \(pipe)\n" : ""
+        try server.configuration.write(section("foo") + secret, to: "clients.conf")
+        server.program.signal(SIGHUP)
+        _ = try await server.program.line(with: "is not a regular file")
+        _ = try await server.program.line(with: "configuration not reloaded")
+        let check = try await runForText(
+            Place.program("mandos"), Server.options(in: server.configuration) + ["--check"])
+        #expect(check.status == 78, "no mistake that passes by itself; \(check)")
+        try FileManager.default.removeItem(atPath: pipe)
+        try server.configuration.write(section("foo"), to: "clients.conf")
+        server.program.signal(SIGHUP)
+        _ = try await server.program.line(with: "configuration reloaded")
+    }
+
     @Test func `that never ends holds up neither operators nor the end`() async throws {
         let bus = try await TestBus()
         let keys = try await Keys.make()
         let section = try await keys.section("foo", password: Self.password)
         let server = try await started(section, on: bus)
-        // Nothing is ever written to this file, as if it were on a network file system whose server is gone.
-        let pipe = server.configuration.path + "/pipe"
-        try #require(unsafe mkfifo(pipe, 0o600) == 0)
-        try server.configuration.write(
-            section + "[bar]\nkey_id = \(keyID(7))\nsecfile = \(pipe)\n", to: "clients.conf")
+        // As if it waited for a network file system whose server is gone.
+        let helper = try Self.helper(of: server)
+        kill(helper, SIGSTOP)
+        // Then it ends with its server.
+        defer { kill(helper, SIGCONT) }
         let reloading = try RunningProgram(
             Place.program("mandos-ctl"), ["--reload"], environment: bus.environment)
         try await Task.sleep(for: .milliseconds(300))
@@ -122,21 +165,17 @@ import Testing
         let keys = try await Keys.make()
         let section = try await keys.section("foo", password: Self.password)
         let (reading, helping) = (try await Server(clients: section), try await Server(clients: section))
-        let pipe = reading.configuration.path + "/pipe"
-        try #require(unsafe mkfifo(pipe, 0o600) == 0)
-        let waiting = section + "[bar]\nkey_id = \(keyID(7))\nsecfile = \(pipe)\n"
-        try reading.configuration.write(waiting, to: "clients.conf")
+        let hour = 3_600_000_000
+        let disk = try await Self.disk(of: Self.helper(of: reading), "openat", "delay_enter=\(hour)")
         reading.program.signal(SIGHUP)
-        let helper = try #require(reading.program.children.first)
-        let reader = try await eventually("a process that reads") { RunningProgram.children(of: helper).first }
-        kill(reader, SIGSTOP)
-        let stopped = try #require(helping.program.children.first)
+        let stopped = try Self.helper(of: helping)
         kill(stopped, SIGSTOP)
         // Then it ends with its server.
         defer { kill(stopped, SIGCONT) }
         helping.program.signal(SIGHUP)
         #expect(try await reading.program.line(with: "not reloaded").contains("over 60 seconds"))
-        try reading.configuration.write(section, to: "clients.conf")
+        disk.signal(SIGTERM)
+        _ = try await disk.ending()
         reading.program.signal(SIGHUP)
         _ = try await reading.program.line(with: "configuration reloaded")
         #expect(try await helping.program.line(with: "not reloaded").contains("restart the server"))
@@ -148,24 +187,12 @@ import Testing
         try directory.addDirectory("clients.d")
         try directory.write(section("b", key: 2), to: "clients.d/b.conf")
         let server = try await Server(in: directory)
-        let names = server.program.children.map { child in
-            (child, FileManager.default.contents(atPath: "/proc/\(child)/comm") ?? Data())
-        }
-        let helper = try #require(names.first { $0.1 == Data("mandos-config\n".utf8) }).0
-        let disk = try RunningProgram(
-            "/usr/bin/strace",
-            [
-                "-f", "-qq", "-p", "\(helper)", "-e", "trace=getdents64", "-e", "inject=getdents64:error=EIO", "-o",
-                "/dev/null",
-            ])
-        try await waitUntil("a tracer", details: { disk.errors }) {
-            let status = FileManager.default.contents(atPath: "/proc/\(helper)/status") ?? Data()
-            return !String(decoding: status, as: UTF8.self).contains("TracerPid:\t0\n")
-        }
+        let disk = try await Self.disk(of: Self.helper(of: server), "getdents64", "error=EIO")
         server.program.signal(SIGHUP)
         _ = try await server.program.line(with: "clients.d: Input/output error")
         _ = try await server.program.line(with: "configuration not reloaded")
         #expect(!server.program.errors.contains("client removed"))
+        disk.signal(SIGTERM)
     }
 
     @Test func `that would leave no client at all is refused`() async throws {
@@ -183,10 +210,7 @@ import Testing
     func `keeps root's privilege in a process that ends with the server, however that ends`() async throws {
         for signal in [SIGTERM, SIGKILL] {
             let server = try await Server(clients: "[DEFAULT]\n")
-            let names = server.program.children.map { child in
-                (child, FileManager.default.contents(atPath: "/proc/\(child)/comm") ?? Data())
-            }
-            let helper = try #require(names.first { $0.1 == Data("mandos-config\n".utf8) }).0
+            let helper = try Self.helper(of: server)
             let output = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(helper)/fd/2")
             #expect(output == "/dev/null", "nothing that waits for the end of our output waits for it")
             server.program.signal(signal)
