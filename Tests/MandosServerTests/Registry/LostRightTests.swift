@@ -212,6 +212,23 @@ import Testing
         #expect(await world.decision(again, key: 2) == .refuse(.disabled))
     }
 
+    @Test
+    func `a disabled client that was hidden is disabled whatever the defaults say when it is not hidden any more`()
+        async throws
+    {
+        let world = World()
+        let off = "[DEFAULT]\nenabled = no\n"
+        let first = try registry(world, world.store, settings("a"), defaults: off)
+        _ = try await first.add(section("added", key: 2, checker: "check", ""))
+        let hiding = try registry(
+            world, world.store, [client("a", key: 1), client("file", key: 2)], defaults: off)
+        // The key may have it, but nobody has enabled the client that is hidden.
+        try await hiding.enable("file")
+        let last = try registry(world, world.store, settings("a"))
+        #expect(await last.snapshot("added") != nil)
+        #expect(await world.decision(last, key: 2) == .refuse(.disabled))
+    }
+
     @Test func `adding a client without a key forgets no other`() async throws {
         let world = World()
         func keyless(_ name: String) -> String {
