@@ -155,7 +155,9 @@ let testTargets: [Target] = [
         name: "ProgramTests",
         dependencies: testedPrograms + ["MandosTLS", "TestSupport", .product(name: "GRDB", package: "GRDB.swift")],
         path: "Tests/Programs",
-        exclude: ["hostile-lan", "hostile_mdns.py", "lan.sh", "system_call.py"].map { "Client/" + $0 },
+        exclude: [
+            "announce.py", "hostile-lan", "hostile_mdns.py", "lan.sh", "stalling-servers", "system_call.py",
+        ].map { "Client/" + $0 },
         swiftSettings: strict),
     // The same programs with the reference implementation, Plymouth and cryptsetup's scripts as peers.
     .testTarget(

@@ -19,12 +19,12 @@ extension Announcements {
 
     fileprivate func entry(_ announcement: Announcement) -> Entry? { entries.first { $0.announcement == announcement } }
     fileprivate func has(_ announcement: Announcement) -> Bool { entry(announcement) != nil }
-    fileprivate var servers: [Announcement] { entries.filter { $0.standing > .unresolved }.map(\.announcement) }
+    fileprivate var servers: [Announcement] { entries.filter(\.isServer).map(\.announcement) }
 
     /// A server appears whose address is known at once.
-    @discardableResult fileprivate mutating func serverAppears(_ server: Announcement) throws -> Announcement? {
+    fileprivate mutating func serverAppears(_ server: Announcement) throws {
         announced(server)
-        return resolved(try #require(entry(server)?.id))
+        resolved(try #require(entry(server)?.id))
     }
 
     fileprivate mutating func flood(_ count: Int, on interface: UInt32 = 1) {
@@ -67,29 +67,6 @@ extension Announcements {
         #expect(announcements.servers.count == 4)
     }
 
-    @Test func `keep a server that has answered rather than others`() throws {
-        var announcements = Announcements(small)
-        try announcements.serverAppears(announcement("Mandos"))
-        announcements.answered(announcement("Mandos").service)
-        for number in 0..<100 {
-            let loser = try announcements.serverAppears(announcement("Bogus \(number)"))
-            #expect((loser != nil) == (number > 2))
-        }
-        #expect(announcements.has(announcement("Mandos")))
-    }
-
-    @Test func `are resolved again and again, unless others wait`() throws {
-        var announcements = Announcements(small)
-        try announcements.serverAppears(announcement("Mandos"))
-        announcements.flood(4)
-        let id = try #require(announcements.entry(announcement("Fake 3"))?.id)
-        announcements.notResolved(id)
-        #expect(announcements[id] == announcement("Fake 3"))
-        announcements.announced(announcement("One too many"))
-        for entry in announcements.entries { announcements.notResolved(entry.id) }
-        #expect(announcements.entries.map(\.announcement) == [announcement("Mandos")])
-    }
-
     @Test func `include one that was pushed out when browsing starts over`() throws {
         var announcements = Announcements(small)
         try announcements.serverAppears(announcement("Mandos"))
@@ -108,18 +85,38 @@ extension Announcements {
         #expect(announcements.servers == [announcement("Mandos"), announcement("Late")])
     }
 
-    @Test func `lose a server that is not announced for three periods`() throws {
+    @Test func `start over early in a flood, which fills the cache, and when more is told than can be kept`() throws {
+        var announcements = Announcements(small)
+        for _ in 0..<200 { announcements.receivedPacket() }
+        #expect(announcements.startOverDue == nil)
+        announcements.receivedPacket()
+        #expect(announcements.startOverDue == second(2))
+        _ = announcements.startOver(at: second(2))
+        #expect(announcements.startOverDue == nil)
+        try announcements.serverAppears(announcement("Mandos"))
+        let id = try #require(announcements.entry(announcement("Mandos"))?.id)
+        for _ in 0..<3 { announcements.resolved(id) }
+        #expect(announcements.startOverDue == nil)
+        announcements.resolved(id)
+        #expect(announcements.startOverDue == second(12))
+        _ = announcements.startOver(at: second(12))
+        announcements.announced(announcement("Mandos"))
+        #expect(announcements.startOverDue == nil)
+        announcements.hasTooManyRecords()
+        #expect(announcements.startOverDue == second(22))
+    }
+
+    @Test func `lose a server that is not announced for half a minute, however often browsing starts over`() throws {
         var announcements = Announcements(small)
         try announcements.serverAppears(announcement("Gone"))
         try announcements.serverAppears(announcement("Lossy"))
-        announcements.flood(5)
-        var now: Int64 = 10
-        for period in 0...3 {
+        for now in stride(from: 10, through: 38, by: 2) as StrideThrough<Int64> {
             let gone = announcements.startOver(at: second(now))
-            #expect(gone == (period == 3 ? [announcement("Gone")] : []))
-            if period == 1 { announcements.announced(announcement("Lossy")) }
-            now += 10
+            #expect(gone == [])
+            if now == 20 { announcements.announced(announcement("Lossy")) }
         }
+        let gone = announcements.startOver(at: second(40))
+        #expect(gone == [announcement("Gone")])
         #expect(announcements.servers == [announcement("Lossy")])
         let wasServer = announcements.withdrawn(announcement("Lossy"))
         #expect(wasServer)
@@ -138,19 +135,14 @@ extension Announcements {
             case (1, _):
                 let gone = announcements.startOver(at: second(Int64(step)))
                 known.removeAll { gone.contains($0) }
-            case (2, let entry?): announcements.answered(entry.announcement.service)
-            case (3...5, let entry?): announcements.notResolved(entry.id)
-            case (6...10, let entry?):
-                let before = announcements.entries
-                let loser = announcements.resolved(entry.id)
-                if entry.standing == .unresolved { known.append(entry.announcement) }
-                guard let loser else { break }
+            case (2...8, let entry?):
+                announcements.resolved(entry.id)
+                if !entry.isServer { known.append(entry.announcement) }
+                let servers = announcements.servers
+                guard let loser = known.first(where: { !servers.contains($0) }) else { break }
                 known.removeAll { $0 == loser }
-                let pushedOut = try #require(before.first { $0.announcement == loser })
                 let interface = loser.service.interface
-                let neighbours = before.filter { $0.announcement.service.interface == interface }
                 #expect(known.count { $0.service.interface == interface } >= 4, "half of them is its share")
-                #expect(neighbours.allSatisfy { $0.standing == .unresolved || $0.standing >= pushedOut.standing })
             default:
                 announcements.announced(some)
                 #expect(announcements.has(some), "the newest is looked at")

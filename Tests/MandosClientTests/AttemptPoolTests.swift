@@ -11,7 +11,7 @@ private final class FakeWork: AttemptWork {
     var results: [AttemptResult]
     var size = 0
     let isDecryption: Bool
-    let protectedTime: Int64?
+    var protectedTime: Int64?
     private(set) var turns = 0
 
     init(_ results: [AttemptResult] = [], size: Int = 0, isDecryption: Bool = false, protectedTime: Int64? = 1000) {
@@ -20,6 +20,8 @@ private final class FakeWork: AttemptWork {
         self.isDecryption = isDecryption
         self.protectedTime = protectedTime
     }
+
+    func protectedUntil(since begun: BootTime) -> BootTime? { protectedTime.map { begun.after(milliseconds: $0) } }
 
     func register(in set: inout PollSet) {}
 
@@ -53,10 +55,10 @@ private var failure: AttemptResult { .failed(problem: "refused", lacksNetwork: f
 
     @Test func `keeps an attempt until its last result`() {
         var pool = AttemptPool<FakeWork>()
-        pool.add(FakeWork([.underWay, .connected, failure]), for: 7, at: second(0))
+        pool.add(FakeWork([.underWay, .underWay, failure]), for: 7, at: second(0))
         #expect(pool.turn().isEmpty)
-        let connected = pool.turn()
-        #expect(connected.map(\.server) == [7] && pool.isTrying(7))
+        #expect(pool.turn().isEmpty)
+        #expect(pool.isTrying(7))
         let failed = pool.turn()
         #expect(failed.map(\.server) == [7] && !pool.isTrying(7))
     }
@@ -96,7 +98,7 @@ private var failure: AttemptResult { .failed(problem: "refused", lacksNetwork: f
         #expect(waiting.turns == 1, "the place of the one that failed is free")
     }
 
-    @Test func `makes room by giving up the oldest attempt that is not protected`() {
+    @Test func `makes room by giving up the attempt whose protection ended first`() {
         var pool = AttemptPool<FakeWork>(limits: AttemptLimits(attempts: 3))
         pool.add(FakeWork(protectedTime: nil), for: 0, at: second(0))
         pool.add(FakeWork(protectedTime: 60_000), for: 1, at: second(0))
@@ -130,14 +132,19 @@ private var failure: AttemptResult { .failed(problem: "refused", lacksNetwork: f
         #expect(pool.boundMemory() == nil)
     }
 
-    @Test func `knows the addresses that are being asked`() throws {
-        var pool = AttemptPool<FakeWork>()
-        func address(port: UInt16) throws -> SocketAddress {
-            try #require(SocketAddress(bytes: [192, 0, 2, 1], port: port, interface: 0))
-        }
-        pool.add(FakeWork(), for: 0, address: try address(port: 1), at: second(0))
-        pool.add(FakeWork(), for: 1, at: second(0))
-        let answers = [pool.isAsking(try address(port: 1)), pool.isAsking(try address(port: 2))]
-        #expect(answers == [true, false])
+    @Test func `gives up an attempt of the peer that has most, and nobody who is protected`() {
+        var pool = AttemptPool<FakeWork>(limits: AttemptLimits(attempts: 6))
+        pool.add(FakeWork(), for: 0, peer: 1, at: second(0))
+        for server in 1...3 { pool.add(FakeWork(), for: server, peer: 2, at: second(1)) }
+        let answering = FakeWork(protectedTime: 9000)
+        for server in 4...5 { pool.add(answering, for: server, peer: 3, at: second(0)) }
+        #expect(pool.makeRoom(at: second(1)) == 0, "it alone is not protected any more")
+        pool.add(FakeWork(), for: 6, peer: 1, at: second(1))
+        #expect(pool.makeRoom(at: second(2)) == 1)
+        pool.add(answering, for: 7, peer: 3, at: second(2))
+        // Each peer has two or three now, and that of three is protected.
+        #expect(pool.makeRoom(at: second(2)) == 2)
+        pool.add(answering, for: 8, peer: 4, at: second(2))
+        #expect(pool.makeRoom(at: second(2)) == 3)
     }
 }

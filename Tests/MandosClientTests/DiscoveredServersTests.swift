@@ -18,10 +18,9 @@ private func found(_ name: String, on interface: UInt32 = 2) -> DiscoveryMessage
 @Suite struct `A message from the process that looks for servers` {
     @Test(
         arguments: [
-            .began, .found(mandos, address: address, port: 4711), .found(mandos, address: [192, 0, 2, 1], port: 65535),
+            .found(mandos, address: address, port: 4711), .found(mandos, address: [192, 0, 2, 1], port: 65535),
             .removed(Announcement(service: mandos, isIPv6: true)),
-            .pushedOut(Announcement(service: mandos, isIPv6: false)),
-            .failed(code: -24), .answered(mandos),
+            .failed(code: -24),
             .found(
                 Discovery.Service(name: [UInt8](repeating: 0xFF, count: 63), interface: .max), address: address, port: 1
             ),
@@ -47,7 +46,7 @@ private func found(_ name: String, on interface: UInt32 = 2) -> DiscoveryMessage
         #expect(DiscoveryMessage(message.dropLast()) == nil)
         #expect(DiscoveryMessage((message + [0])[...]) == nil)
         #expect(DiscoveryMessage([]) == nil)
-        for (position, value) in [(0, 0), (0, 7), (1, 64), (1, 255), (2, 0), (2, 15), (2, 255)] as [(Int, UInt8)] {
+        for (position, value) in [(0, 0), (0, 4), (1, 64), (1, 255), (2, 0), (2, 15), (2, 255)] as [(Int, UInt8)] {
             var changed = message
             changed[position] = value
             #expect(DiscoveryMessage(changed[...]) == nil, "\(value) at \(position)")
@@ -72,7 +71,7 @@ private func found(_ name: String, on interface: UInt32 = 2) -> DiscoveryMessage
         for event in servers.takeEvents(isOurs: isOurs, at: now) {
             switch event {
             case .found(let service, _): names.found.append(String(decoding: service.name, as: UTF8.self))
-            case .removed(let gone), .pushedOut(let gone):
+            case .removed(let gone):
                 names.gone.append(String(decoding: gone.service.name, as: UTF8.self))
             case .failed: break
             }
@@ -102,50 +101,11 @@ private func found(_ name: String, on interface: UInt32 = 2) -> DiscoveryMessage
         #expect(try events(&servers, [found("a")], to: other, at: time(200)).found == ["a"])
     }
 
-    @Test func `is bounded in number, and a server that has answered stays`() throws {
+    @Test func `includes the end of an announcement`() throws {
         let pair = try SocketPair()
         let other = FileDescriptor(owning: dup(pair.second.number))
         var servers = try DiscoveredServers(pair.keepFirst(), at: time(0))
-        var gone: [String] = []
-        #expect(try events(&servers, [found("Mandos")], to: other, at: time(0)).found == ["Mandos"])
-        servers.hasAnswered(mandos)
-        for turn in 1...40 as ClosedRange<Int64> {
-            let fakes = (0..<50).map { found("Fake \(turn) \($0)") }
-            gone += try events(&servers, fakes, to: other, at: time(turn * 50)).gone
-        }
-        #expect(gone.count == 1 + 40 * 50 - 768)
-        #expect(!gone.contains("Mandos"))
-    }
-
-    @Test func `stays known when it starts anew, until it has had time to find everything again`() throws {
-        let pair = try SocketPair()
-        let other = FileDescriptor(owning: dup(pair.second.number))
-        var servers = try DiscoveredServers(pair.keepFirst(), at: time(0))
-        _ = try events(&servers, [.began, found("a"), found("b")], to: other, at: time(0))
-        #expect(try events(&servers, [.began], to: other, at: time(20_000)).gone.isEmpty)
-        #expect(try events(&servers, [found("b")], to: other, at: time(21_000)).gone.isEmpty)
-        // Not by the time that a former process had.
-        #expect(try events(&servers, [], to: other, at: time(49_999)).gone.isEmpty)
-        #expect(try events(&servers, [], to: other, at: time(50_000)).gone == ["a"])
-        let withdrawal = DiscoveryMessage.removed(
-            Announcement(service: Discovery.Service(name: [0x62], interface: 2), isIPv6: true))
-        #expect(try events(&servers, [withdrawal], to: other, at: time(50_000)).gone == ["b"])
-        #expect(try events(&servers, [withdrawal], to: other, at: time(50_000)).gone.isEmpty)
-    }
-
-    @Test func `is answered with the servers that have answered us`() throws {
-        let pair = try SocketPair()
-        let other = FileDescriptor(owning: dup(pair.second.number))
-        var servers = try DiscoveredServers(pair.keepFirst(), at: time(0))
-        _ = try events(&servers, [found("Mandos")], to: other, at: time(0))
-        servers.hasAnswered(mandos)
-        // A new process learns it when it finds the server.
-        _ = try events(&servers, [.began, found("Mandos"), found("other")], to: other, at: time(0))
-        var message = [UInt8](repeating: 0, count: DiscoveryMessage.length)
-        for _ in 0..<2 {
-            #expect(try other.read(into: &message) == .bytes(message.count))
-            #expect(DiscoveryMessage(message[...]) == .answered(mandos))
-        }
-        #expect(!isReadable(other.number))
+        let end = DiscoveryMessage.removed(Announcement(service: mandos, isIPv6: true))
+        #expect(try events(&servers, [found("Mandos"), end], to: other, at: time(0)).gone == ["Mandos"])
     }
 }

@@ -5,65 +5,35 @@ import Testing
 @testable import MandosClient
 
 @Suite struct `A server that was announced` {
-    private static func address(_ last: UInt8, port: UInt16 = 1) throws -> SocketAddress {
-        let bytes: [UInt8] = [0xFE, 0x80] + Array(repeating: 0, count: 13) + [last]
-        return try #require(SocketAddress(bytes: bytes, port: port, interface: 1))
-    }
-
-    private static func make() throws -> KnownServer {
+    private static func make(at bytes: [UInt8]) throws -> KnownServer {
         let service = Discovery.Service(name: Array("a\u{1B}[31mb".utf8), interface: 1)
-        return KnownServer(.announced(service), id: 0, interface: "lo")
+        let address = try #require(SocketAddress(bytes: bytes, port: 1, interface: 1))
+        return KnownServer(.announced(service, address), id: 0, interface: "lo")
     }
 
-    @Test func `is tried at one address after the other, and each one once`() throws {
-        var server = try Self.make()
-        _ = server.add(try Self.address(1))
-        _ = server.add(try Self.address(2))
-        _ = server.add(try Self.address(1))
-        #expect(server.addresses.count == 2)
-        server.beginRound()
-        let now = BootTime(milliseconds: 5000)
-        let first = server.nextAddress(at: now)
-        #expect(first?.bytes.last == 1)
-        #expect(server.nextAddressDue == BootTime(milliseconds: 6000))
-        let second = server.nextAddress(at: now)
-        #expect(second?.bytes.last == 2)
-        #expect(server.nextAddressDue == nil)
-        let third = server.nextAddress(at: now)
-        #expect(third == nil)
-        server.beginRound()
-        _ = server.nextAddress(at: now)
-        server.endRound()
-        // What is heard of it now is not needed.
-        server.alsoTry(try Self.address(3), at: now)
-        let next = server.nextAddress(at: now)
-        #expect(server.nextAddressDue == nil && next == nil)
-    }
+    private static let linkLocal: [UInt8] = [0xFE, 0x80] + [UInt8](repeating: 0, count: 13) + [1]
 
-    @Test func `loses the addresses that are not announced any more`() throws {
-        var server = try Self.make()
-        _ = server.add(try Self.address(1))
-        _ = server.add(
-            try #require(SocketAddress(bytes: [192, 0, 2, 1], port: 1, interface: 0)))
-        server.beginRound()
-        server.removeAddresses(isIPv6: true)
-        #expect(server.addresses.map(\.bytes) == [[192, 0, 2, 1]])
-        #expect(server.untried.count == 1)
-    }
-
-    @Test func `can have no endless number of addresses, and no name that a console obeys`() throws {
-        var server = try Self.make()
-        for number in 1...100 { _ = server.add(try Self.address(UInt8(number))) }
-        #expect(server.addresses.count == 16)
-        #expect(server.description == "\"a[31mb\" on lo")
+    @Test func `has no name that a console obeys`() throws {
+        #expect(try Self.make(at: Self.linkLocal).description == "\"a[31mb\" on lo")
     }
 
     @Test func `needs a route once, and never to a link-local address`() throws {
-        var server = try Self.make()
-        let far = try #require(SocketAddress(bytes: [192, 0, 2, 1], port: 1, interface: 0))
-        let answers = [
-            server.needsRoute(to: far), server.needsRoute(to: far), server.needsRoute(to: try Self.address(1)),
-        ]
+        var far = try Self.make(at: [192, 0, 2, 1])
+        var near = try Self.make(at: Self.linkLocal)
+        let answers = [far.needsRoute(), far.needsRoute(), near.needsRoute()]
         #expect(answers == [true, false, false])
+    }
+
+    @Test func `belongs to a host, or to a network in which anybody can have any number of addresses`() throws {
+        func peer(_ bytes: [UInt8]) throws -> SocketAddress.Peer {
+            try #require(SocketAddress(bytes: bytes, port: 1, interface: 1)).peer
+        }
+        let network: [UInt8] = [0x20, 0x01, 0x0D, 0xB8, 0, 0, 0, 1]
+        let hosts: [[UInt8]] = [[0, 0, 0, 0, 0, 0, 0, 1], [1, 0, 0, 0, 0, 0, 0, 2]]
+        #expect(try peer(network + hosts[0]) == peer(network + hosts[1]))
+        #expect(try peer(network + hosts[0]) != peer([0x20, 0x01, 0x0D, 0xB8, 0, 0, 0, 2] + hosts[0]))
+        let link: [UInt8] = [0xFE, 0x80, 0, 0, 0, 0, 0, 0]
+        #expect(try peer(link + hosts[0]) != peer(link + hosts[1]))
+        #expect(try peer([192, 0, 2, 1]) != peer([192, 0, 2, 2]))
     }
 }

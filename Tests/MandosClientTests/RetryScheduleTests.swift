@@ -1,5 +1,6 @@
 import MandosFormats
 import POSIXKit
+import TestSupport
 import Testing
 
 @testable import MandosClient
@@ -78,12 +79,32 @@ private func second(_ number: Double) -> BootTime { BootTime(milliseconds: Int64
         #expect(schedule.nextDue == nil)
     }
 
-    @Test func `with room for few takes those that have been due longest`() {
+    @Test func `with room for few takes new servers first, then those that have been due longest`() {
         var schedule = RetrySchedule(interval: 10_000)
-        let servers = (0..<5).map { schedule.add(at: second(Double(10 - $0))) }
-        #expect(schedule.begin(at: second(20), atMost: 2) == [servers[4], servers[3]])
+        let old = (0..<3).map { schedule.add(at: second(Double(3 - $0))) }
+        for server in old.reversed() { _ = schedule.begin(at: second(Double(3 - server))) }
+        for server in old { schedule.failed(server, at: second(Double(5 - server))) }
+        let announced = schedule.add(at: second(19), peer: 1)
+        let named = schedule.add(at: second(20))
         #expect(schedule.begin(at: second(20), atMost: 0) == [])
-        #expect(schedule.begin(at: second(20)) == [servers[0], servers[1], servers[2]])
+        #expect(schedule.begin(at: second(20), atMost: 1) == [named])
+        #expect(schedule.begin(at: second(20), atMost: 2) == [announced, old[2]])
+        #expect(schedule.begin(at: second(20), atMost: 2) == [old[0], old[1]], "there is room for all")
+        #expect([named, announced, old[0]].map(schedule.isNew) == [false, false, false])
+    }
+
+    @Test func `draws new servers by lot, peer by peer`() {
+        var generator = SeededGenerator(seed: 12)
+        var schedule = RetrySchedule(interval: 10_000) { Int.random(in: 0..<$0, using: &generator) }
+        let fakes = (0..<300).map { _ in schedule.add(at: second(0), peer: 66) }
+        let right = schedule.add(at: second(1), peer: 1)
+        let others = (0..<300).map { _ in schedule.add(at: second(0), peer: 66) }
+        var drawn: [Int] = []
+        while !drawn.contains(right) { drawn += schedule.begin(at: second(1), atMost: 2) }
+        #expect(drawn.count <= 20, "each second one is of peer 1")
+        let rest = schedule.begin(at: second(1), atMost: 500)
+        #expect(Set(drawn + rest).count == drawn.count + 500)
+        #expect(rest != rest.sorted() && Set(rest).isSubset(of: fakes + others))
     }
 
     @Test func `spreads the tries of many machines`() {

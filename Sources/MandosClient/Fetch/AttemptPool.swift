@@ -23,16 +23,12 @@ struct AttemptPool<Work: AttemptWork> {
 
     init(limits: AttemptLimits = AttemptLimits()) { self.limits = limits }
 
-    mutating func add(_ work: Work, for server: Int, address: SocketAddress? = nil, at now: BootTime) {
-        attempts.append(FetchAttempt(server: server, address: address, begun: now, work: work))
+    /// `peer` is whom the attempt talks to.
+    mutating func add(_ work: Work, for server: Int, peer: SocketAddress.Peer? = nil, at now: BootTime) {
+        attempts.append(FetchAttempt(server: server, peer: peer, begun: now, work: work))
     }
 
     func isTrying(_ server: Int) -> Bool { attempts.contains { $0.server == server } }
-
-    /// Whether an announced address is being asked already, under whatever name.
-    func isAsking(_ address: SocketAddress) -> Bool {
-        attempts.contains { $0.address?.isSame(as: address) ?? false }
-    }
 
     func register(in set: inout PollSet) {
         for attempt in attempts { attempt.work.register(in: &set) }
@@ -61,7 +57,6 @@ struct AttemptPool<Work: AttemptWork> {
                 position += 1
                 if attempt.work.isDecryption { decryptionCount += 1 }
                 continue
-            case .connected: position += 1
             case .answered, .received, .decrypted, .failed: attempts.remove(at: position)
             }
             return (attempt.server, result)
@@ -70,6 +65,8 @@ struct AttemptPool<Work: AttemptWork> {
     }
 
     // MARK: Limits
+
+    var count: Int { attempts.count }
 
     private var isFull: Bool { attempts.count >= limits.attempts }
 
@@ -84,12 +81,20 @@ struct AttemptPool<Work: AttemptWork> {
         return attempts.compactMap { $0.replaceableFrom }.min().map { max($0, due) }
     }
 
-    /// Gives up the oldest attempt that may be replaced, if there is no room otherwise.
+    /// Gives up an attempt that may be replaced, if there is no room otherwise: of the peer that has most attempts under way, the
+    /// one that might have been given up first.
     ///
     /// - Returns: the server that it asked.
     mutating func makeRoom(at now: BootTime) -> Int? {
-        guard isFull, let index = attempts.firstIndex(where: { $0.isReplaceable(at: now) }) else { return nil }
-        return attempts.remove(at: index).server
+        guard isFull else { return nil }
+        var victim: (index: Int, crowd: Int, since: BootTime)?
+        for (index, attempt) in attempts.enumerated() {
+            guard let since = attempt.replaceableFrom, since <= now else { continue }
+            let crowd = attempts.count { $0.peer == attempt.peer }
+            if let victim, victim.crowd > crowd || victim.crowd == crowd && victim.since <= since { continue }
+            victim = (index, crowd, since)
+        }
+        return victim.map { attempts.remove(at: $0.index).server }
     }
 
     /// Gives up the attempt that holds most bytes, if all hold too many together.

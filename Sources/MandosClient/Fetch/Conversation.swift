@@ -51,6 +51,9 @@ final class Conversation {
     private let limits: TimeLimits
     private var stage = Stage.connecting
     private var deadline: BootTime?
+    /// When the stage has begun, and when the peer was last heard.
+    private var begin: BootTime
+    private var lastHeard: BootTime
     private var unsent: [UInt8] = Greeting.line
     private var message: [UInt8] = []
 
@@ -66,6 +69,8 @@ final class Conversation {
         }
         self.limits = limits
         deadline = now.after(milliseconds: limits.untilHandshakeCompleted)
+        begin = now
+        lastHeard = now
         do throws(TLSError) {
             session = try TLSSession(role: .mandosClient, priority: priority, credentials: credentials)
         } catch {
@@ -75,10 +80,25 @@ final class Conversation {
     }
 
     /// Whether the peer has proved to speak our protocol.
-    var isHandshakeCompleted: Bool { stage == .receiving }
+    private var isHandshakeCompleted: Bool { stage == .receiving }
 
     /// Length of the part of the message that has been received, in bytes.
     var receivedCount: Int { message.count }
+
+    /// From when on it may be given up if others wait for its place.
+    ///
+    /// During the handshake, when the peer has been silent for a while since we last listened, so that a slow machine gives up
+    /// nobody who has answered; or has only interrupted its silence now and then. After it, a server sends its message at once, and
+    /// quickly, unless it waits for an operator's approval.
+    var protectedUntil: BootTime {
+        if isHandshakeCompleted {
+            return begin.after(milliseconds: 3000 + Int64(message.count) / Self.leastBytesPerMillisecond)
+        }
+        return min(lastHeard.after(milliseconds: 1000), begin.after(milliseconds: 5000))
+    }
+
+    /// How fast a message comes at least, while others wait.
+    private static let leastBytesPerMillisecond: Int64 = 64
 
     func register(in set: inout PollSet) {
         let isWriting = stage == .connecting || !unsent.isEmpty
@@ -94,11 +114,13 @@ final class Conversation {
         if stage == .connecting {
             guard try Self.network({ () throws(SystemError) in try socket.isConnected() }) else { return nil }
             stage = .handshake
+            lastHeard = now
         }
-        try receive()
+        try receive(at: now)
         if stage == .handshake, try completeHandshake() {
             stage = .receiving
             deadline = nil
+            begin = now
         }
         var isComplete = false
         if stage == .receiving { isComplete = try readMessage(at: now) }
@@ -112,12 +134,14 @@ final class Conversation {
 
     /// Receives what has arrived. Data before the end of the connection, or before a reset, still counts: the session tells
     /// whether it is complete.
-    private func receive() throws(Failure) {
+    private func receive(at now: BootTime) throws(Failure) {
         var buffer = [UInt8](repeating: 0, count: TLSSession.largestRecord)
         for _ in 0..<Self.recordsPerTurn {
             do throws(SystemError) {
                 switch try socket.receive(into: &buffer) {
-                case .bytes(let count): session.receive(buffer.span.extracting(..<count))
+                case .bytes(let count):
+                    lastHeard = now
+                    session.receive(buffer.span.extracting(..<count))
                 case .notReady: return
                 case .end: return session.receiveEnd()
                 }

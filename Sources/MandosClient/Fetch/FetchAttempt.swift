@@ -5,13 +5,13 @@ import POSIXKit
 struct FetchAttempt<Work: AttemptWork> {
     /// The server's ID in the ``ServerList``.
     let server: Int
-    /// The address, if the server is an announced one.
-    let address: SocketAddress?
+    /// Whom it talks to, if anybody.
+    let peer: SocketAddress.Peer?
     let begun: BootTime
     let work: Work
 
     /// From when on the attempt may be given up for others; nil if never.
-    var replaceableFrom: BootTime? { work.protectedTime.map { begun.after(milliseconds: $0) } }
+    var replaceableFrom: BootTime? { work.protectedUntil(since: begun) }
 
     func isReplaceable(at now: BootTime) -> Bool { replaceableFrom.map { $0 <= now } ?? false }
 }
@@ -19,8 +19,6 @@ struct FetchAttempt<Work: AttemptWork> {
 /// The result of letting an attempt go on.
 enum AttemptResult {
     case underWay
-    /// The server has completed the handshake, and its message is awaited.
-    case connected
     case answered(NameLookup.Answer)
     case received(message: [UInt8])
     case decrypted(SecretBuffer)
@@ -32,8 +30,8 @@ protocol AttemptWork {
     /// Memory that the peer makes us use, in bytes.
     var size: Int { get }
     var isDecryption: Bool { get }
-    /// How long the attempt may last before it may be given up for others, in milliseconds; nil if it never may be.
-    var protectedTime: Int64? { get }
+    /// From when on an attempt that began at `begun` may be given up for others; nil if it never may be.
+    func protectedUntil(since begun: BootTime) -> BootTime?
     func register(in set: inout PollSet)
     func advance(at now: BootTime) -> AttemptResult
 }
@@ -56,11 +54,10 @@ enum FetchWork: AttemptWork {
         if case .decryption = self { true } else { false }
     }
 
-    var protectedTime: Int64? {
+    func protectedUntil(since begun: BootTime) -> BootTime? {
         switch self {
-        case .lookup: 1000
-        // After the handshake, the server may be waiting for an operator's approval.
-        case .conversation(let conversation): conversation.isHandshakeCompleted ? 60_000 : 1000
+        case .lookup: begun.after(milliseconds: 1000)
+        case .conversation(let conversation): conversation.protectedUntil
         case .decryption: nil
         }
     }
@@ -83,8 +80,7 @@ enum FetchWork: AttemptWork {
             }
         case .conversation(let conversation):
             do throws(Conversation.Failure) {
-                if let message = try conversation.advance(at: now) { return .received(message: message) }
-                return conversation.isHandshakeCompleted ? .connected : .underWay
+                return try conversation.advance(at: now).map { .received(message: $0) } ?? .underWay
             } catch {
                 return .failed(problem: error.description, lacksNetwork: error.lacksNetwork)
             }

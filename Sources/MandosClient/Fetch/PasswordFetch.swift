@@ -30,6 +30,7 @@ public final class PasswordFetch {
     private var attempts = AttemptPool<FetchWork>()
     private var discovered: DiscoveredServers?
     private var reportedFailure = ""
+    private var announcedLog = AnnouncedServersLog(at: .now())
 
     /// `retryInterval` is in milliseconds; nil means that each server is tried once. Without `network`, the machine's network
     /// is used as it is.
@@ -66,8 +67,10 @@ public final class PasswordFetch {
             let now = BootTime.now()
             followNetwork(at: now)
             followAnnouncements(at: now)
-            beginAttempts(at: now)
+            // First, so that nobody is given up who has answered meanwhile.
             if let password = advanceAttempts(at: now) { return .password(password) }
+            beginAttempts(at: now)
+            summarize(at: now)
             while let server = attempts.boundMemory() {
                 failed(server, "given up: servers have sent too much at once", at: now)
             }
@@ -82,7 +85,7 @@ public final class PasswordFetch {
         set.add(stop.descriptor.number)
         network?.register(in: &set)
         if isNetworkReady, let due = servers.schedule.nextDue { set.limit(to: attempts.nextRoom(from: due)) }
-        set.limit(to: servers.nextAddressDue(isTrying: attempts.isTrying))
+        set.limit(to: discovered != nil ? announcedLog.nextSummary : nil)
         attempts.register(in: &set)
         discovered?.register(in: &set, at: now)
         set.wait()
@@ -116,24 +119,17 @@ public final class PasswordFetch {
                 let added = servers.announced(
                     service, at: address, interface: interface.name, isTrying: attempts.isTrying, at: now)
                 if let added { detail("announced", of: added) }
-            case .removed(let announcement): withdraw(announcement, "not announced any more")
-            case .pushedOut(let announcement): withdraw(announcement, "given up for others: too many are announced")
+            case .removed(let announcement):
+                for removed in servers.withdrawn(announcement) {
+                    report(.detail(removed.description + ": not announced any more"))
+                }
             }
-        }
-    }
-
-    private func withdraw(_ announcement: Announcement, _ reason: String) {
-        if let removed = servers.withdrawn(announcement.service, isIPv6: announcement.isIPv6) {
-            report(.detail(removed.description + ": " + reason))
         }
     }
 
     // MARK: Beginning attempts
 
     private func beginAttempts(at now: BootTime) {
-        for server in servers.nextAddressDue(at: now) where attempts.isTrying(server) {
-            tryNextAddress(server, at: now)
-        }
         guard isNetworkReady else { return }
         for server in servers.schedule.begin(at: now, atMost: attempts.room(at: now)) {
             if let replaced = attempts.makeRoom(at: now) {
@@ -147,9 +143,7 @@ public final class PasswordFetch {
         guard let origin = servers[server]?.origin else { return }
         detail("trying", of: server)
         switch origin {
-        case .announced:
-            servers[server]?.beginRound()
-            tryNextAddress(server, at: now)
+        case .announced(let service, let address): converse(server, service, address, at: now)
         case .domain(let domain): lookUp(.services(name: "_mandos._tcp." + domain), for: server, at: now)
         case .named(let name):
             switch SocketAddress.resolve(host: name.host, port: name.port, isNumeric: true) {
@@ -177,7 +171,7 @@ public final class PasswordFetch {
                 let conversation = try Conversation(
                     to: address, interface: network?.selection.only, credentials: credentials, priority: priority,
                     at: now)
-                attempts.add(.conversation(conversation), for: server, at: now)
+                attempts.add(.conversation(conversation), for: server, peer: address.peer, at: now)
             } catch {
                 lacksNetwork = lacksNetwork || error.lacksNetwork
                 report(error.description, of: server, lacksNetwork: error.lacksNetwork)
@@ -186,19 +180,15 @@ public final class PasswordFetch {
         if !attempts.isTrying(server) { retry(server, at: now, lacksNetwork: lacksNetwork) }
     }
 
-    /// Asks an announced server, at its next address.
-    private func tryNextAddress(_ server: Int, at now: BootTime) {
-        guard case .announced(let service) = servers[server]?.origin,
-            let address = servers[server]?.nextAddress(at: now)
-        else { return }
-        if attempts.isAsking(address) { return failed(server, "already being asked under another name", at: now) }
+    /// Asks an announced server.
+    private func converse(_ server: Int, _ service: Discovery.Service, _ address: SocketAddress, at now: BootTime) {
         let interface = NetworkInterface.name(of: service.interface)
         do throws(Conversation.Failure) {
             let conversation = try Conversation(
                 to: address, interface: interface, credentials: credentials, priority: priority, at: now)
-            attempts.add(.conversation(conversation), for: server, address: address, at: now)
+            attempts.add(.conversation(conversation), for: server, peer: address.peer, at: now)
         } catch {
-            if error.lacksNetwork, let interface, servers[server]?.needsRoute(to: address) ?? false {
+            if error.lacksNetwork, let interface, servers[server]?.needsRoute() ?? false {
                 network?.addRoute(to: address, through: interface)
             }
             failed(server, error.description, at: now, lacksNetwork: error.lacksNetwork)
@@ -213,9 +203,6 @@ public final class PasswordFetch {
         while let (server, result) = attempts.advance(at: now) {
             switch result {
             case .underWay: break
-            case .connected:
-                servers[server]?.endRound()
-                if case .announced(let service) = servers[server]?.origin { discovered?.hasAnswered(service) }
             case .answered(.addresses(let addresses)): converse(server, addresses, at: now)
             case .answered(.services(let names)):
                 servers.addFromDNS(names, at: now)
@@ -234,17 +221,22 @@ public final class PasswordFetch {
         return nil
     }
 
-    /// Reports that an attempt failed. The server is tried at its next address, or, unless another of its attempts is still
-    /// under way, again later.
+    /// Reports that an attempt failed. The server is tried again later, unless another of its attempts is still under way.
     private func failed(_ server: Int, _ problem: String, at now: BootTime, lacksNetwork: Bool = false) {
         report(problem, of: server, lacksNetwork: lacksNetwork)
-        if let known = servers[server], !known.untried.isEmpty { return tryNextAddress(server, at: now) }
         if !attempts.isTrying(server) { retry(server, at: now, lacksNetwork: lacksNetwork) }
     }
 
     private func retry(_ server: Int, at now: BootTime, lacksNetwork: Bool = false) {
         let jitter = Int64(randomNumber(below: UInt32(clamping: (retryInterval ?? 0) / 10 + 1)))
-        servers.schedule.failed(server, at: now, lacksNetwork: lacksNetwork, jitter: jitter)
+        servers.failed(server, at: now, lacksNetwork: lacksNetwork, jitter: jitter)
+    }
+
+    /// Tells that somebody makes us ask many servers, if so: a person may wonder what takes so long.
+    private func summarize(at now: BootTime) {
+        if let text = announcedLog.summary(knowing: servers.announcedCount, asking: attempts.count, at: now) {
+            report(.problem(text))
+        }
     }
 
     private func detail(_ text: String, of server: Int) {
@@ -257,6 +249,7 @@ public final class PasswordFetch {
         if (lacksNetwork && network?.deadline != nil) || !(servers[server]?.isNew(problem) ?? false) {
             return detail(problem, of: server)
         }
+        if servers[server]?.announcement != nil, !announcedLog.admitsLine() { return detail(problem, of: server) }
         report(.problem(description + ": " + problem))
     }
 }

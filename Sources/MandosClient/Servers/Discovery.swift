@@ -25,19 +25,12 @@ import POSIXKit
     /// SIGPROF ends this process.
     private static let timeLimit: UInt32 = 20
 
-    @safe private struct Resolver {
-        /// The ID of the entry of ``announcements``.
-        let id: Int
-        let handle: OpaquePointer
-        var hasFailed = false
-    }
-
     private let poll: OpaquePointer
     private var avahi: OpaquePointer
     private let interfaces: [String]
     private var announcements = Announcements(at: .now())
     /// In the order of their IDs.
-    private var resolvers: [Resolver] = []
+    private var resolvers: [ServiceResolver] = []
     /// ``resolvers`` may not fit ``announcements``.
     private var hasChanged = false
     private var messages: [DiscoveryMessage] = []
@@ -95,7 +88,8 @@ import POSIXKit
     }
 
     deinit {
-        // Also frees the browser and the resolvers.
+        resolvers = []
+        // Also frees the browser.
         unsafe avahi_server_free(avahi)
         unsafe avahi_simple_poll_free(poll)
     }
@@ -112,10 +106,8 @@ import POSIXKit
         let now = BootTime.now()
         if let due = announcements.startOverDue, due <= now { try startOver(at: now) }
         if hasChanged { resolveAnnouncements() }
+        takeAddresses()
     }
-
-    /// A server has completed a handshake with us.
-    func hasAnswered(_ service: Service) { announcements.answered(service) }
 
     /// Takes the messages since the last call.
     func takeMessages() -> [DiscoveryMessage] {
@@ -128,7 +120,10 @@ import POSIXKit
         let discovery = unsafe Unmanaged<Discovery>.fromOpaque(object).takeUnretainedValue()
         cmandos_end_after_processor_time(0)
         defer { cmandos_end_after_processor_time(timeLimit) }
-        return unsafe discovery.waiting.wait(with: entries, count: Int(count), milliseconds: timeout)
+        let ready = unsafe discovery.waiting.wait(with: entries, count: Int(count), milliseconds: timeout)
+        // Avahi reads one packet of each socket at a time.
+        if ready > 0 { discovery.announcements.receivedPacket() }
+        return ready
     }
 
     // MARK: Callbacks
@@ -156,65 +151,37 @@ import POSIXKit
         discovery.hasChanged = true
     }
 
-    private static let resolved: AvahiSServiceResolverCallback = {
-        resolver, _, _, event, _, _, _, _, address, port, _, _, object in
-        guard let object = unsafe object, let resolver = unsafe resolver else { return }
-        let discovery = unsafe Unmanaged<Discovery>.fromOpaque(object).takeUnretainedValue()
-        guard let index = discovery.resolvers.firstIndex(where: { unsafe $0.handle == resolver }) else { return }
-        let id = discovery.resolvers[index].id
-        if event == AVAHI_RESOLVER_FOUND {
-            guard let service = discovery.announcements[id]?.service, port != 0,
-                let bytes = unsafe address.map({ unsafe Discovery.bytes(of: $0) })
-            else { return }
-            if let loser = discovery.announcements.resolved(id) { discovery.messages.append(.pushedOut(loser)) }
-            discovery.messages.append(.found(service, address: bytes, port: port))
-        } else {
-            discovery.resolvers[index].hasFailed = true
-            discovery.announcements.notResolved(id)
-        }
-        discovery.hasChanged = true
-    }
-
     private static func bytes(of name: UnsafePointer<CChar>) -> [UInt8] {
         unsafe UnsafeBufferPointer(start: name, count: strlen(name)).map { UInt8(bitPattern: $0) }
     }
 
-    private static func bytes(of address: UnsafePointer<AvahiAddress>) -> [UInt8] {
-        let count = unsafe address.pointee.proto == AVAHI_PROTO_INET6 ? 16 : 4
-        return unsafe withUnsafeBytes(of: address.pointee.data) { unsafe Array($0.prefix(count)) }
-    }
-
     // MARK: Outside of callbacks
 
-    /// Has Avahi resolve the announcements that are looked at, and no others.
+    /// Resolves the announcements that are looked at, and no others.
     private func resolveAnnouncements() {
         hasChanged = false
         var old = resolvers[...]
         resolvers = []
         for entry in announcements.entries {
-            while let resolver = old.first, resolver.id <= entry.id {
-                if resolver.id == entry.id, !resolver.hasFailed { break }
-                unsafe avahi_s_service_resolver_free(resolver.handle)
-                old.removeFirst()
-            }
+            old = old.drop { $0.id < entry.id }
             if let resolver = old.first, resolver.id == entry.id {
-                resolvers.append(old.removeFirst())
+                resolvers.append(resolver)
             } else if entry.isSeen {
-                resolve(entry)
+                resolvers.append(unsafe ServiceResolver(avahi, entry, type: Self.serviceType))
             }
         }
-        for resolver in old { unsafe avahi_s_service_resolver_free(resolver.handle) }
     }
 
-    private func resolve(_ entry: Announcements.Entry) {
-        let service = entry.announcement.service
-        let family = AvahiProtocol(entry.announcement.isIPv6 ? AVAHI_PROTO_INET6 : AVAHI_PROTO_INET)
-        let handle = unsafe avahi_s_service_resolver_new(
-            avahi, AvahiIfIndex(service.interface), family, String(decoding: service.name, as: UTF8.self),
-            Self.serviceType, nil, family, AVAHI_LOOKUP_NO_TXT, Self.resolved,
-            Unmanaged.passUnretained(self).toOpaque())
-        // Without a resolver, as for a name that Avahi refuses, the entry waits until others need its place.
-        if let handle = unsafe handle { unsafe resolvers.append(Resolver(id: entry.id, handle: handle)) }
+    private func takeAddresses() {
+        for index in resolvers.indices {
+            let id = resolvers[index].id
+            for (address, port) in unsafe resolvers[index].take(avahi) {
+                messages.append(.found(resolvers[index].service, address: address, port: port))
+                announcements.resolved(id)
+                hasChanged = true
+            }
+            if resolvers[index].isFull { announcements.hasTooManyRecords() }
+        }
     }
 
     /// Begins with an empty cache: a flood fills Avahi's, which then has no room for others, and announcements that were pushed
@@ -222,10 +189,10 @@ import POSIXKit
     private func startOver(at now: BootTime) throws(Failure) {
         for gone in announcements.startOver(at: now) { messages.append(.removed(gone)) }
         let avahi = unsafe try Self.newAvahi(poll, interfaces)
-        // Also frees the browser and the resolvers.
+        resolvers = []
+        // Also frees the browser.
         unsafe avahi_server_free(self.avahi)
         unsafe self.avahi = unsafe avahi
-        resolvers = []
         try browse()
     }
 }

@@ -1,22 +1,16 @@
 import POSIXKit
 
-/// A message between the process that looks for servers and the one that asks them. All messages have the same length.
+/// A message from the process that looks for servers to the one that asks them. All messages have the same length.
 ///
 /// A packet from the network may have taken over the process that looks for servers: nothing that it sends is trusted.
 enum DiscoveryMessage: Equatable {
     typealias Service = Discovery.Service
 
-    /// The first message of each new process: it knows no server yet.
-    case began
     case found(Service, address: [UInt8], port: UInt16)
     /// The server is no longer announced.
     case removed(Announcement)
-    /// The server is announced, but there are too many.
-    case pushedOut(Announcement)
     /// There will be no more messages from this process; `code` is one of Avahi's.
     case failed(code: Int32)
-    /// To the process that looks for servers: a server has completed a handshake.
-    case answered(Service)
 
     /// The length of each message, in bytes.
     static let length = 3 + longestName + 4 + 2 + longestAddress
@@ -26,12 +20,9 @@ enum DiscoveryMessage: Equatable {
 
     private var number: UInt8 {
         switch self {
-        case .began: 1
-        case .found: 2
-        case .removed: 3
-        case .pushedOut: 4
-        case .failed: 5
-        case .answered: 6
+        case .found: 1
+        case .removed: 2
+        case .failed: 3
         }
     }
 
@@ -43,14 +34,12 @@ enum DiscoveryMessage: Equatable {
         var address: [UInt8] = []
         var port: UInt16 = 0
         switch self {
-        case .began: break
         case .failed(let code): value = UInt32(bitPattern: code)
         case .found(let service, let itsAddress, let itsPort):
             (name, value, address, port) = (service.name, service.interface, itsAddress, itsPort)
-        case .removed(let announcement), .pushedOut(let announcement):
+        case .removed(let announcement):
             (name, value) = (announcement.service.name, announcement.service.interface)
             address = [UInt8](repeating: 0, count: announcement.isIPv6 ? 16 : 4)
-        case .answered(let service): (name, value) = (service.name, service.interface)
         }
         name = Array(name.prefix(Self.longestName))
         return [number, UInt8(name.count), UInt8(address.count)] + Self.filled(name, Self.longestName)
@@ -72,8 +61,7 @@ enum DiscoveryMessage: Equatable {
         let value = message[afterName..<afterName + 4].reversed().reduce(0) { $0 << 8 | UInt32($1) }
         let service = Service(name: Array(message[3..<3 + nameCount]), interface: value)
         switch message[0] {
-        case 1: self = .began
-        case 2:
+        case 1:
             let port = UInt16(message[afterName + 4]) | UInt16(message[afterName + 5]) << 8
             guard addressCount == 4 || addressCount == 16 else { return nil }
             let address = Array(message[(afterName + 6)...].prefix(addressCount))
@@ -81,10 +69,8 @@ enum DiscoveryMessage: Equatable {
                 return nil
             }
             self = .found(service, address: address, port: port)
-        case 3: self = .removed(Announcement(service: service, isIPv6: addressCount == 16))
-        case 4: self = .pushedOut(Announcement(service: service, isIPv6: addressCount == 16))
-        case 5: self = .failed(code: Int32(bitPattern: value))
-        case 6: self = .answered(service)
+        case 2: self = .removed(Announcement(service: service, isIPv6: addressCount == 16))
+        case 3: self = .failed(code: Int32(bitPattern: value))
         default: return nil
         }
     }

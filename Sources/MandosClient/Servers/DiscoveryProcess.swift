@@ -43,19 +43,13 @@ public enum DiscoveryProcess {
     private static func run(
         _ socket: borrowing FileDescriptor, _ interfaces: [String], _ isVerbose: Bool
     ) throws(Discovery.Failure) {
-        _ = try? socket.write(DiscoveryMessage.began.bytes)
         let discovery = try Discovery(on: interfaces, isVerbose: isVerbose)
-        var message = [UInt8](repeating: 0, count: DiscoveryMessage.length)
         while true {
             var set = PollSet()
             set.add(socket.number)
             try discovery.wait(&set)
-            while isReadable(socket.number) {
-                guard case .bytes(let count)? = try? socket.read(into: &message) else { return }
-                if case .answered(let service) = DiscoveryMessage(message[..<count]) {
-                    discovery.hasAnswered(service)
-                }
-            }
+            // Nothing is ever sent to us.
+            if isReadable(socket.number) { return }
             // Sending waits if the other side is slow: packets are then lost instead of filling our memory.
             for message in discovery.takeMessages() {
                 guard (try? socket.write(message.bytes)) != nil else { return }

@@ -1,13 +1,14 @@
 import MandosFormats
 import POSIXKit
 
-/// A server to ask, its addresses, and those of them that are still to be tried.
+/// A server to ask: a name, or one address and port that were announced.
 struct KnownServer {
     enum Origin {
         /// Named by `--connect`, `--server` or DNS.
         case named(ServerName)
-        /// Announced by multicast DNS.
-        case announced(Discovery.Service)
+        /// Announced by multicast DNS. Every address and port is a server of its own: anybody can announce wrong ones under the
+        /// name of the right one.
+        case announced(Discovery.Service, SocketAddress)
         /// A domain whose servers are looked up in DNS; not a server itself.
         case domain(String)
     }
@@ -16,21 +17,13 @@ struct KnownServer {
     let id: Int
     let origin: Origin
     let description: String
-
-    /// The addresses of an announced server. They are tried in turn, so that a server that answers gets one request.
-    private(set) var addresses: [SocketAddress] = []
-    /// The addresses that are left in the current round.
-    private(set) var untried: ArraySlice<SocketAddress> = []
-    /// When to try the next address although the previous one has not failed.
-    private(set) var nextAddressDue: BootTime?
-    /// An address has answered in the current round.
-    private var hasAnswered = false
-    private var routedAddresses: [[UInt8]] = []
+    /// Whose address is announced.
+    let peer: SocketAddress.Peer?
+    /// It is not announced any more, and is forgotten once it has been tried.
+    var isWithdrawn = false
+    private var hasAskedForRoute = false
     private var reportedProblems: [String] = []
 
-    /// How long one address may be silent before the next one is tried as well, in milliseconds.
-    private static let headStart: Int64 = 1000
-    private static let maximumAddresses = 16
     private static let maximumReportedProblems = 16
 
     /// `interface` is the name of the interface on which the server is announced.
@@ -38,9 +31,10 @@ struct KnownServer {
         self.id = id
         self.origin = origin
         switch origin {
-        case .named(let name): description = name.description
-        case .domain(let domain): description = domain
-        case .announced(let service):
+        case .named(let name): (description, peer) = (name.description, nil)
+        case .domain(let domain): (description, peer) = (domain, nil)
+        case .announced(let service, let address):
+            peer = address.peer
             // Without control characters, which a console would obey.
             var name = ""
             for scalar in String(decoding: service.name, as: UTF8.self).unicodeScalars
@@ -56,54 +50,30 @@ struct KnownServer {
         if case .named(let name) = origin { name } else { nil }
     }
 
-    /// Adds an address; the oldest one goes if there are too many.
-    ///
-    /// - Returns: whether the address is new.
-    mutating func add(_ address: SocketAddress) -> Bool {
-        if addresses.contains(where: { $0.isSame(as: address) }) { return false }
-        // The latest announcement is the most likely to hold.
-        if addresses.count >= Self.maximumAddresses { addresses.removeFirst() }
-        addresses.append(address)
+    /// The announcement and the address if it was announced.
+    var announcement: (service: Discovery.Service, address: SocketAddress)? {
+        if case .announced(let service, let address) = origin { (service, address) } else { nil }
+    }
+
+    /// Whether it is announced on the same interface with this address, of `newPeer`, and port, under whatever name.
+    func isAnnounced(on interface: UInt32, at address: SocketAddress, of newPeer: SocketAddress.Peer) -> Bool {
+        guard peer == newPeer, let (service, itsAddress) = announcement else { return false }
+        return service.interface == interface && itsAddress.isSame(as: address)
+    }
+
+    /// Whether it may be the same server as one that is announced with this name and address.
+    func mayBeSame(
+        as service: Discovery.Service, _ address: SocketAddress, of newPeer: SocketAddress.Peer
+    ) -> Bool {
+        guard let (itsService, itsAddress) = announcement else { return false }
+        return itsService == service || (peer == newPeer && itsAddress.isSame(as: address))
+    }
+
+    /// Whether adding a route to its address is worth a try; true once.
+    mutating func needsRoute() -> Bool {
+        guard let address = announcement?.address, !address.isLinkLocal, !hasAskedForRoute else { return false }
+        hasAskedForRoute = true
         return true
-    }
-
-    /// Adds an address to the current round, unless another one has answered already.
-    mutating func alsoTry(_ address: SocketAddress, at now: BootTime) {
-        guard !hasAnswered, untried.count < Self.maximumAddresses else { return }
-        untried.append(address)
-        nextAddressDue = nextAddressDue ?? now.after(milliseconds: Self.headStart)
-    }
-
-    /// Whether adding a route to `address` is worth a try; true once for each address.
-    mutating func needsRoute(to address: SocketAddress) -> Bool {
-        guard !address.isLinkLocal, !routedAddresses.contains(address.bytes) else { return false }
-        routedAddresses.append(address.bytes)
-        return true
-    }
-
-    mutating func removeAddresses(isIPv6: Bool) {
-        addresses.removeAll { $0.isIPv6 == isIPv6 }
-        untried.removeAll { $0.isIPv6 == isIPv6 }
-    }
-
-    /// Begins a new round through all addresses.
-    mutating func beginRound() {
-        untried = addresses[...]
-        hasAnswered = false
-    }
-
-    /// Takes the next address of the current round.
-    mutating func nextAddress(at now: BootTime) -> SocketAddress? {
-        let address = untried.popFirst()
-        nextAddressDue = untried.isEmpty ? nil : now.after(milliseconds: Self.headStart)
-        return address
-    }
-
-    /// Ends the current round: one address has answered, so the others are not needed.
-    mutating func endRound() {
-        hasAnswered = true
-        untried = []
-        nextAddressDue = nil
     }
 
     /// Whether a problem has not been reported yet; every retry would report it again.
@@ -115,5 +85,12 @@ struct KnownServer {
 }
 
 extension SocketAddress {
-    func isSame(as other: SocketAddress) -> Bool { bytes == other.bytes && port == other.port }
+    func isSame(as other: SocketAddress) -> Bool { port == other.port && bytes == other.bytes }
+
+    /// Whose address it is: a host, or for an IPv6 address that is not link-local, a network, where anybody can have 2⁶⁴.
+    var peer: Peer {
+        Peer((isIPv6 && !isLinkLocal ? bytes.prefix(8) : bytes.suffix(8)).reduce(0) { $0 << 8 | UInt64($1) })
+    }
+
+    typealias Peer = UInt64
 }

@@ -5,12 +5,25 @@ import POSIXKit
 struct ServerList {
     private var servers: [KnownServer] = []
     var schedule: RetrySchedule
+    private let random: (_ below: Int) -> Int
 
     /// Maximum number of servers from options and DNS; when it is reached, DNS adds no more.
     static let maximumNamed = 1000
+    /// Maximum number of addresses and ports that are announced.
+    private let maximumAnnounced: Int
+    /// How much later a server is tried that may be the same as one that is being tried, in milliseconds: so that a server with
+    /// several addresses, which answers at the first, gets one request.
+    private static let headStart: Int64 = 1000
 
     /// `retryInterval` is in milliseconds; nil means that each server is tried once.
-    init(retryInterval: Int64?) { schedule = RetrySchedule(interval: retryInterval) }
+    init(
+        retryInterval: Int64?, maximumAnnounced: Int = 768,
+        random: @escaping (_ below: Int) -> Int = { Int(randomNumber(below: UInt32($0))) }
+    ) {
+        schedule = RetrySchedule(interval: retryInterval, random: random)
+        self.random = random
+        self.maximumAnnounced = maximumAnnounced
+    }
 
     /// The server with this ID, if it is still known.
     subscript(id: Int) -> KnownServer? {
@@ -21,14 +34,13 @@ struct ServerList {
         }
     }
 
+    var announcedCount: Int { servers.count { $0.peer != nil } }
+
     // MARK: Becoming known
 
-    /// Adds a server, which is due at once. `interface` is where it is announced.
-    @discardableResult
-    mutating func add(_ origin: KnownServer.Origin, interface: String? = nil, at now: BootTime) -> Int {
-        let id = schedule.add(at: now)
-        servers.append(KnownServer(origin, id: id, interface: interface))
-        return id
+    /// Adds a server from options or DNS, which is due at once.
+    mutating func add(_ origin: KnownServer.Origin, at now: BootTime) {
+        servers.append(KnownServer(origin, id: schedule.add(at: now), interface: nil))
     }
 
     /// Adds the servers that DNS names, except known ones, up to ``maximumNamed``.
@@ -39,53 +51,82 @@ struct ServerList {
         }
     }
 
-    /// Adds an address of a server that is announced on `interface`; a server that is not being tried is then due at once.
+    /// Adds an address at which a server is announced on `interface`, unless it is known.
     ///
     /// - Returns: the ID of the server if it is new.
     mutating func announced(
         _ service: Discovery.Service, at address: SocketAddress, interface: String, isTrying: (Int) -> Bool,
         at now: BootTime
     ) -> Int? {
-        if let index = index(of: service) {
-            guard servers[index].add(address) else { return nil }
-            if isTrying(servers[index].id) {
-                servers[index].alsoTry(address, at: now)
-            } else {
-                schedule.renew(servers[index].id, at: now)
-            }
+        let peer = address.peer
+        if let index = servers.firstIndex(where: { $0.isAnnounced(on: service.interface, at: address, of: peer) }) {
+            servers[index].isWithdrawn = false
             return nil
         }
-        let id = add(.announced(service), interface: interface, at: now)
-        _ = self[id]?.add(address)
+        if announcedCount >= maximumAnnounced { forgetOne(newest: service.interface, peer) }
+        let isHeldBack = servers.contains { $0.mayBeSame(as: service, address, of: peer) && isTrying($0.id) }
+        let due = isHeldBack ? now.after(milliseconds: Self.headStart) : now
+        let id = schedule.add(at: due, peer: peer)
+        servers.append(KnownServer(.announced(service, address), id: id, interface: interface))
         return id
     }
 
-    /// Removes the addresses of one kind of an announced server, and the server with its last address.
+    /// Removes an announced server of the interface, and there of the peer, that have most: one that has been tried rather than
+    /// one that has not. Otherwise a random one, so that no announcer can choose whose it is.
+    private mutating func forgetOne(newest interface: UInt32, _ peer: SocketAddress.Peer) {
+        var victims = servers.indices.filter { servers[$0].peer != nil }
+        let tried = victims.filter { !schedule.isNew(servers[$0].id) }
+        if !tried.isEmpty { victims = tried }
+        victims = Self.mostCrowded(victims, newest: UInt64(interface)) {
+            UInt64(servers[$0].announcement?.service.interface ?? 0)
+        }
+        victims = Self.mostCrowded(victims, newest: peer) { servers[$0].peer ?? 0 }
+        _ = remove(at: victims[random(victims.count)])
+    }
+
+    /// Those of `servers` whose group is largest; the newest server counts too.
+    private static func mostCrowded(_ servers: [Int], newest: UInt64, group: (Int) -> UInt64) -> [Int] {
+        let sorted = servers.map { (server: $0, group: group($0)) }.sorted { $0.group < $1.group }
+        var largest: ArraySlice<(server: Int, group: UInt64)> = []
+        var most = 0
+        var rest = sorted[...]
+        while let first = rest.first {
+            let same = rest.prefix { $0.group == first.group }
+            rest = rest.dropFirst(same.count)
+            let count = same.count + (first.group == newest ? 1 : 0)
+            if count > most { (largest, most) = (same, count) }
+        }
+        return largest.map { $0.server }
+    }
+
+    /// The announcement of a server has been withdrawn, for its addresses of one kind. Those that have not been tried keep their
+    /// turn: anybody can withdraw announcements.
     ///
-    /// - Returns: the server if it was removed. Attempts under way go on; it is not tried again.
-    mutating func withdrawn(_ service: Discovery.Service, isIPv6: Bool) -> KnownServer? {
-        guard let index = index(of: service) else { return nil }
-        servers[index].removeAddresses(isIPv6: isIPv6)
-        guard servers[index].addresses.isEmpty else { return nil }
+    /// - Returns: the servers that were removed. Attempts under way go on; they are not tried again.
+    mutating func withdrawn(_ announcement: Announcement) -> [KnownServer] {
+        var removed: [KnownServer] = []
+        for index in servers.indices.reversed() {
+            guard let (service, address) = servers[index].announcement, service == announcement.service,
+                address.isIPv6 == announcement.isIPv6
+            else { continue }
+            servers[index].isWithdrawn = true
+            if !schedule.isNew(servers[index].id) { removed.append(remove(at: index)) }
+        }
+        return removed
+    }
+
+    private mutating func remove(at index: Int) -> KnownServer {
         schedule.remove(servers[index].id)
         return servers.remove(at: index)
     }
 
-    private func index(of service: Discovery.Service) -> Int? {
-        servers.firstIndex { server in
-            if case .announced(let other) = server.origin { other == service } else { false }
-        }
-    }
-
     // MARK: Being tried
 
-    /// The servers whose next address is due while another one is still silent.
-    func nextAddressDue(at now: BootTime) -> [Int] {
-        servers.filter { server in server.nextAddressDue.map { $0 <= now } ?? false }.map { $0.id }
-    }
-
-    /// When the next address of a server that is being tried is due.
-    func nextAddressDue(isTrying: (Int) -> Bool) -> BootTime? {
-        servers.filter { isTrying($0.id) }.compactMap { $0.nextAddressDue }.min()
+    /// Ends a try of a server that failed; see ``RetrySchedule``.
+    mutating func failed(_ server: Int, at now: BootTime, lacksNetwork: Bool, jitter: Int64) {
+        schedule.failed(server, at: now, lacksNetwork: lacksNetwork, jitter: jitter)
+        if let index = servers.firstIndex(where: { $0.id == server }), servers[index].isWithdrawn {
+            _ = remove(at: index)
+        }
     }
 }

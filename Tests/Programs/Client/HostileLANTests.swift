@@ -90,4 +90,68 @@ import Testing
         #expect(result.status == 0, "\(result.errors)")
         #expect(result.output == LAN.password)
     }
+
+    @Test func `neighbours who complete handshakes and then say nothing do not keep the client from the right server`()
+        async throws
+    {
+        let result = try await LAN().run(
+            """
+            host s
+            host x
+            host c
+            serve_plainly s "$KNOWN"
+            stalling_servers x 400
+            begin_client c
+            announce x ports 400 200
+            # All places are taken.
+            is_full() { [ "$(on x ss -Htn state established | grep -c .)" -ge 200 ]; }
+            eventually is_full || fail "not enough conversations: $(cat /run/errors)"
+            announce s honest 4711
+            password_within 60
+            # A person is told what takes so long, but not of each of them.
+            [ "$(grep -c . /run/errors)" -lt 40 ] || fail "too much is told: $(wc /run/errors)"
+            """)
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.output == LAN.password)
+    }
+
+    @Test(arguments: [5000, 0])
+    func `a neighbour who announces the right name with the wrong port does not hide the right one`(port: Int)
+        async throws
+    {
+        let result = try await LAN().run(
+            """
+            host s
+            host x
+            host c
+            serve_plainly s "$KNOWN"
+            stalling_servers x 1
+            begin_client c --debug
+            announce x wrong-port \(port) 2
+            wait_for /run/errors 'interface c-0 brought up'
+            sleep 2
+            announce s honest 4711
+            password_within 60
+            """)
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.output == LAN.password)
+    }
+
+    @Test func `a neighbour who announces endless addresses does not hide the right server`() async throws {
+        let result = try await LAN().run(
+            """
+            host s
+            host x
+            host c
+            serve_plainly s "$KNOWN"
+            begin_client c --debug
+            announce x addresses 40 500
+            wait_for /run/errors '"Many" on c-0: announced'
+            sleep 2
+            announce s honest 4711
+            password_within 60
+            """)
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.output == LAN.password)
+    }
 }

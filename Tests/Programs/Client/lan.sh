@@ -247,3 +247,38 @@ END
     done
     touch /run/hang
 }
+
+# Our server on the host $1, with the clients.conf $2; announced by announce.py, so that another host can announce its name.
+serve_plainly() {
+    ip -n "$1" link set "$1-0" up
+    mkdir -p -m 700 "/run/$1/configuration" "/run/$1/state"
+    cp "$2" "/run/$1/configuration/clients.conf"
+    on "$1" "$MANDOS" --configdir "/run/$1/configuration" --statedir "/run/$1/state" --foreground --no-dbus --port 4711 \
+        --no-zeroconf --debuglevel INFO 2>"/run/$1/log" &
+    wait_for "/run/$1/log" ' serving'
+}
+
+# Announces servers of the host $1, as announce.py does with the other arguments.
+announce() {
+    announcing_host=$1
+    ip -n "$1" link set "$1-0" up
+    shift
+    on "$announcing_host" /usr/bin/python3 "$(dirname "$LIBRARY")/announce.py" "$announcing_host-0" "$@" &
+}
+
+# Starts servers on the host $1 that complete handshakes and then say nothing, at $2 ports from 5000 on.
+stalling_servers() {
+    clang -o /run/stalling_servers -x c "$(dirname "$LIBRARY")/stalling-servers" -lgnutls -lpthread
+    on "$1" /run/stalling_servers 5000 "$2" >/run/stalling &
+    eventually grep -q ready /run/stalling
+}
+
+# Fails unless the client ends with the password within $1 seconds.
+password_within() {
+    begin=$(now)
+    eventually test -s /run/password || fail "no password: $(tail -5 /run/errors)"
+    took=$(($(now) - begin))
+    [ "$took" -le "$(($1 * 1000))" ] || fail "only after $took milliseconds"
+    wait "$client"
+    cat /run/password
+}
