@@ -102,6 +102,13 @@ void cmandos_take_plain_limits(void) {
     }
 }
 
+void cmandos_raise_file_limit(unsigned files) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= files) return;
+    limit.rlim_cur = limit.rlim_max < files ? limit.rlim_max : files;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 void cmandos_take_plain_scheduling(void) {
     const struct sched_param parameters = {0};
     cpu_set_t all;

@@ -6,8 +6,12 @@ import POSIXKit
 @main struct MandosClientProgram {
     private static let program: StaticString = "mandos-client"
 
+    /// More than 200 conversations, decryptions and ourselves need.
+    private static let descriptors: UInt32 = 1024
+
     static func main() {
         Hardening.protectProcess()
+        Hardening.setUsableSurroundings(files: descriptors)
         do throws(SystemError) {
             let stop = try StopSignals()
             PluginRole.fetches.declare(isFinal: true)
@@ -15,9 +19,15 @@ import POSIXKit
             let user = WorkerUser.current
             let directory = PrivateDirectory(for: user)
             // The last use of privileges that a set-uid bit has given to this process.
-            let network = try NetworkSetup.begin(
-                settings.selection, hooks: settings.hooks, delay: settings.delay, isVerbose: settings.debug,
-                complain: { complain(program, $0) }, finally: { directory?.remove() })
+            let network: NetworkSetup
+            do throws(SystemError) {
+                network = try NetworkSetup.begin(
+                    settings.selection, hooks: settings.hooks, delay: settings.delay, isVerbose: settings.debug,
+                    complain: { complain(program, $0) }, finally: { directory?.removeSoon() })
+            } catch {
+                directory?.removeSoon()
+                throw error
+            }
             let ending: ProgramEnding
             do throws(SystemError) {
                 try Hardening.dropPrivileges()

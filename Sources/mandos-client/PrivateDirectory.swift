@@ -1,5 +1,6 @@
 import CMandosSystem
 import MandosClient
+import MandosFormats
 import POSIXKit
 
 /// The user as which the processes run that talk to the network.
@@ -66,6 +67,17 @@ struct PrivateDirectory {
         _ = process?.waitForStatus()
     }
 
-    /// Removes it, if it is empty.
-    func remove() { removeDirectory(path) }
+    /// Removes what is in it, in the worker.
+    func emptyAsWorker() { TemporaryDirectory.empty(path) }
+
+    /// How long the worker may take to empty it after the supervisor was killed, in milliseconds.
+    private static let patience: Int64 = 3000
+    // In microseconds.
+    private static let pause: UInt32 = 20_000
+
+    /// Removes it, once it is empty.
+    func removeSoon() {
+        let deadline = BootTime.now().after(milliseconds: Self.patience)
+        while !removeDirectory(path), BootTime.now() < deadline { _ = usleep(Self.pause) }
+    }
 }

@@ -20,7 +20,8 @@ struct RunningWorker: ~Copyable {
     init(_ supervisor: Supervisor) throws(SystemError) {
         let pipe = try Pipe.make(nonBlocking: .reading)
         let servers = try SocketPair()
-        process = try ChildProcess.fork("a process", boundBy: SIGKILL) {
+        // If we are killed, nobody but the worker can remove what it has made.
+        process = try ChildProcess.fork("a process", boundBy: SIGTERM) {
             supervisor.work(pipe.writing.number, servers.second.number)
         }
         handover = PasswordHandover(pipe.keepReading())

@@ -31,6 +31,8 @@ struct Worker {
             return .exit(error.status)
         }
         try user.become()
+        // The supervisor does the same, unless it was killed.
+        defer { directory?.emptyAsWorker() }
         if settings.connect == nil { try fetch.addAnnouncedServers(from: FileDescriptor(owning: servers)) }
         switch fetch.run(until: stop) {
         case .password(let secret):

@@ -147,7 +147,9 @@ pid_t cmandos_start_client(
 // For the splash screens. Sources: pidfd_send_signal(2), prlimit(2), posix_spawn(3).
 int cmandos_pidfd_signal(int descriptor, int signal_number);  // a pidfd, or a process's directory in /proc
 void cmandos_take_limits_of(pid_t pid);
-void cmandos_take_plain_limits(void);  // those of process 1, but at most 1024 open files
+void cmandos_take_plain_limits(void);
+// Raises the limit on open descriptors to `files`, as far as is permitted.
+void cmandos_raise_file_limit(unsigned files);  // those of process 1, but at most 1024 open files
 void cmandos_take_plain_scheduling(void);
 int cmandos_spawn_in_session(void);  // the flag POSIX_SPAWN_SETSID
 

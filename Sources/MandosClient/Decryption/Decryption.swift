@@ -3,8 +3,10 @@ public import POSIXKit
 
 /// Decrypts one message with the installed OpenPGP programs, each in turn, until one succeeds.
 public final class Decryption {
-    /// How long one program may take, in milliseconds: long enough for RSA 4096 on a small machine under emulation.
+    /// How long one program may take, in milliseconds: the last one long enough for RSA 4096 on a small machine under emulation, those
+    /// before it less, since one that hangs keeps the next one from its turn.
     private static let timeLimit: Int64 = 60_000
+    private static let timeLimitBeforeOthers: Int64 = 15_000
     /// Where GnuPG's home may be; the initramfs has at least one of these, in memory.
     public static let standardPlaces = ["/run", "/tmp"]
     private static let environment = ["PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C"]
@@ -24,6 +26,7 @@ public final class Decryption {
     private let isEncrypted: Bool
     private let secretKeyFile: String
     private let temporaryPlaces: [String]
+    private let report: (String) -> Void
     private var programs: ArraySlice<DecryptionProgram>
     private var running: (program: DecryptionProgram, step: Step, process: PipedChild)?
     private var deadline: BootTime?
@@ -32,8 +35,9 @@ public final class Decryption {
 
     public init(
         of message: [UInt8], secretKeyFile: String, programs: [DecryptionProgram] = DecryptionProgram.installed(),
-        temporaryPlaces: [String] = standardPlaces
+        temporaryPlaces: [String] = standardPlaces, report: @escaping (String) -> Void = { _ in }
     ) {
+        self.report = report
         let message = OpenPGPMessage.withoutArmor(message)
         isEncrypted = OpenPGPMessage.isEncrypted(message)
         self.message = SecretBuffer(message)
@@ -63,6 +67,7 @@ public final class Decryption {
                 guard let deadline, now >= deadline else { return nil }
                 running = nil
                 note(program, "took too long")
+                report(program.path + " took too long; " + (programs.isEmpty ? "giving up" : "trying the next program"))
                 continue
             }
             running = nil
@@ -98,7 +103,7 @@ public final class Decryption {
                 program.path, arguments: try arguments(for: program, step), environment: Self.environment,
                 input: step == .decrypt ? message : nil, outputLimit: ProtocolLimits.largestSecret)
             running = (program, step, process)
-            deadline = now.after(milliseconds: Self.timeLimit)
+            deadline = now.after(milliseconds: programs.isEmpty ? Self.timeLimit : Self.timeLimitBeforeOthers)
         } catch {
             note(program, error.description)
         }

@@ -210,7 +210,10 @@ public final class PasswordFetch {
                 retry(server, at: now)
             case .received(let message):
                 detail("sent \(message.count) bytes", of: server)
-                let decryption = Decryption(of: message, secretKeyFile: secretKeyFile, temporaryPlaces: temporaryPlaces)
+                let report = report
+                let decryption = Decryption(
+                    of: message, secretKeyFile: secretKeyFile, temporaryPlaces: temporaryPlaces
+                ) { report(.problem($0)) }
                 attempts.add(.decryption(decryption), for: server, at: now)
             case .decrypted(let password):
                 detail("the password is decrypted", of: server)

@@ -36,6 +36,8 @@ final class NetworkHelper {
     private var deadline: BootTime?
     /// How long before the deadline hooks are ended, in milliseconds: interfaces are brought down after them.
     private static let timeForInterfaces: Int64 = 500
+    /// The time between two signs of life while a hook runs, in milliseconds.
+    private static let timeBetweenSigns: Int64 = 1000
     /// Reported failures to bring up interfaces, and their error numbers.
     private var reportedFailures: [(interface: UInt32, code: Int32)] = []
     // Changes to undo.
@@ -179,6 +181,8 @@ final class NetworkHelper {
             var set = PollSet()
             set.add(process.descriptor)
             if deadline == nil { set.add(socket.number, for: .hangUp) }
+            _ = try? socket.write(NetworkRequest.signOfLife)
+            set.limit(to: .now().after(milliseconds: Self.timeBetweenSigns))
             set.limit(to: limit)
             set.limit(to: end)
             set.wait()

@@ -28,6 +28,9 @@ enum NetworkRequest {
         }
     }
 
+    /// A message of the helper that answers nothing, and only tells that it is alive.
+    static let signOfLife: [UInt8] = [0]
+
     /// Maximum length of a message, in bytes.
     static let maximumLength = 64
 

@@ -12,6 +12,8 @@ public final class NetworkSetup {
     private let report: (String) -> Void
     /// Requests that the helper's queue had no room for.
     private var waiting: ArraySlice<[UInt8]> = []
+    /// When the helper counts as stuck if it gives no sign of life.
+    private var silenceEnd = BootTime.now().after(milliseconds: longestSilence)
     let selection: InterfaceSelection
 
     /// Starts the helper; requires a process that still has one thread, and its privileges.
@@ -45,6 +47,7 @@ public final class NetworkSetup {
     /// Starts the network hooks; interfaces are brought up after them.
     func begin() {
         if !SocketAddress.hasIPv6 { report("this machine has no IPv6: only servers with an IPv4 address are asked") }
+        silenceEnd = .now().after(milliseconds: Self.longestSilence)
         ask(.runHooks)
     }
 
@@ -55,28 +58,46 @@ public final class NetworkSetup {
     /// When the restoration must be over if the client is told to end now.
     static func deadlineOfTheEnd() -> BootTime { .now().after(milliseconds: timeToEnd) }
 
+    /// How long the helper may be silent before it counts as stuck, in milliseconds: it gives a sign of life every second.
+    static let longestSilence: Int64 = 30_000
+    /// How much later than its deadline the helper may end, in milliseconds.
+    private static let patience: Int64 = 500
+
     /// Restores the network, and waits until that is done: in a limited time if the client has been told to end, or when a signal
-    /// tells it.
+    /// tells it; in any case only as long as the helper gives signs of life. It is root's, so that nobody can end it by force.
     public func end(hasBeenTold: Bool, until stop: borrowing StopSignals) {
         guard let helper = helper.take() else { return }
         var isHurried = hasBeenTold
         var isAsked = false
         var answer = [UInt8](repeating: 0, count: NetworkRequest.maximumLength)
-        while !isHurried, !isReadable(helper.descriptor) {
+        var silenceEnd = BootTime.now().after(milliseconds: Self.longestSilence)
+        while !isHurried, !isReadable(helper.descriptor), BootTime.now() < silenceEnd {
             // There may be no room for the request yet; and no room for the answers to former ones, until they are read.
             if !isAsked { isAsked = (try? helper.socket.write(NetworkRequest.restore(by: .max).message)) != .notReady }
-            while case .bytes? = try? helper.socket.read(into: &answer) {}
+            while case .bytes? = try? helper.socket.read(into: &answer) {
+                silenceEnd = .now().after(milliseconds: Self.longestSilence)
+            }
             var set = PollSet()
             set.add(helper.descriptor)
             set.add(helper.socket.number, for: isAsked ? .reading : .both)
             set.add(stop.descriptor.number)
+            set.limit(to: silenceEnd)
             set.wait()
             isHurried = stop.next() != nil
         }
-        if isHurried {
-            _ = try? helper.socket.write(NetworkRequest.restore(by: Self.deadlineOfTheEnd().milliseconds).message)
-        }
-        helper.end()
+        let deadline = Self.deadlineOfTheEnd()
+        if isHurried { _ = try? helper.socket.write(NetworkRequest.restore(by: deadline.milliseconds).message) }
+        let last = isHurried ? deadline.after(milliseconds: Self.patience) : .now().after(milliseconds: Self.patience)
+        reportEnd(helper.end(by: last))
+    }
+
+    /// Tells what stays as it is if the helper has not restored it. `status` is how it has ended; nil if it has not.
+    private func reportEnd(_ status: TerminationStatus?) {
+        if status?.isSuccess ?? false { return }
+        let up = NetworkInterface.all().filter { $0.isUp && selection.bringsUp($0) }.map { $0.name }
+        report(
+            "the process that restores the network " + (status.map { "has ended with \($0)" } ?? "does not answer")
+                + "; what it has brought up stays up: " + up.joined(separator: ", "))
     }
 
     /// Whether servers may be asked: the hooks have run.
@@ -90,6 +111,7 @@ public final class NetworkSetup {
         events.register(in: &set)
         set.limit(to: deadline)
         set.limit(to: state.nextStart)
+        if !isReady { set.limit(to: silenceEnd) }
     }
 
     /// Brings up interfaces that have appeared.
@@ -98,6 +120,10 @@ public final class NetworkSetup {
     func advance(at now: BootTime) -> Bool {
         sendWaiting()
         let hasAnswered = readAnswers(at: now)
+        if !isReady, now >= silenceEnd {
+            report("the process that brings up interfaces does not answer; going on with those that are up")
+            state.hooksEnded(at: now)
+        }
         let hasChanged = events.haveCome() || hasAnswered
         var mayReachMore = false
         for action in state.advance(hasChanged: hasChanged, interfaces: NetworkInterface.all, at: now) {
@@ -143,8 +169,10 @@ public final class NetworkSetup {
             let transfer = try? helper?.socket.read(into: &answer)
             if transfer == .notReady { break }
             hasAnswered = true
+            silenceEnd = now.after(milliseconds: Self.longestSilence)
             guard case .bytes(let count)? = transfer else {
-                report("the process that brings up interfaces has ended; going on with those that are up")
+                report(
+                    "the process that brings up interfaces has ended; going on with those that are up, which stay up")
                 if let helper = helper.take() { helper.end() }
                 state.hooksEnded(at: now)
                 break

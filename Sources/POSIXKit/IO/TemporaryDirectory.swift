@@ -41,4 +41,9 @@ public func makeDirectory(in places: [String], prefix: String) throws(SystemErro
 }
 
 /// Removes a directory; does nothing if it is not empty.
-public func removeDirectory(_ path: String) { unsafe rmdir(path) }
+///
+/// - Returns: false if it is not empty.
+@discardableResult
+public func removeDirectory(_ path: String) -> Bool {
+    unsafe rmdir(path) == 0 || (cmandos_errno() != ENOTEMPTY && cmandos_errno() != EEXIST)
+}

@@ -1,5 +1,5 @@
 import CMandosSystem
-import MandosFormats
+public import MandosFormats
 
 /// A forked process with privileges of its own, which ends when we do.
 public struct PrivilegedHelper: ~Copyable, Sendable {
@@ -44,6 +44,15 @@ public struct PrivilegedHelper: ~Copyable, Sendable {
         let process = consume process
         _ = consume socket
         _ = process.waitForStatus()
+    }
+
+    /// Closes the socket, which ends the helper, and waits for its end, but no longer than until `deadline`.
+    ///
+    /// - Returns: how it has ended; nil if it has not.
+    public consuming func end(by deadline: BootTime) -> TerminationStatus? {
+        let process = consume process
+        _ = consume socket
+        return waitUntilReadable(process.descriptor, until: deadline) ? process.waitForStatus() : nil
     }
 
     private static func take(_ authority: Authority) throws(SystemError) {

@@ -25,6 +25,14 @@ public enum Hardening {
         }
     }
 
+    /// Replaces settings inherited from the caller with which this program would fail: umask, a low limit of open descriptors, and
+    /// SIGXFSZ, which would end it where writing can fail with EFBIG. `files` is the number of descriptors that it needs.
+    public static func setUsableSurroundings(files: UInt32) {
+        _ = umask(0o077)
+        cmandos_raise_file_limit(files)
+        cmandos_ignore_signal(SIGXFSZ)
+    }
+
     /// Whether our effective user comes from the program's set-uid bit, and not from the user who started it.
     public static var isSetUID: Bool { getuid() != geteuid() }
 
