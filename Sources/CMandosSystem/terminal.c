@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "CMandosSystem.h"
 
+#include <sys/ioctl.h>
 #include <time.h>
 
 static int hidden = -1;
@@ -36,6 +37,21 @@ void cmandos_show_input_when_killed(int descriptor, const struct termios *settin
 }
 
 void cmandos_input_is_shown(void) { set_actions(show_input, SIG_DFL, 0); }
+
+int cmandos_claim_terminal(int descriptor) {
+    unsigned device;
+    if (ioctl(descriptor, TIOCGDEV, &device) < 0) return -1;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    // The zero byte before the name makes it abstract: it is no file. Source: unix(7).
+    int length = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "mandos-prompt-%x", device);
+    int claim = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (claim < 0) return -1;
+    if (bind(claim, (struct sockaddr *)&address, (socklen_t)(sizeof address.sun_family + 1 + (size_t)length)) == 0) return claim;
+    int error = errno;
+    close(claim);
+    errno = error;
+    return -1;
+}
 
 static void wake(int signal_number) { (void)signal_number; }
 

@@ -21,7 +21,7 @@ import POSIXKit
     }
 
     private static func run(until stop: borrowing StopSignals) throws(SystemError) -> ProgramEnding {
-        PluginRole.waits.declare()
+        PluginRole.relays.declare()
         let fifo: PasswordFIFO
         do throws(PasswordFIFO.Problem) {
             fifo = try PasswordFIFO.open(path)

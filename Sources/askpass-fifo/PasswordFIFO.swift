@@ -70,7 +70,7 @@ struct PasswordFIFO: ~Copyable {
         while true {
             var set = PollSet()
             set.add(reading.number)
-            set.add(stop.descriptor.number)
+            stop.register(in: &set)
             set.wait()
             if let signal = stop.next() { return .stopped(signal: signal) }
             guard set.isReady(reading.number) else { continue }

@@ -13,7 +13,7 @@ import POSIXKit
         Hardening.protectProcess()
         Hardening.setUsableSurroundings(files: descriptors)
         do throws(SystemError) {
-            let stop = try StopSignals()
+            let stop = try StopSignals(endingWithReader: true)
             PluginRole.fetches.declare(isFinal: true)
             let settings = Settings.read(program)
             let user = WorkerUser.current
@@ -35,7 +35,7 @@ import POSIXKit
                     program: program, settings: settings, network: network, user: user, directory: directory)
                 let supervisor = Supervisor(program: program, settings: settings, user: user, directory: directory) {
                     (password, servers) in
-                    ProgramEnding.of(program) { (stop) throws(SystemError) in
+                    ProgramEnding.of(program, endsWithReader: false) { (stop) throws(SystemError) in
                         try worker.run(password: password, servers: servers, until: stop)
                     }
                 }

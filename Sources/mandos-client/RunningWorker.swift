@@ -39,7 +39,7 @@ struct RunningWorker: ~Copyable {
             // No process is started that has a part of the password in its memory.
             if !handover.hasBegun { discovery?.advance(at: .now()) }
             var set = PollSet()
-            set.add(stop.descriptor.number)
+            stop.register(in: &set)
             set.add(process.descriptor)
             handover.register(in: &set)
             discovery?.register(in: &set)

@@ -39,9 +39,16 @@ struct Supervisor {
             if !problem.utf8.elementsEqual(reported.utf8) { complain(program, problem + "; trying again") }
             reported = problem
             cleanUp(except: others)
-            _ = waitUntilReadable(stop.descriptor.number, until: .now().after(milliseconds: Self.pauseAfterEnd))
-            if let signal = stop.next() { return .signal(signal) }
+            if let signal = pause(until: stop) { return .signal(signal) }
         }
+    }
+
+    private func pause(until stop: borrowing StopSignals) -> Int32? {
+        var set = PollSet()
+        stop.register(in: &set)
+        set.limit(to: .now().after(milliseconds: Self.pauseAfterEnd))
+        set.wait()
+        return stop.next()
     }
 
     private enum Outcome {

@@ -21,7 +21,7 @@ import POSIXKit
     static func main() {
         Hardening.protectProcess()
         _ = reader.read(version: mandosVersion)
-        ProgramEnding.of(program) { (stop) throws(SystemError) in
+        ProgramEnding.of(program, endsWithReader: false) { (stop) throws(SystemError) in
             BackgroundProgram.leaveSession()
             var file: PIDFile?
             do throws(SystemError) {

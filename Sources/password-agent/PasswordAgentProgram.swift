@@ -8,7 +8,7 @@ import POSIXKit
     static func main() {
         Hardening.protectProcess()
         let settings = Settings.read(program)
-        ProgramEnding.of(program) { (stop) throws(SystemError) in
+        ProgramEnding.of(program, endsWithReader: false) { (stop) throws(SystemError) in
             if settings.test { return SelfTest.run(until: stop) }
             return Agent.run(settings, until: stop) { complain(program, $0) }
         }

@@ -20,13 +20,10 @@ import POSIXKit
             debug("not asking, since Plymouth does: \(sign)")
             return .exit(.unavailable)
         }
-        debug("asking at standard input")
         PluginRole.asks.declare()
         let password: SecretBuffer
         do throws(SystemError) {
-            let outcome = try PasswordQuestion.ask(
-                settings.question, on: ExitStatus.standardError, reading: ExitStatus.standardInput, until: stop)
-            switch outcome {
+            switch try ask(settings.question, until: stop, debug) {
             case .password(let typed): password = typed
             case .stopped(let signal): return .signal(signal)
             case .noInput:
@@ -39,5 +36,22 @@ import POSIXKit
         }
         debug("writing the password")
         return PasswordOutput.write(password, program, until: stop)
+    }
+
+    /// Asks at standard input. If that is no terminal, but may bring a line, asks at the terminal of our session too: a person
+    /// types there, and would otherwise be shown a prompt that nobody reads an answer to.
+    private static func ask(
+        _ question: String, until stop: borrowing StopSignals, _ debug: (String) -> Void
+    ) throws(SystemError) -> PasswordQuestion.Outcome {
+        let input = ExitStatus.standardInput
+        if !PasswordQuestion.canAsk(at: input), !PasswordQuestion.hasEnded(input),
+            let terminal = try? FileDescriptor.openTerminal(), PasswordQuestion.canAsk(at: terminal.number)
+        {
+            debug("asking at the terminal, and reading standard input")
+            return try PasswordQuestion.ask(
+                question, on: terminal.number, reading: terminal.number, orFrom: input, until: stop)
+        }
+        debug("asking at standard input")
+        return try PasswordQuestion.ask(question, on: ExitStatus.standardError, reading: input, until: stop)
     }
 }

@@ -18,6 +18,8 @@ final class Plugin {
     let name: String
     private(set) var state = State.failed
 
+    /// Whether a password that was stored, rather than typed, counts as a success.
+    private let takesStoredPassword: Bool
     private let begin: () throws(SystemError) -> PluginProcess
     /// Copies its standard error in debug mode; nil otherwise.
     private let voices: PluginVoices?
@@ -43,13 +45,14 @@ final class Plugin {
         isRepeated: @escaping (TerminationStatus) -> Bool = {
             $0 == .exit(status: ExitStatus.temporaryFailure.rawValue)
         },
-        begin: @escaping () throws(SystemError) -> PluginProcess
+        takesStoredPassword: Bool = true, begin: @escaping () throws(SystemError) -> PluginProcess
     ) {
         self.name = name
         self.voices = voices
         self.report = report
         self.pauses = pauses
         self.isRepeated = isRepeated
+        self.takesStoredPassword = takesStoredPassword
         self.begin = begin
         role = KnownRole(ofPlugin: name, at: .now())
     }
@@ -89,7 +92,7 @@ final class Plugin {
         let status = process.collectStatus()
         process.drainOutput(into: output)
         voices?.passOnErrors(of: process, name)
-        if let newest = process.newestRole() { role = KnownRole(newest, since: now) }
+        if let newest = process.newestRole() { role = role.declaring(newest, at: now) }
         if output.isFull {
             report("plugin \(name) printed more than \(ProtocolLimits.largestSecret) bytes")
             process.signal(SIGKILL)
@@ -164,7 +167,15 @@ final class Plugin {
         }
     }
 
+    /// Whether its password was stored, rather than typed.
+    var givesStoredPassword: Bool { role.givesStoredPassword }
+
     private func succeed() {
+        guard takesStoredPassword || !givesStoredPassword else {
+            report("plugin \(name): this volume has refused a stored password; its password is not used")
+            state = .failed
+            return
+        }
         report("plugin \(name) succeeded")
         state = .succeeded(output)
     }

@@ -6,7 +6,8 @@ import POSIXKit
 /// Runs all plugins until the first success, and ends them.
 struct PluginRun {
     enum Outcome {
-        case password(SecretBuffer, plugin: String)
+        /// `isStored` if it was not typed.
+        case password(SecretBuffer, isStored: Bool)
         case stopped(signal: Int32)
         /// No plugin has succeeded; `hasAsked` if the prompt has run.
         case nothing(hasAsked: Bool)
@@ -40,9 +41,12 @@ struct PluginRun {
             // After a failure it is not started again beside a plugin that asks.
             let isPromptActive = mayPrompt || prompt.isRunning
             if isPromptActive { prompt.advance(at: now) }
-            for plugin in all {
-                if case .succeeded(let password) = plugin.state { return .password(password, plugin: plugin.name) }
+            for plugin in plugins {
+                if case .succeeded(let password) = plugin.state {
+                    return .password(password, isStored: plugin.givesStoredPassword)
+                }
             }
+            if case .succeeded(let password) = prompt.state { return .password(password, isStored: false) }
             guard prompt.isRunning || plugins.contains(where: { $0.isLeft }) else {
                 return .nothing(hasAsked: hasAsked)
             }
@@ -54,7 +58,7 @@ struct PluginRun {
                 continue
             }
             var set = PollSet()
-            set.add(stop.descriptor.number)
+            stop.register(in: &set)
             for plugin in plugins { plugin.register(in: &set, at: now) }
             if isPromptActive { prompt.register(in: &set, at: now) }
             voices?.register(in: &set)
@@ -64,8 +68,10 @@ struct PluginRun {
         }
     }
 
-    /// Ends every plugin that still runs. We may lack the permission to signal a set-uid one.
+    /// Ends every plugin that still runs, and what plugins have left behind. We may lack the permission to signal a set-uid
+    /// one.
     func endAll() {
+        defer { Orphans.end(except: []) }
         let begin = BootTime.now()
         signal(SIGTERM, all)
         if !haveEnded(all, by: begin.after(milliseconds: Self.longestEnd)) {

@@ -22,11 +22,15 @@ import POSIXKit
         let report: (String) -> Void = { if settings.debug { complain(program, $0) } }
         var settings = settings
         var volume = VolumeRecord.ofEnvironment(report: report)
-        if volume?.hasRefused == true {
-            complain(program, "this volume has refused the server's password; it has to be typed")
-            settings.plugins.setDisabled(VolumeRecord.plugin, true)
+        let hasRefused = volume?.hasRefused == true
+        if hasRefused {
+            complain(program, "this volume has refused a stored password; it has to be typed")
+            // Its password would not be used; so it need not bring up the network.
+            settings.plugins.setDisabled("mandos-client", true)
         }
-        let plugins = plugins(settings, voices, report)
+        // What plugins leave behind becomes ours to end.
+        Orphans.adopt()
+        let plugins = plugins(settings, takesStoredPassword: !hasRefused, voices, report)
         becomeUnprivileged(settings)
         for plugin in plugins { plugin.start(at: .now()) }
         let prompt = Plugin(
@@ -39,8 +43,8 @@ import POSIXKit
         let run = PluginRun(plugins, prompt: prompt, voices: voices)
         defer { run.endAll() }
         switch run.firstSuccess(until: stop) {
-        case .password(let password, let plugin):
-            volume?.succeeded(plugin, report: report)
+        case .password(let password, let isStored):
+            if isStored { volume?.hasGotStoredPassword(report: report) }
             return PasswordOutput.write(password, program, until: stop)
         case .stopped(let signal): return .signal(signal)
         case .nothing(hasAsked: true): return withoutPassword()
@@ -64,7 +68,7 @@ import POSIXKit
 
     /// Opens the plugins while we are root: their directory may be accessible to root alone.
     private static func plugins(
-        _ settings: Settings, _ voices: PluginVoices?, _ report: @escaping (String) -> Void
+        _ settings: Settings, takesStoredPassword: Bool, _ voices: PluginVoices?, _ report: @escaping (String) -> Void
     ) -> [Plugin] {
         let names: [String]
         do throws(SystemError) {
@@ -82,7 +86,9 @@ import POSIXKit
             } else if let file = PluginFile(settings.pluginDirectory + "/" + name) {
                 let arguments = [name] + settings.plugins.options(of: name)
                 let environment = settings.environment(of: name)
-                let plugin = Plugin(name: name, voices: voices, report: report) { () throws(SystemError) in
+                let plugin = Plugin(
+                    name: name, voices: voices, report: report, takesStoredPassword: takesStoredPassword
+                ) { () throws(SystemError) in
                     try file.start(arguments: arguments, environment: environment, capturesErrors: voices != nil)
                 }
                 plugins.append(plugin)

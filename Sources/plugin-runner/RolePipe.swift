@@ -5,8 +5,10 @@ import POSIXKit
 /// The role of a running plugin: declared by itself, or else known from its name.
 struct KnownRole {
     /// Nil if the plugin has declared none, and has not the name of one of the reference's plugins.
-    let role: PluginRole?
-    let since: BootTime
+    private let role: PluginRole?
+    private let start: BootTime
+    /// When the process first declared that it will ask: to declare it again gains no time.
+    private var preparation: BootTime?
 
     /// How long a plugin may take to prompt after it has declared that it will, in milliseconds. Ours need at most 5 s,
     /// for a splash screen that does not answer.
@@ -17,16 +19,22 @@ struct KnownRole {
     /// The role that the plugins of Mandos 1.8.16 have, which declare none.
     init(ofPlugin name: String, at now: BootTime) {
         let roles: [(StaticString, PluginRole)] = [
-            ("askpass-fifo", .waits), ("mandos-client", .fetches), ("password-prompt", .asks), ("plymouth", .asks),
+            ("askpass-fifo", .relays), ("mandos-client", .fetches), ("password-prompt", .asks), ("plymouth", .asks),
             ("splashy", .asks), ("usplash", .asks),
         ]
         role = roles.first { $0.0.description.utf8.elementsEqual(name.utf8) }?.1
-        since = now
+        start = now
     }
 
-    init(_ role: PluginRole, since: BootTime) {
+    private init(_ role: PluginRole, start: BootTime, preparation: BootTime?) {
         self.role = role
-        self.since = since
+        self.start = start
+        self.preparation = preparation
+    }
+
+    /// The role after the same process has declared another one, or the same again.
+    func declaring(_ newest: PluginRole, at now: BootTime) -> KnownRole {
+        KnownRole(newest, start: start, preparation: preparation ?? (newest == .willAsk ? now : nil))
     }
 
     /// Until when our prompt has to wait for the plugin.
@@ -39,9 +47,9 @@ struct KnownRole {
     var claim: Claim {
         switch role {
         case .asks: .untilItEnds
-        case .willAsk: .until(since.after(milliseconds: Self.longestPreparation))
-        case nil: .until(since.after(milliseconds: Self.longestSilence))
-        case .fetches, .waits: .none
+        case .willAsk: .until((preparation ?? start).after(milliseconds: Self.longestPreparation))
+        case nil: .until(start.after(milliseconds: Self.longestSilence))
+        case .fetches, .waits, .relays: .none
         }
     }
 
@@ -49,7 +57,15 @@ struct KnownRole {
     var restores: Bool {
         switch role {
         case .asks, .willAsk: true
-        case .fetches, .waits, nil: false
+        case .fetches, .waits, .relays, nil: false
+        }
+    }
+
+    /// Whether a password from the plugin was stored, rather than typed: it would be the same at the next try.
+    var givesStoredPassword: Bool {
+        switch role {
+        case .asks, .relays: false
+        case .willAsk, .fetches, .waits, nil: true
         }
     }
 }

@@ -2,13 +2,13 @@ import InitramfsKit
 import MandosFormats
 import POSIXKit
 
-/// Whether the volume that this program gets a password for, as a keyscript, has had the server's password before.
+/// Whether the volume that this program gets a password for, as a keyscript, has had a stored password before, such as the
+/// server's.
 ///
 /// cryptsetup's scripts run a keyscript again, `tries` times (crypttab(5)), if the volume has refused the password. The
-/// server would send the same one until no try is left, so it is used once, and the other tries are for people.
+/// server would send the same one until no try is left, so it is used once, and the other tries are for people. The plugin's
+/// role tells whether its password was stored, since any plugin may fetch one.
 struct VolumeRecord: ~Copyable {
-    /// The plugin that gets the same password each time.
-    static let plugin = "mandos-client"
     private static let path = "/run/plugin-runner.answered"
 
     private let volume: [UInt8]
@@ -27,12 +27,10 @@ struct VolumeRecord: ~Copyable {
             answered: AnsweredQuestions(at: path, report: report))
     }
 
-    /// Whether the volume has refused the server's password. If that cannot be remembered, it is assumed of any earlier
+    /// Whether the volume has refused a stored password. If that cannot be remembered, it is assumed of any earlier
     /// try.
     var hasRefused: Bool { answered.canKeep(volume) ? !answered.allows(volume) : tries > 0 }
 
-    /// Records that `plugin` has got the password.
-    mutating func succeeded(_ plugin: String, report: (String) -> Void) {
-        if plugin.utf8.elementsEqual(Self.plugin.utf8) { answered.add(volume, report: report) }
-    }
+    /// Records that the volume gets a stored password now.
+    mutating func hasGotStoredPassword(report: (String) -> Void) { answered.add(volume, report: report) }
 }

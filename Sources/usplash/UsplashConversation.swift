@@ -44,12 +44,12 @@ struct UsplashConversation: ~Copyable {
         let answer = SecretBuffer(limit: SplashQuestion.longestPassword + 1)
         while true {
             var set = PollSet()
-            set.add(stop.descriptor.number)
+            stop.register(in: &set)
             // No event until usplash has opened the FIFO.
             set.add(answers.number)
             question.register(in: &set)
             set.wait()
-            if set.isReady(stop.descriptor.number) { return Self.stopped(stop) }
+            if let signal = stop.next() { return .stopped(signal: signal) }
             guard set.isReady(answers.number) else {
                 if question.isPointless { return .failed }
                 continue

@@ -157,6 +157,8 @@ int cmandos_spawn_in_session(void);  // the flag POSIX_SPAWN_SETSID
 // discards unread input. One terminal at a time.
 void cmandos_show_input_when_killed(int descriptor, const struct termios *_Nonnull settings);
 void cmandos_input_is_shown(void);
+// A socket that no other process can get for the same terminal until it is closed. Fails with EADDRINUSE if one has it.
+int cmandos_claim_terminal(int descriptor);
 // read(2) that waits 50 ms at most, then fails with EINTR.
 ssize_t cmandos_read_briefly(int descriptor, void *_Nullable buffer, size_t size);
 

@@ -51,6 +51,14 @@ public struct AnsweredQuestions: ~Copyable {
         return contents[..<end].split(separator: UInt8(ascii: "\n")).map { Array($0) }
     }
 
+    /// Whether the list outlives this program.
+    public var isKept: Bool {
+        switch file {
+        case .some: true
+        case .none: false
+        }
+    }
+
     /// Whether answers to `name` can be remembered beyond the end of this program.
     public func canKeep(_ name: [UInt8]) -> Bool {
         switch file {
@@ -77,6 +85,7 @@ public struct AnsweredQuestions: ~Copyable {
             try file?.write(line)
         } catch {
             report("keeping which questions were answered: \(error)")
+            file = nil
         }
     }
 }

@@ -15,6 +15,8 @@ public enum PluginRole: CaseIterable, Sendable {
     case fetches
     /// Waits for another program that brings the password.
     case waits
+    /// Passes on what a person types elsewhere, such as at another machine.
+    case relays
 
     public static var variable: String { "MANDOSPLUGINROLEFD" }
 
@@ -24,6 +26,7 @@ public enum PluginRole: CaseIterable, Sendable {
         case .willAsk: "will-ask"
         case .fetches: "fetches"
         case .waits: "waits"
+        case .relays: "relays"
         }
     }
 

@@ -15,11 +15,15 @@ public enum ProgramEnding: Sendable {
     }
 
     /// Runs `body` as the whole program, and ends it. All cleanup is done when `body` returns.
+    ///
+    /// A program that prints a password `endsWithReader`: if the process that reads the password was killed, it could not
+    /// end us, and we would go on to read what is typed.
     public static func of(
-        _ program: StaticString, _ body: (borrowing StopSignals) throws(SystemError) -> ProgramEnding
+        _ program: StaticString, endsWithReader: Bool = true,
+        _ body: (borrowing StopSignals) throws(SystemError) -> ProgramEnding
     ) -> Never {
         do throws(SystemError) {
-            let stop = try StopSignals()
+            let stop = try StopSignals(endingWithReader: endsWithReader)
             try body(stop).end()
         } catch {
             complain(program, "\(error)")

@@ -17,6 +17,8 @@ struct SplashHelper {
 
     // Time limits in milliseconds, for the worst case: well-behaved programs take a few milliseconds.
     private static let longestPing: Int64 = 5000
+    /// For the prompting program, to pass on an answer after which the daemon has ended.
+    private static let longestFarewell: Int64 = 1000
     private static let questionTeardown = Teardown(termination: 1000)
     // A theme may finish an animation first.
     private static let longestQuit: Int64 = 5000
@@ -84,8 +86,17 @@ struct SplashHelper {
             var set = PollSet()
             set.add(process.descriptor)
             set.add(socket.number)
+            set.add(daemon.descriptor)
             set.wait()
-            if set.isReady(socket.number) && !set.isReady(process.descriptor) { break }
+            if set.isReady(process.descriptor) { continue }
+            if set.isReady(socket.number) { break }
+            // Nothing answers the prompting program any more, which may not notice.
+            if daemon.hasEnded, !waitUntilReadable(process.descriptor, until: Self.deadline(Self.longestFarewell)) {
+                debug(screen.daemon + " has ended; ending " + question.path)
+                process.end(by: Self.questionTeardown)
+                say(.failed, on: socket)
+                return .settled
+            }
         }
         debug("nobody waits for the answer any more; ending " + question.path)
         process.end(by: Self.questionTeardown)

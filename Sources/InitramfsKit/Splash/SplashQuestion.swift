@@ -50,7 +50,7 @@ public struct SplashQuestion: ~Copyable {
         var isOpen = true
         while true {
             var set = PollSet()
-            set.add(stop.descriptor.number)
+            stop.register(in: &set)
             set.add(helper.socket.number)
             if isOpen { set.add(output.number) }
             set.wait()
@@ -76,7 +76,7 @@ public struct SplashQuestion: ~Copyable {
     public borrowing func problem(until stop: borrowing StopSignals) throws(SystemError) -> Outcome? {
         while true {
             var set = PollSet()
-            set.add(stop.descriptor.number)
+            stop.register(in: &set)
             set.add(helper.socket.number)
             set.wait()
             if let signal = stop.next() { return .stopped(signal: signal) }

@@ -80,7 +80,7 @@ public final class NetworkSetup {
             var set = PollSet()
             set.add(helper.descriptor)
             set.add(helper.socket.number, for: isAsked ? .reading : .both)
-            set.add(stop.descriptor.number)
+            stop.register(in: &set)
             set.limit(to: silenceEnd)
             set.wait()
             isHurried = stop.next() != nil

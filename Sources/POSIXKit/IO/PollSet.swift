@@ -89,5 +89,14 @@ public func waitUntilReadable(_ descriptor: Int32, until deadline: BootTime) -> 
     }
 }
 
+/// Whether the other side of `descriptor` is closed, such as the reading end of a pipe; never waits.
+public func hasHungUp(_ descriptor: Int32) -> Bool {
+    var set = PollSet()
+    set.add(descriptor, for: .hangUp)
+    set.limit(to: .now())
+    set.wait()
+    return set.isReady(descriptor, for: .hangUp)
+}
+
 /// Whether `descriptor` is readable or at end of file; never waits.
 public func isReadable(_ descriptor: Int32) -> Bool { waitUntilReadable(descriptor, until: .now()) }

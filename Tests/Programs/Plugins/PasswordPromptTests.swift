@@ -280,6 +280,27 @@ import Testing
         #expect(result.output.isEmpty)
     }
 
+    /// What a person types must be read where the prompt is shown.
+    @Test(arguments: [false, true])
+    func `asks at the terminal where standard input is a silent pipe, but also reads that`(isPiped: Bool) async throws {
+        let directory = try TemporaryDirectory()
+        let pipe = directory.path + "/pipe"
+        try #require(unsafe mkfifo(pipe, 0o600) == 0)
+        let terminal = try Terminal()
+        let prompt = try start([pipe], script: #"exec 4<>"$1" && exec "$0" <"$1""#, terminal: terminal)
+        _ = try await terminal.shows(Self.standardPrompt)
+        try await waitUntil("a terminal without echo") { !terminal.echoes }
+        if isPiped {
+            let written = try await TestSupport.run("/bin/sh", ["-c", "echo piped >\(pipe)"])
+            #expect(written.status == 0)
+        } else {
+            try terminal.type("typed\n")
+        }
+        #expect(try await prompt.ending() == .exit(status: 0), "\(prompt.errors)")
+        #expect(prompt.output == Data((isPiped ? "piped" : "typed").utf8))
+        #expect(terminal.echoes)
+    }
+
     @Test func `takes any password from a person who types ahead or whose console is stuck`() async throws {
         let terminal = try Terminal()
         try terminal.type("early\n")

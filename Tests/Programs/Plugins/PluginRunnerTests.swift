@@ -109,6 +109,22 @@ import Testing
         #expect(plugins.marks.contents(of: "waits") == Data("ended\n".utf8))
     }
 
+    @Test func `leaves nothing behind of what its plugins have started`() async throws {
+        let plugins = try Plugins([
+            "starts":
+                "sleep 1000 & echo $! >MARKS/child; setsid sleep 1000 >&- & echo $! >MARKS/daemon; : >MARKS/all; wait",
+            "wins": Plugins.waitForMarks(3) + "; printf secret",
+        ])
+        let runner = try plugins.run()
+        #expect(try await runner.ending() == .exit(status: 0), "\(runner.errors)")
+        for name in ["child", "daemon"] {
+            let text = String(decoding: plugins.marks.contents(of: name) ?? Data(), as: UTF8.self)
+            let process = try #require(pid_t(text.trimmingCharacters(in: .whitespacesAndNewlines)))
+            #expect(kill(process, 0) < 0, "\(name)")
+            kill(process, SIGKILL)
+        }
+    }
+
     /// Plugins that misbehave: a description, and the script.
     static let bad: [(String, String)] = [
         ("prints 100 MiB", "exec head -c 104857600 /dev/zero"),

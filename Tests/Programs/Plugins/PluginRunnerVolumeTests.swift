@@ -16,11 +16,13 @@ import Testing
 
         """
 
-    private func run(_ script: String) async throws -> (status: Int32, output: String, errors: String) {
+    private func run(
+        _ script: String, stored plugin: String = "mandos-client", _ body: String = "printf stored"
+    ) async throws -> (status: Int32, output: String, errors: String) {
         let plugins = try Plugins([
-            "mandos-client": "printf stored",
+            plugin: body,
             // Slower than the server.
-            "password-prompt": "while [ -e /run/server ]; do sleep 0.02; done; printf typed",
+            "password-prompt": "while [ -e /run/server ]; do sleep 0.02; done; sleep 0.5; printf typed",
         ])
         let result = try await runInNamespaces(
             Self.beginning + "touch /run/server\n" + script, [Place.program("plugin-runner"), plugins.path.path])
@@ -41,6 +43,24 @@ import Testing
             """)
         #expect(result.status == 0, "\(result.errors)")
         #expect(result.output == "stored\nstored\ntyped\ntyped\n600\n")
+    }
+
+    /// Another client, say, or a copy of ours with another name.
+    @Test(arguments: ["echo fetches >&3;", "echo fetches >&3; sleep 0.2;", "echo waits >&3;", "echo will-ask >&3;", ""])
+    func `uses a stored password once, whichever plugin gets it`(declaration: String) async throws {
+        let result = try await run(
+            "ask root 0; rm /run/server; ask root 1; ask root 2", stored: "other", declaration + " printf stored")
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.output == "stored\ntyped\ntyped\n")
+    }
+
+    @Test(arguments: [("other", "echo asks >&3;"), ("other", "echo relays >&3;"), ("askpass-fifo", "")])
+    func `uses what a person types as often as it is typed`(plugin: String, declaration: String) async throws {
+        let result = try await run(
+            "ask root 0; ask root 1; ask root 2; [ ! -s /run/plugin-runner.answered ]", stored: plugin,
+            declaration + " printf typed-elsewhere")
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.output == "typed-elsewhere\ntyped-elsewhere\ntyped-elsewhere\n")
     }
 
     @Test func `uses it after somebody has mistyped`() async throws {

@@ -190,6 +190,22 @@ import Testing
         #expect(machine.says("plugin plymouth failed", before: "plugin (console) started"))
     }
 
+    /// A client of Plymouth whose daemon was killed may not notice.
+    @Test func `when Plymouth dies while it asks, and its client hangs`() async throws {
+        let machine = try await Machine(
+            plugins: ["askpass-fifo", "mandos-client", "password-prompt", "plymouth"],
+            preparation: Self.plymouth.replacing(
+                "while kill -0 $(cat /run/plymouth/is-up); do sleep 0.02; done", with: "exec sleep 1000") + """
+                    chroot $new /usr/sbin/plymouthd 1000 &
+                    daemon=$!
+                    echo $daemon >$new/run/plymouth/is-up
+                    { eventually test -e $new/lab/asked; sleep 0.5; kill -KILL $daemon; } &
+                    """)
+        try await machine.typesAtPrompt(beside: ["askpass-fifo", "mandos-client"])
+        #expect(machine.lab.contains("asked"))
+        #expect(machine.says("plugin plymouth failed", before: "plugin (console) started"))
+    }
+
     @Test(arguments: [true, false]) func `where there is no /proc`(isStale: Bool) async throws {
         let machine = try await Machine(
             plugins: ["askpass-fifo", "mandos-client", "password-prompt", "plymouth"],
@@ -211,7 +227,7 @@ import Testing
         "yes 'no role at all' >&3; exec sleep 1000", "printf asks >&3; exec sleep 1000",
         "printf '\\0\\377asks\\n' >&3; exec 3>&- sleep 1000",
         // Half a minute later: it might still have asked.
-        "echo will-ask >&3; exec sleep 1000",
+        "echo will-ask >&3; exec sleep 1000", "while :; do echo will-ask >&3; sleep 1; done",
     ])
     func `beside a plugin that hangs`(body: String) async throws {
         let machine = try await Machine(plugins: ["mandos-client"], scripts: ["hangs": body])
