@@ -32,6 +32,8 @@ final class FIFOAnswer {
         guard !prompt.hasEnded else { throw SystemError("answering a prompt that has ended", code: ESRCH) }
         let path = Prompt.directory + "/" + Prompt.fifo
         let file = try FileDescriptor.open(path, O_WRONLY | O_NONBLOCK | O_NOFOLLOW)
+        // A file in place of the FIFO would keep the password.
+        guard try file.attributes().isFIFO else { throw SystemError(path + " is no FIFO", code: EINVAL) }
         let transfer = try unsafe password.withBytes { (bytes) throws(SystemError) in try unsafe file.write(bytes) }
         // Not ready: it is full of what another program has written.
         guard transfer == .bytes(password.count) else { throw SystemError("writing into " + path, code: EAGAIN) }

@@ -12,12 +12,26 @@ final class Prompt {
     let volume: String
     /// Whether a keyscript asks: for a PIN, say, and not for the volume's password.
     let isKeyscripts: Bool
+    /// Whether cryptsetup's scripts give the volume up if it refuses this prompt's answer; false if this is also the first
+    /// try, without which no machine with `tries=1` would start by itself. Source: crypttab(5).
+    let isLastTry: Bool
+
+    /// Of `tries` in crypttab(5).
+    private static let usualTries: Int64 = 3
 
     private init(_ process: consuming ForeignProcess) {
         volume = process.environmentValue("CRYPTTAB_NAME") ?? ""
         let keyscript = process.environmentValue("CRYPTTAB_OPTION_keyscript")
         isKeyscripts = keyscript.map { !$0.utf8.elementsEqual(Self.program.utf8) } ?? false
+        let tried = Self.number("CRYPTTAB_TRIED", of: process) ?? 0
+        let tries = Self.number("CRYPTTAB_OPTION_tries", of: process) ?? Self.usualTries
+        // With 0, there is no last try.
+        isLastTry = tried > 0 && tries > 0 && tried >= tries - 1
         self.process = process
+    }
+
+    private static func number(_ variable: String, of process: borrowing ForeignProcess) -> Int64? {
+        process.environmentValue(variable).flatMap { decimalNumber($0.utf8) }
     }
 
     /// Becomes readable when the prompt has ended, however it was answered.

@@ -10,6 +10,9 @@ final class Unlocking {
         case gaveUp
     }
 
+    /// Servers have one password for a machine, or two while it is changed. Each is kept in memory, to know it again.
+    private static let mostPasswords = 16
+
     private let cryptrootUnlock: String
     private let timeOfBoot: FileDescriptor
     private let report: (String) -> Void
@@ -18,7 +21,8 @@ final class Unlocking {
     private var prompts: PromptWatch
     private var prompt: Prompt?
     private var fetch: PluginRunner?
-    private var password: SecretBuffer?
+    /// The passwords that plugin-runner has printed, each once; ``UnlockingState`` knows them by their indices.
+    private var passwords: [SecretBuffer] = []
     private var delivery: Delivery?
 
     init(cryptrootUnlock: String, report: @escaping (String) -> Void) throws(SystemError) {
@@ -69,7 +73,7 @@ final class Unlocking {
         }
         if let new = prompts.advance(isWanted: state.needsPrompt) {
             prompt = new
-            state.promptAppeared(volume: new.volume, isOurs: !new.isKeyscripts)
+            state.promptAppeared(volume: new.volume, isOurs: !new.isKeyscripts, isLastTry: new.isLastTry)
         }
         return prompts.isOver ? .done : nil
     }
@@ -78,9 +82,16 @@ final class Unlocking {
         switch result {
         case .failed(let reason): return perform(state.fetchFailed("plugin-runner: " + reason, at: .now()))
         case .password(let new):
-            let isNew = password.map { !Self.areEqual($0, new) } ?? true
-            if isNew { password = new }
-            state.fetched(isNew: isNew)
+            if let known = passwords.firstIndex(where: { Self.areEqual($0, new) }) {
+                state.fetched(password: known)
+                return nil
+            }
+            guard passwords.count < Self.mostPasswords else {
+                let reason = "plugin-runner: more than \(Self.mostPasswords) different passwords"
+                return perform(state.fetchFailed(reason, at: .now()))
+            }
+            passwords.append(new)
+            state.fetched(password: passwords.count - 1)
             return nil
         }
     }
@@ -90,7 +101,7 @@ final class Unlocking {
             switch action {
             case nil, .wait: break
             case .fetchPassword: fetch = try PluginRunner()
-            case .handOver(let isDirect): try handOver(isDirect: isDirect)
+            case .handOver(let password, let isDirect): try handOver(passwords[password], isDirect: isDirect)
             case .cancelHandOver: delivery = nil
             case .report(let text): report(text)
             case .finish: return .done
@@ -106,8 +117,8 @@ final class Unlocking {
         }
     }
 
-    private func handOver(isDirect: Bool) throws(SystemError) {
-        guard let password, let prompt else { return }
+    private func handOver(_ password: SecretBuffer, isDirect: Bool) throws(SystemError) {
+        guard let prompt else { return }
         delivery =
             isDirect && FIFOAnswer.canTake(password)
             ? .fifo(try FIFOAnswer(to: prompt, password)) : .cryptrootUnlock(try HandOver(cryptrootUnlock, password))

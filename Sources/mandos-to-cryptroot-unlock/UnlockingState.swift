@@ -5,11 +5,11 @@ import MandosFormats
 /// Starts no process and reads no clock: ``Unlocking`` passes events to it, and performs the actions it returns.
 struct UnlockingState {
     enum Action {
-        /// Run plugin-runner; then call ``fetched(isNew:)`` or ``fetchFailed(_:at:)``.
+        /// Run plugin-runner; then call ``fetched(password:)`` or ``fetchFailed(_:at:)``.
         case fetchPassword
-        /// Write the password into the prompt's FIFO if `isDirect` and it can be done, or else run cryptroot-unlock with
+        /// Write that password into the prompt's FIFO if `isDirect` and it can be done, or else run cryptroot-unlock with
         /// it; then call ``handedOver(_:at:)`` or ``handOverFailed(_:at:)``.
-        case handOver(isDirect: Bool)
+        case handOver(password: Int, isDirect: Bool)
         case cancelHandOver
         case report(String)
         case wait(until: BootTime?)
@@ -44,6 +44,8 @@ struct UnlockingState {
         let volume: String
         /// Whether it asks for the volume's password.
         let isOurs: Bool
+        /// Whether the volume is given up if it refuses the answer.
+        let isLastTry: Bool
         var nextTry: BootTime?
         /// Pauses between tries to hand a password over, an hour in all: both the prompt and cryptsetup, which may start a
         /// moment later, need to be seen.
@@ -63,10 +65,14 @@ struct UnlockingState {
     private var fetch: Fetch
     /// Pauses before plugin-runner is run again.
     private var pauses = Backoff(first: 1000, longest: 60_000, most: 100)
-    private var hasPassword = false
-    /// The volumes that have got this password. One that asks again has refused it, and does not get it again: each try
-    /// counts against `tries` of crypttab(5), and users at the console need some too.
-    private var receivers: [String] = []
+    /// The number of the newest password.
+    private var password: Int?
+    /// The volumes that have got a password, with its number. One that asks again has refused it, and does not get it again,
+    /// even if another password came between: each try counts against `tries` of crypttab(5), and users at the console need
+    /// some too.
+    private var receivers: [(volume: String, password: Int)] = []
+    /// The number of the password that is being handed over.
+    private var handedOver = 0
     private var phase = Phase.noPrompt
     private var answered = 0
     private var opened = 0
@@ -94,12 +100,10 @@ struct UnlockingState {
 
     // MARK: The password
 
-    /// Records a password from plugin-runner; `isNew` if it differs from the current one.
-    mutating func fetched(isNew: Bool) {
+    /// Records a password from plugin-runner: equal passwords have the same number.
+    mutating func fetched(password: Int) {
         fetch = .ended
-        guard isNew else { return }
-        hasPassword = true
-        receivers = []
+        self.password = password
     }
 
     mutating func fetchFailed(_ reason: String, at now: BootTime) -> Action? {
@@ -119,9 +123,10 @@ struct UnlockingState {
 
     // MARK: The prompt
 
-    /// Records a new prompt; `isOurs` if it asks for the volume's password, rather than for something a keyscript needs.
-    mutating func promptAppeared(volume: String, isOurs: Bool = true) {
-        let prompt = Prompt(volume: volume, isOurs: isOurs)
+    /// Records a new prompt; `isOurs` if it asks for the volume's password, rather than for something a keyscript needs;
+    /// `isLastTry` if an answer that the volume refuses is the last one.
+    mutating func promptAppeared(volume: String, isOurs: Bool = true, isLastTry: Bool = false) {
+        let prompt = Prompt(volume: volume, isOurs: isOurs, isLastTry: isLastTry)
         if case .settling(let former, _) = phase {
             phase = .settling(volume: former, next: prompt)
         } else {
@@ -144,15 +149,21 @@ struct UnlockingState {
     }
 
     private mutating func tryHandOver(at now: BootTime) -> Action? {
-        guard case .open(let prompt) = phase, prompt.isOurs else { return nil }
+        guard case .open(let prompt) = phase, prompt.isOurs, let password else { return nil }
+        if prompt.isLastTry {
+            phase = .answered
+            return .report(prompt.volume + ": the last try is for people; " + Self.consoleHint)
+        }
         if isRefused(by: prompt.volume) { return fetchAgain(prompt.volume + " has refused the password", at: now) }
-        guard hasPassword, prompt.nextTry ?? now <= now else { return nil }
+        guard prompt.nextTry ?? now <= now else { return nil }
         phase = .handingOver(prompt)
-        return .handOver(isDirect: prompt.pauses.count < Self.directTries)
+        handedOver = password
+        return .handOver(password: password, isDirect: prompt.pauses.count < Self.directTries)
     }
 
+    /// Whether the volume has refused the newest password.
     private func isRefused(by volume: String) -> Bool {
-        receivers.contains { $0.utf8.elementsEqual(volume.utf8) }
+        receivers.contains { $0.password == password && $0.volume.utf8.elementsEqual(volume.utf8) }
     }
 
     mutating func handedOver(_ outcome: HandOver.Outcome, at now: BootTime) -> Action? {
@@ -165,7 +176,7 @@ struct UnlockingState {
             lastReport = ""
         case .notOpened: break
         }
-        if let volume = volumeOfHandOver { receivers.append(volume) }
+        if let volume = volumeOfHandOver { receivers.append((volume, handedOver)) }
         endHandOver(.answered)
         answered += 1
         if answered < Self.maximumAnswers { return nil }
@@ -211,7 +222,7 @@ struct UnlockingState {
     private mutating func wait(at now: BootTime) -> Action {
         var deadline: BootTime?
         if case .due(let time) = fetch { deadline = time }
-        if case .open(let prompt) = phase, hasPassword, !isRefused(by: prompt.volume), let time = prompt.nextTry {
+        if case .open(let prompt) = phase, password != nil, !isRefused(by: prompt.volume), let time = prompt.nextTry {
             deadline = min(deadline ?? time, time)
         }
         guard case .ended = fetch, case .noPrompt = phase else {

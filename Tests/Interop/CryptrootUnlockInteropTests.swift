@@ -146,6 +146,27 @@ import Testing
         #expect(result.status == 0, "\(result.errors)")
     }
 
+    @Test func `writes into nothing but a FIFO`() async throws {
+        let result = try await inRoot(
+            """
+            rm /run/stored
+            mkfifo /run/stored
+            start
+            volume root 0 &
+            eventually [ -p /lib/cryptsetup/passfifo ]
+            # Not before our program has found the prompt.
+            sleep 1
+            rm /lib/cryptsetup/passfifo
+            echo file >/lib/cryptsetup/passfifo
+            cat /run/right >/run/stored
+            # Which is tried after a few times.
+            eventually [ -e /run/called ]
+            cat /lib/cryptsetup/passfifo
+            """)
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.output == "file\n")
+    }
+
     @Test func `waits for a cryptsetup that starts later`() async throws {
         let result = try await inRoot(
             """

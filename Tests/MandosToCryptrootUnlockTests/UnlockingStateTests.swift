@@ -28,7 +28,7 @@ private struct Scenario {
     static var withPassword: Scenario {
         var scenario = Scenario()
         _ = scenario.next()
-        scenario.state.fetched(isNew: true)
+        scenario.state.fetched(password: 0)
         return scenario
     }
 
@@ -92,8 +92,8 @@ private let trying = "trying again, or type the password on the console"
         scenario.state.promptAppeared(volume: "root")
         #expect(!scenario.state.needsPrompt)
         #expect(scenario.untilWait() == [])
-        scenario.state.fetched(isNew: true)
-        #expect(scenario.untilWait() == ["handOver(isDirect: true)"])
+        scenario.state.fetched(password: 0)
+        #expect(scenario.untilWait() == ["handOver(password: 0, isDirect: true)"])
         #expect(scenario.untilWait() == [])
     }
 
@@ -113,7 +113,7 @@ private let trying = "trying again, or type the password on the console"
         #expect(!scenario.state.needsPrompt)
         #expect(scenario.untilWait() == [])
         #expect(scenario.handedOver(.opened) == nil)
-        #expect(scenario.untilWait() == ["handOver(isDirect: true)"])
+        #expect(scenario.untilWait() == ["handOver(password: 0, isDirect: true)"])
     }
 
     @Test func `is cancelled when another program has answered`() {
@@ -121,7 +121,7 @@ private let trying = "trying again, or type the password on the console"
         #expect(scenario.promptGone(isTaken: false) == "cancelHandOver")
         #expect(scenario.state.needsPrompt)
         scenario.state.promptAppeared(volume: "home")
-        #expect(scenario.untilWait() == ["handOver(isDirect: true)"])
+        #expect(scenario.untilWait() == ["handOver(password: 0, isDirect: true)"])
     }
 
     @Test func `is tried again while the prompt is there, through cryptroot-unlock at last, and reported`() {
@@ -134,8 +134,8 @@ private let trying = "trying again, or type the password on the console"
             ways.append(scenario.untilWait())
         }
         #expect(reports == [nil, nil, nil, nil, "report(\"cryptroot-unlock: no prompt; \(trying)\")", nil])
-        let direct = ["handOver(isDirect: true)"]
-        let indirect = ["handOver(isDirect: false)"]
+        let direct = ["handOver(password: 0, isDirect: true)"]
+        let indirect = ["handOver(password: 0, isDirect: false)"]
         #expect(ways == [direct, direct, indirect, indirect, indirect, indirect])
         // 100 + 200 + 400 + 800 + 1600 + 3200 ms.
         #expect(scenario.now.milliseconds == 6300)
@@ -154,7 +154,7 @@ private let trying = "trying again, or type the password on the console"
         #expect(scenario.untilWait() == [])
         _ = scenario.promptGone(isTaken: false)
         scenario.state.promptAppeared(volume: "root")
-        #expect(scenario.untilWait() == ["handOver(isDirect: true)"])
+        #expect(scenario.untilWait() == ["handOver(password: 0, isDirect: true)"])
     }
 
     @Test func `is not done for a keyscript's prompt, but for the next one`() {
@@ -163,7 +163,7 @@ private let trying = "trying again, or type the password on the console"
         #expect(scenario.untilWait() == [])
         _ = scenario.promptGone(isTaken: false)
         scenario.state.promptAppeared(volume: "root")
-        #expect(scenario.untilWait() == ["handOver(isDirect: true)"])
+        #expect(scenario.untilWait() == ["handOver(password: 0, isDirect: true)"])
         // The next prompt may appear before cryptsetup has ended.
         _ = scenario.promptGone(isTaken: true)
         scenario.state.promptAppeared(volume: "card", isOurs: false)
@@ -175,7 +175,7 @@ private let trying = "trying again, or type the password on the console"
         var scenario = Scenario.withPassword
         for answered in 1...UnlockingState.maximumAnswers {
             scenario.state.promptAppeared(volume: "v\(answered)")
-            #expect(scenario.next() == "handOver(isDirect: true)")
+            #expect(scenario.next() == "handOver(password: 0, isDirect: true)")
             let action = scenario.handedOver(.opened)
             #expect((action != nil) == (answered == UnlockingState.maximumAnswers))
             _ = scenario.promptGone(isTaken: true)
@@ -202,11 +202,48 @@ private let trying = "trying again, or type the password on the console"
         var scenario = Self.refused
         #expect(scenario.untilWait() == ["report(\"root has refused the password; \(trying)\")"])
         #expect(scenario.untilWait() == ["fetchPassword"])
-        scenario.state.fetched(isNew: false)
+        scenario.state.fetched(password: 0)
         #expect(scenario.untilWait() == [])
         #expect(scenario.untilWait() == ["fetchPassword"])
-        scenario.state.fetched(isNew: true)
-        #expect(scenario.untilWait() == ["handOver(isDirect: true)"])
+        scenario.state.fetched(password: 1)
+        #expect(scenario.untilWait() == ["handOver(password: 1, isDirect: true)"])
+    }
+
+    @Test func `is not given again either after another one that was refused, however often they take turns`() {
+        var scenario = Self.refused
+        var given: [Int] = []
+        for turn in 1...20 {
+            scenario.state.fetched(password: turn % 2)
+            for action in scenario.untilWait() where action.hasPrefix("handOver") {
+                given.append(turn % 2)
+                _ = scenario.handedOver(.notOpened)
+                _ = scenario.promptGone(isTaken: true)
+                scenario.state.promptAppeared(volume: "root")
+            }
+        }
+        #expect(given == [1])
+    }
+
+    @Test func `leaves the last try to people, with any password`() {
+        var scenario = Self.refused
+        _ = scenario.untilWait()
+        scenario.state.fetched(password: 1)
+        _ = scenario.promptGone(isTaken: false)
+        scenario.state.promptAppeared(volume: "root", isLastTry: true)
+        #expect(
+            scenario.untilWait() == ["report(\"root: the last try is for people; type the password on the console\")"])
+        _ = scenario.promptGone(isTaken: false)
+        scenario.state.promptAppeared(volume: "home")
+        #expect(scenario.untilWait() == ["handOver(password: 1, isDirect: true)"])
+    }
+
+    @Test func `is remembered as the one that was on its way, when another one comes meanwhile`() {
+        var scenario = Scenario.handingOver("root")
+        scenario.state.fetched(password: 1)
+        _ = scenario.handedOver(.notOpened)
+        _ = scenario.promptGone(isTaken: true)
+        scenario.state.promptAppeared(volume: "root")
+        #expect(scenario.untilWait() == ["handOver(password: 1, isDirect: true)"])
     }
 
     @Test func `is still given to other volumes`() {
@@ -214,7 +251,7 @@ private let trying = "trying again, or type the password on the console"
         _ = scenario.untilWait()
         _ = scenario.promptGone(isTaken: false)
         scenario.state.promptAppeared(volume: "home")
-        #expect(scenario.untilWait().contains("handOver(isDirect: true)"))
+        #expect(scenario.untilWait().contains("handOver(password: 0, isDirect: true)"))
     }
 
     @Test(arguments: ["opened", "notOpened"])
@@ -223,7 +260,7 @@ private let trying = "trying again, or type the password on the console"
         _ = scenario.handedOver(first == "opened" ? .opened : .notOpened)
         _ = scenario.promptGone(isTaken: true)
         scenario.state.promptAppeared(volume: "home")
-        #expect(scenario.untilWait() == ["handOver(isDirect: true)"])
+        #expect(scenario.untilWait() == ["handOver(password: 0, isDirect: true)"])
         _ = scenario.handedOver(.opened)
         _ = scenario.promptGone(isTaken: true)
         scenario.state.promptAppeared(volume: "root")

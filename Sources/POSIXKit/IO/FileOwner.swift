@@ -3,6 +3,7 @@ import CMandosSystem
 /// Attributes of a file. Source: inode(7).
 public struct FileAttributes: Equatable, Sendable {
     public let isRegularFile: Bool
+    public let isFIFO: Bool
     public let user: UInt32
     /// Without the bits of the file's type.
     public let mode: UInt32
@@ -27,7 +28,8 @@ extension FileDescriptor {
         var status = stat()
         try unsafe SystemError.check("looking at a file", fstat(number, &status))
         return FileAttributes(
-            isRegularFile: status.isRegularFile, user: status.st_uid, mode: status.st_mode & ~mode_t(S_IFMT),
+            isRegularFile: status.isRegularFile, isFIFO: status.isFIFO, user: status.st_uid,
+            mode: status.st_mode & ~mode_t(S_IFMT),
             linkCount: Int(status.st_nlink))
     }
 

@@ -166,6 +166,51 @@ import Testing
                 """)
     }
 
+    /// Two servers, say, one of which nobody has told the new password, and the other neither.
+    @Test(arguments: [true, false])
+    func `gives each of several passwords once, and leaves the last try to people`(areTriesCounted: Bool) async throws {
+        let result = try await inRoot(
+            """
+            prompt() { \(areTriesCounted ? "export CRYPTTAB_TRIED=$2;" : "") CRYPTTAB_NAME=$1 /lib/cryptsetup/askpass -S -E /run/askpass.py; }
+            cat >/run/runner <<'RUNNER'
+            case $(wc -l </run/runs) in
+                1) printf one ;;
+                2) printf two ;;
+                *) printf \(areTriesCounted ? "three" : "one") ;;
+            esac
+            RUNNER
+            echo 'cat >/lib/cryptsetup/passfifo; false' >/run/unlock
+            start
+            prompt root 0
+            prompt root 1
+            prompt root 2 &
+            runs() { [ "$(wc -l </run/runs)" -ge 4 ]; }
+            eventually \(areTriesCounted ? "grep -q 'root: the last try is for people' /run/errors" : "runs")
+            sleep 1
+            printf typed >/lib/cryptsetup/passfifo
+            wait $!
+            stop
+            cat /run/given
+            """)
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.output == "one|two|typed|")
+    }
+
+    @Test func `leaves nothing running when it is killed`() async throws {
+        let result = try await inRoot(
+            """
+            cp /lib/mandos/real-plugin-runner /lib/mandos/plugin-runner
+            mkdir -p /lib/mandos/plugins.d
+            printf '#!/bin/sh\\necho $PPID >/run/parent; echo $$ >/run/idles; exec sleep 1000\\n' >/lib/mandos/plugins.d/idles
+            chmod 755 /lib/mandos/plugins.d/idles
+            start
+            eventually [ -s /run/idles ]
+            kill -KILL $ours
+            for process in parent idles; do eventually has_ended "$(cat /run/$process)"; done
+            """)
+        #expect(result.status == 0, "\(result.errors)")
+    }
+
     @Test func `runs plugin-runner again after a failure, less and less often`() async throws {
         let result = try await inRoot(
             """
