@@ -9,8 +9,8 @@ enum Agent {
 
     /// Runs the client if there are questions; answers them, and those that arrive meanwhile, with its output.
     ///
-    /// Returns when no question is left, and ends the client if it still runs. Questions for people count too: the unit
-    /// that starts this program starts it again as long as there is any question.
+    /// Returns when there is no file of a question any more, not even of one that is for people or cannot be answered: the unit
+    /// that starts this program starts it again as long as there is any. Ends the client when no question needs it.
     static func run(
         _ settings: Settings, until stop: borrowing StopSignals, report: @escaping (String) -> Void
     ) -> ProgramEnding {
@@ -24,66 +24,28 @@ enum Agent {
             return answer(&questions, settings, until: stop, report)
         } catch {
             report("\(error); it has to be there before this starts: see --agent-directory")
-            return .exit(.noInput)
+            return .exit(error.isNoSuchFile ? .noInput : .osError)
         }
     }
 
     private static func answer(
         _ questions: inout QuestionDirectory, _ settings: Settings, until stop: borrowing StopSignals,
-        _ report: (String) -> Void
+        _ report: @escaping (String) -> Void
     ) -> ProgramEnding {
-        // An answer is "+" followed by the password, byte for byte.
-        let message = SecretBuffer(limit: 1 + longestPassword + 1)
-        append(UInt8(ascii: "+"), to: message)
-        var client: PipedChild?
-        defer { client?.end() }
-        var hasPassword = false
+        let client = ClientRuns(settings, report: report)
         while true {
             questions.update()
-            if hasPassword { questions.answer(message) }
-            if questions.isEmpty { return .exit(questions.hasFailed ? .unavailable : .success) }
-            if client == nil, questions.needsPassword {
-                do throws(SystemError) {
-                    client = try start(settings, message)
-                } catch {
-                    report("\(error)")
-                    return .exit(.osError)
-                }
+            client.advance(isNeeded: questions.needsPassword)
+            if let answer = client.answer { questions.answer(answer) }
+            if questions.mayBeLeft || (!settings.staysWhileAsked && questions.isEmpty) {
+                return .exit(questions.hasFailed ? .unavailable : .success)
             }
             var set = PollSet()
-            set.add(stop.descriptor.number)
-            client?.register(in: &set)
+            stop.register(in: &set)
+            client.register(in: &set, isNeeded: questions.needsPassword)
             questions.register(in: &set)
             set.wait()
             if let signal = stop.next() { return .signal(signal) }
-            guard !hasPassword, let outcome = client?.advance() else { continue }
-            guard outcome == .ended(.success) else {
-                report(settings.client[0] + " " + explanation(of: outcome) + "; the questions remain unanswered")
-                return .exit(.unavailable)
-            }
-            // systemd's own agents end an answer with a zero byte.
-            append(0, to: message)
-            hasPassword = true
-        }
-    }
-
-    private static func start(_ settings: Settings, _ output: SecretBuffer) throws(SystemError) -> PipedChild {
-        setEnvironment("MANDOSPLUGINHELPERDIR", to: settings.helperDirectory)
-        return try UnprivilegedClient.start(
-            settings.client, user: settings.user, group: settings.group, output: output)
-    }
-
-    private static func explanation(of outcome: PipedChild.Outcome) -> String {
-        switch outcome {
-        case .ended(let status): "failed with " + status.description
-        case .tooMuchOutput: "printed more than " + String(longestPassword) + " bytes, which is no password"
-        }
-    }
-
-    private static func append(_ byte: UInt8, to message: SecretBuffer) {
-        unsafe message.append { room in
-            unsafe room[0] = byte
-            return 1
         }
     }
 }

@@ -29,7 +29,7 @@ struct AskFile: Equatable, Sendable {
         var socket: ArraySlice<UInt8>?
         var processID: ArraySlice<UInt8>?
         var notAfter: ArraySlice<UInt8>?
-        var identity: ArraySlice<UInt8> = []
+        var identity: ArraySlice<UInt8>?
         var isInSection = false
         for line in contents.split(separator: UInt8(ascii: "\n")) {
             let text = trimmed(line)
@@ -47,7 +47,8 @@ struct AskFile: Equatable, Sendable {
             } else if key.elementsEqual("NotAfter".utf8) {
                 notAfter = value
             } else if key.elementsEqual("Id".utf8) {
-                identity = value
+                // Which of several is meant is not known: the question is then left to people.
+                identity = identity == nil ? value : []
             }
         }
         guard let socket, let path = String(validating: socket, as: UTF8.self), !path.utf8.contains(0) else {
@@ -59,7 +60,7 @@ struct AskFile: Equatable, Sendable {
         }
         self.socket = path
         self.processID = Int32(number)
-        self.identity = Array(identity)
+        self.identity = Array(identity ?? [])
         let time = notAfter.map { decimalNumber($0) }
         complaint =
             switch time {

@@ -14,6 +14,9 @@ struct QuestionDirectory: ~Copyable {
     private let watch: DirectoryWatch
     private let report: (String) -> Void
     private var questions: [Question] = []
+    /// Whether the directory has files of questions, even of such that cannot be answered.
+    private var hasFiles = false
+    private var isGone = false
     private var answered: AnsweredQuestions
     /// Whether a question was given up: its socket failed, or there were too many questions.
     private(set) var hasFailed = false
@@ -29,6 +32,10 @@ struct QuestionDirectory: ~Copyable {
 
     /// Whether no question is left, not even one for people.
     var isEmpty: Bool { questions.isEmpty }
+
+    /// Whether this program may end: it would be started again at once as long as there is a file of a question, up to the
+    /// limit of systemd; and if the list of answered questions ends with it, it would answer a question twice.
+    var mayBeLeft: Bool { isGone || !hasFiles && answered.isKept }
 
     /// Whether a question waits for our answer.
     var needsPassword: Bool {
@@ -47,19 +54,23 @@ struct QuestionDirectory: ~Copyable {
         questions = []
         let names = namesOfFiles(in: path).filter(Self.isQuestion)
         for name in names { read(name) }
-        return !names.isEmpty
+        hasFiles = !names.isEmpty
+        return hasFiles
     }
 
     /// Drops questions that are over, and reads new ones.
     mutating func update() {
-        for change in watch.changes() {
+        let changes = watch.changes()
+        for change in changes {
             switch change {
             case .written(let name) where Self.isQuestion(name): read(name)
             case .gone(let name): drop(name)
-            case .written, .opened, .ended: break
+            case .written, .opened: break
+            case .ended: isGone = true
             case .missed: _ = readAll()
             }
         }
+        if !changes.isEmpty { hasFiles = namesOfFiles(in: path).contains(where: Self.isQuestion) }
         questions.removeAll { $0.isOver }
     }
 

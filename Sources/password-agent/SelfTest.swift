@@ -58,6 +58,8 @@ struct SelfTest {
         let socket = try DatagramSocket.bound(to: path)
         var settings = Settings()
         settings.agentDirectory = directory.path
+        // Nobody would remove the questions.
+        settings.staysWhileAsked = false
         settings.answeredFile = directory.path + "/answered"
         // Only root can run the client as another user.
         if !Hardening.isRoot { (settings.user, settings.group) = (OwnProcess.user, OwnProcess.group) }

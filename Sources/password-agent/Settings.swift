@@ -15,6 +15,8 @@ struct Settings {
     var user: UInt32 = 65534
     var group: UInt32 = 65534
     private(set) var test = false
+    /// Whether to go on as long as there is a file of a question, even if nothing is left to be done about it.
+    var staysWhileAsked = true
     /// The client's path, and its options.
     var client = ["/lib/mandos/plugins.d/mandos-client"]
 

@@ -30,7 +30,8 @@ import Testing
         ("Id=cryptsetup:/dev/vda2", true), ("Id = cryptsetup:/dev/vda2 \r", true),
         ("Id=cryptsetup-verification:/dev/vda2", true), ("Id=cryptsetup", false), ("Id=cryptsetup.tpm2-pin", false),
         ("Id=tpm2-pin", false), ("Id=fido2-pin", false), ("Id=pkcs11-pin", false), ("Id=zfs:tank", false),
-        ("Id=", false), ("", false), ("Id=cryptsetup:x\nId=fido2-pin", false), ("Id=xcryptsetup:y", false),
+        ("Id=", false), ("", false), ("Id=cryptsetup:x\nId=fido2-pin", false), ("Id=fido2-pin\nId=cryptsetup:x", false),
+        ("Id=xcryptsetup:y", false),
     ])
     func `asks for a volume's password, or for something else`(line: String, isForVolume: Bool) throws {
         let ask = try AskFile(Array("[Ask]\nPID=1\nSocket=/s\n\(line)\n".utf8))
