@@ -22,21 +22,25 @@ struct HiddenInput: ~Copyable {
     /// Keeps what was typed after the line: it may be the answer to the next prompt.
     mutating func lineWasRead() { discardsInput = false }
 
-    /// Turns off echo on the terminal `descriptor`, with its ``TerminalClaim``. From then on the terminal cannot stop the process: a stopped
-    /// process would leave the terminal without echo, and not handle SIGTERM. In the background, reading fails instead.
+    /// Turns off echo on the terminal `descriptor`; `claim` is the ``TerminalClaim``. From then on the terminal cannot stop
+    /// the process: a stopped process would leave the terminal without echo, and not handle SIGTERM. In the background,
+    /// reading fails instead.
     ///
     /// - Returns: nil if `descriptor` is not a terminal, or its settings cannot be changed.
     /// - Throws: if another process group is in the foreground, such as that of a shell that started us in the
     ///   background; the terminal's input is then not for us.
     static func begin(on descriptor: Int32, _ claim: consuming FileDescriptor?) throws(SystemError) -> HiddenInput? {
         guard isTerminal(descriptor) else { return nil }
-        for signal in [SIGTSTP, SIGTTIN, SIGTTOU] { cmandos_ignore_signal(signal) }
+        ignoreStopping()
         guard !isInBackground(descriptor) else {
             throw SystemError("asking at a terminal in the background (start it in the foreground)", code: EIO)
         }
         guard let former = hide(descriptor, isClaimed: claim.number != nil) else { return nil }
         return HiddenInput(descriptor, claim, former: former)
     }
+
+    /// From now on, the terminal cannot stop the process.
+    static func ignoreStopping() { for signal in [SIGTSTP, SIGTTIN, SIGTTOU] { cmandos_ignore_signal(signal) } }
 
     /// Whether another process group is in the foreground of the terminal.
     static func isInBackground(_ descriptor: Int32) -> Bool {

@@ -38,6 +38,7 @@ enum TerminalClaim {
             let claim = take(on: descriptor)
             let now = BootTime.now()
             if claim.number != nil || now >= deadline { return .ours(claim) }
+            HiddenInput.ignoreStopping()
             var set = PollSet()
             stop.register(in: &set)
             set.limit(to: now.after(milliseconds: pause))
