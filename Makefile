@@ -42,7 +42,7 @@ help:
 	@echo "make boot-test boot emulated machines with encrypted disks, from Debian's initramfs-tools and dracut (root only);"
 	@echo "               CASES=quick runs the most important cases, CASES=\"connect typed\" those"
 	@echo "make hostile-lan   send a client hostile multicast DNS for a minute (root only)"
-	@echo "make lint      check format, imports, sizes and linkage"
+	@echo "make lint      check format, imports, sizes, linkage and manual pages"
 	@echo "make build     build the programs"
 	@echo "make bench-server  measure the server, beside what it should reach"
 	@echo "make bench-client  measure how soon a client has its password, beside the reference's"
@@ -65,6 +65,8 @@ test:
 	@scripts/install-dependencies build run test
 	@scripts/fetch-reference
 	$(SWIFT) build --build-tests $(CHECKED)
+# "make lint" builds no host programs.
+	@scripts/check-manuals .build/debug $(HOST_PROGRAMS) $(INITRAMFS_PROGRAMS)
 	@$(ISOLATED) $(SWIFT) test --skip-build 2>&1 | tee .build/test.log; status=$${PIPESTATUS[0]}; \
 	    test $$status = 0 || { echo "What failed:"; grep -A 12 "recorded an issue" .build/test.log; }; exit $$status
 # It says why if it cannot run here; CI is root.
@@ -91,6 +93,7 @@ lint: build-initramfs
 	@scripts/check-imports
 	@scripts/check-size
 	@scripts/check-unit
+	@scripts/check-manuals $(INITRAMFS) $(INITRAMFS_PROGRAMS)
 ifeq ($(shell uname -m),x86_64)
 	@scripts/check-linkage $(INITRAMFS)
 endif
@@ -164,6 +167,8 @@ install: build
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/sysusers.d packaging/sysusers/mandos.conf packaging/sysusers/mandos-client.conf
 	install -D -m 644 packaging/tmpfiles/mandos.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/mandos.conf
 	install -D -m 755 packaging/import-reference-state $(DESTDIR)$(PREFIX)/share/mandos/import-reference-state
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man5 docs/man/*.5
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 docs/man/*.8 docs/man/*.8mandos
 	install -d -m 755 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 	    $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	for program in $(HOST_PROGRAMS); do \
