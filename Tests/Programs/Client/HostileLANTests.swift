@@ -100,9 +100,9 @@ import Testing
             host x
             host c
             serve_plainly s "$KNOWN"
-            stalling_servers x 400
+            stalling_servers x 250
             begin_client c
-            announce x ports 400 200
+            announce x ports 250 100
             # All places are taken.
             is_full() { [ "$(on x ss -Htn state established | grep -c .)" -ge 200 ]; }
             eventually is_full || fail "not enough conversations: $(cat /run/errors)"
@@ -145,7 +145,8 @@ import Testing
             host c
             serve_plainly s "$KNOWN"
             begin_client c --debug
-            announce x addresses 40 500
+            # More than Avahi's 20,000 at once, and then no more than a busy machine can read.
+            announce x addresses 40 20 800
             wait_for /run/errors '"Many" on c-0: announced'
             sleep 2
             announce s honest 4711

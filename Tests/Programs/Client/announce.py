@@ -3,7 +3,8 @@
 usage: announce.py INTERFACE honest PORT                 "Mandos": at once, a second later, and whenever somebody asks
        announce.py INTERFACE ports COUNT RATE            COUNT servers, RATE a second, at the ports from 5000 on; again and again
        announce.py INTERFACE wrong-port PORT RATE        "Mandos", RATE times a second, with a wrong host name and PORT
-       announce.py INTERFACE addresses COUNT RATE        one server, RATE times a second, with COUNT random addresses each time
+       announce.py INTERFACE addresses COUNT RATE BURST  one server, BURST times at once, and then RATE times a second, with COUNT
+                                                         random addresses each time
 
 Source: RFC 6762, RFC 6763.
 """
@@ -82,7 +83,7 @@ if mode == "honest":
 begin = time.monotonic()
 sent = 0
 while True:
-    while sent < numbers[1] * (time.monotonic() - begin):
+    while sent < sum(numbers[2:]) + numbers[1] * (time.monotonic() - begin):
         if mode == "ports":
             number = sent % numbers[0]
             send(announcement(f"Fake {number}", f"fake-{number}", 5000 + number, [own]))

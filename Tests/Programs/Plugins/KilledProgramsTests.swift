@@ -12,6 +12,18 @@ import Testing
         RunningProgram.children(of: process).flatMap { [$0] + all(below: $0) }
     }
 
+    /// A shell at a terminal, in which password-prompt sees no Plymouth of other tests.
+    private func shell(_ script: String, _ arguments: [String], at terminal: Terminal) async throws
+        -> (outer: RunningProgram, inner: Int32)
+    {
+        let outer = try RunningProgram(
+            "/usr/bin/unshare",
+            ["--pid", "--fork", "--kill-child", "--mount-proc", "/bin/sh", "-c", script] + arguments, terminal: terminal
+        )
+        try await waitUntil("the shell", details: { outer.errors }) { !outer.children.isEmpty }
+        return (outer, try #require(outer.children.first))
+    }
+
     private func hasEnded(_ process: Int32) -> Bool {
         let status = FileManager.default.contents(atPath: "/proc/\(process)/status") ?? Data()
         return status.isEmpty || String(decoding: status, as: UTF8.self).contains("State:\tZ")
@@ -27,15 +39,15 @@ import Testing
         }
         let clientOptions = Keys.options(in: keys.directory.path) + ["--interface=none", "--connect=127.0.0.1:1"]
         let terminal = try Terminal()
-        let shell = try RunningProgram(
-            "/bin/sh",
+        let (shell, inner) = try await shell(
+            #""$0" "$@"; echo next reader >&2; head -n 1"#,
             [
-                "-c", #""$0" "$@"; echo next reader >&2; head -n 1"#, Place.program("plugin-runner"), "--plugin-dir",
-                plugins.path.path, "--config-file=/nonexistent", "--userid=0", "--groupid=0",
+                Place.program("plugin-runner"), "--plugin-dir", plugins.path.path, "--config-file=/nonexistent",
+                "--userid=0", "--groupid=0",
                 "--options-for=mandos-client:" + clientOptions.joined(separator: ","),
-            ], terminal: terminal)
+            ], at: terminal)
         try await waitUntil("a terminal without echo", details: { shell.errors }) { !terminal.echoes }
-        let runner = try #require(shell.children.first)
+        let runner = try #require(RunningProgram.children(of: inner).first)
         if programs.contains("mandos-client") {
             // The client, its worker, and the process that keeps its privileges.
             try await waitUntil("the client's processes") { all(below: runner).count >= 4 }
@@ -63,18 +75,17 @@ import Testing
             try FileManager.default.copyItem(atPath: Place.program(program), toPath: plugins.path.path + "/" + program)
         }
         let terminal = try Terminal()
-        let shell = try RunningProgram(
-            "/bin/sh",
+        let (shell, inner) = try await shell(
+            """
+            exec 3<&0
+            "$0" "$@" <&3 >\(directory.path)/one &
+            "$0" "$@" <&3 >\(directory.path)/two
+            wait
+            """,
             [
-                "-c",
-                """
-                exec 3<&0
-                "$0" "$@" <&3 >\(directory.path)/one &
-                "$0" "$@" <&3 >\(directory.path)/two
-                wait
-                """, Place.program("plugin-runner"), "--debug", "--plugin-dir", plugins.path.path,
+                Place.program("plugin-runner"), "--debug", "--plugin-dir", plugins.path.path,
                 "--config-file=/nonexistent",
-            ], terminal: terminal)
+            ], at: terminal)
         try await shell.says("plugin \(isPlugin ? "password-prompt" : "(console)") started", times: 2)
         // Both would ask by then.
         try await Task.sleep(for: .milliseconds(1000))
@@ -83,7 +94,9 @@ import Testing
         try terminal.type("first\n")
         try await waitUntil("an answer", details: { shell.errors }) { answers().count == 1 }
         // Until the first one has put the terminal in order, and the second one asks.
-        try await waitUntil("the end of one", details: { shell.errors }) { shell.children.count == 1 }
+        try await waitUntil("the end of one", details: { shell.errors }) {
+            RunningProgram.children(of: inner).count == 1
+        }
         try await waitUntil("a terminal without echo", details: { shell.errors }) { !terminal.echoes }
         try terminal.type("second\n")
         #expect(try await shell.ending() == .exit(status: 0), "\(shell.errors)")
